@@ -3,7 +3,8 @@
 import typing
 
 if typing.TYPE_CHECKING:
-    from mongostore.engines import Capability, CollectionUsage
+    from mongostore.diagnostics import CheckResult, CheckStatus
+    from mongostore.engines import Capability, CollectionUsage, Deployment
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -21,6 +22,7 @@ if typing.TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from mongostore.index_definitions import IndexReport, IndexState
     from mongostore.models import (
         ApiKey,
         AppendOptions,
@@ -29,6 +31,7 @@ if typing.TYPE_CHECKING:
         Conversation,
         Element,
         ErasureLine,
+        ErasureMode,
         ErasureReport,
         Event,
         EventFilter,
@@ -36,6 +39,7 @@ if typing.TYPE_CHECKING:
         Feedback,
         File,
         FullRoom,
+        House,
         Identity,
         Integration,
         IntegrationStatus,
@@ -46,6 +50,7 @@ if typing.TYPE_CHECKING:
         MessageChange,
         MessageStart,
         MessageStatus,
+        MessageUpdate,
         Observation,
         Page,
         ParticipantIntegration,
@@ -65,8 +70,11 @@ if typing.TYPE_CHECKING:
         RoomUpdate,
         Search,
         Session,
+        SessionCreate,
         SessionFilter,
         SessionParticipant,
+        SessionUpdate,
+        StorageLayout,
         Task,
         Thread,
         ThreadFilter,
@@ -80,12 +88,14 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
-    from mongostore.repositories.sessions import AsyncMessageStream
+    from mongostore.repositories.leftovers import Leftover
+    from mongostore.repositories.rooms import AsyncRooms
+    from mongostore.repositories.sessions import AsyncMessageStream, AsyncSessions
     from mongostore.repositories.statistics import DayStatistics, Statistics
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MessageStream, MongoStore
-    from mongostore.sync.twins import Threads
+    from mongostore.sync import MessageStream, MongoStore, Sessions
+    from mongostore.sync.twins import Rooms, Threads
 
 __all__ = [
     "AccessDeniedError",
@@ -94,18 +104,24 @@ __all__ = [
     "AppendOptions",
     "AsyncMessageStream",
     "AsyncMongoStore",
+    "AsyncRooms",
+    "AsyncSessions",
     "AsyncThreads",
     "Binding",
     "Capability",
     "ChangeKind",
+    "CheckResult",
+    "CheckStatus",
     "CollectionUsage",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
     "DayStatistics",
+    "Deployment",
     "DocumentTooLargeError",
     "Element",
     "ErasureLine",
+    "ErasureMode",
     "ErasureReport",
     "Event",
     "EventFilter",
@@ -113,20 +129,25 @@ __all__ = [
     "Feedback",
     "File",
     "FullRoom",
+    "House",
     "Identity",
     "IndexConflictError",
+    "IndexReport",
+    "IndexState",
     "Integration",
     "IntegrationStatus",
     "Integrator",
     "InvalidDocumentError",
     "InvalidValueError",
     "Lease",
+    "Leftover",
     "ListOrder",
     "Message",
     "MessageChange",
     "MessageStart",
     "MessageStatus",
     "MessageStream",
+    "MessageUpdate",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",
@@ -148,12 +169,17 @@ __all__ = [
     "RoomSearch",
     "RoomState",
     "RoomUpdate",
+    "Rooms",
     "Search",
     "Session",
+    "SessionCreate",
     "SessionFilter",
     "SessionParticipant",
+    "SessionUpdate",
+    "Sessions",
     "SlowReaderError",
     "Statistics",
+    "StorageLayout",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -182,6 +208,10 @@ _MODULES = (
     "repositories.statistics",
     "repositories.threads",
     "repositories.sessions",
+    "repositories.rooms",
+    "repositories.leftovers",
+    "index_definitions",
+    "diagnostics",
     "store",
     "sync.twins",
     "sync",

@@ -125,7 +125,7 @@ def encode_cursor(fields: list[Any]) -> str:
 
 
 def decode_cursor(cursor: object) -> Any:
-    """Return the fields that `encode_cursor` was given, None for any other text."""
+    """Return the fields that `encode_cursor` took, None for any other text."""
     if not isinstance(cursor, str):
         return None
     try:

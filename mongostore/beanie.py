@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from beanie import Document, init_beanie
@@ -66,16 +66,16 @@ def to_micros(moment: datetime) -> int:
 class _ReadOnlyCollection:
     """A read-only collection for Beanie, whose ways to write all call methods of the collection.
 
-    It hides documents that are deleted for good. It lists no indexes, because
-    `init_beanie(allow_index_dropping=True)` would drop the store's.
+    It hides documents that are deleted for good, or have expired by this host's clock. It lists no indexes,
+    because `init_beanie(allow_index_dropping=True)` would drop the store's.
 
     Args:
         collection: The collection of the driver.
         verbs: The part of the store that writes to it.
-        visible: The filter of the documents to show.
+        visible: Returns the filter of the documents to show.
     """
 
-    def __init__(self, collection: Any, verbs: str, visible: StoredDocument) -> None:
+    def __init__(self, collection: Any, verbs: str, visible: Callable[[], StoredDocument]) -> None:
         self._collection = collection
         self._verbs = verbs
         self._visible = visible
@@ -101,16 +101,15 @@ class _ReadOnlyCollection:
 
     def aggregate(self, pipeline: Sequence[StoredDocument], **options: Any) -> Any:
         place = 1 if pipeline and not _FIRST_STAGES.isdisjoint(pipeline[0]) else 0
-        stages = (
-            [*pipeline[:place], {"$match": self._visible}, *pipeline[place:]] if self._visible else pipeline
-        )
+        stages = [*pipeline[:place], {"$match": self._visible()}, *pipeline[place:]]
         return self._collection.aggregate(stages, **options)
 
     async def index_information(self) -> StoredDocument:
         return {}
 
     def _with_visible(self, filter: Any) -> Any:
-        return {"$and": [filter, self._visible]} if filter and self._visible else filter or self._visible
+        visible = self._visible()
+        return {"$and": [filter, visible]} if filter and visible else filter or visible
 
 
 class ReadOnly(BaseModel):
@@ -122,7 +121,6 @@ class ReadOnly(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
     VERBS: ClassVar[str]
-    VISIBLE: ClassVar[StoredDocument] = {}
 
     def __init__(self, **stored: Any) -> None:
         """Read a stored document.
@@ -142,7 +140,11 @@ class ReadOnly(BaseModel):
     @classmethod
     def set_collection(cls, collection: Any) -> None:
         """Bind the class to a read-only collection."""
-        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.VISIBLE))  # type: ignore[misc]  # a stand-in
+        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls._visible))  # type: ignore[misc]  # a stand-in
+
+    @classmethod
+    def _visible(cls) -> StoredDocument:
+        return {}
 
     @classmethod
     def _members(cls, document: StoredDocument) -> StoredDocument:
@@ -161,6 +163,10 @@ class Projection(BaseModel):
         return super().model_validate(obj, **{**how, "strict": True, "extra": "ignore"})
 
 
+def _not_expired() -> StoredDocument:
+    return {"expires_at": {"$not": {"$lte": to_micros(datetime.now(UTC))}}}
+
+
 class _Settings:
     bson_encoders: ClassVar[dict[type, Callable[[Any], Any]]] = {datetime: to_micros}
 
@@ -177,12 +183,15 @@ class SessionMessage(models.Message):
 
 class _SessionMembers(SessionFields, ReadOnly):
     VERBS: ClassVar[str] = "store.sessions"
-    VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleting"}}
     session_id: Id
     message_count: int = 0
     participants: list[ParticipantFields] = Field(default_factory=list)
     context: StoredContext | None = None
     messages: list[SessionMessage] = Field(default_factory=list)
+
+    @classmethod
+    def _visible(cls) -> StoredDocument:
+        return {"state": {"$ne": "deleting"}, **_not_expired()}
 
     @classmethod
     def _members(cls, document: StoredDocument) -> StoredDocument:
@@ -206,18 +215,27 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
-    VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleting"}}
+
+    @classmethod
+    def _visible(cls) -> StoredDocument:
+        return {"state": "open", **_not_expired()}
 
 
 class _EventMembers(models.Event, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms.events"
-    # What is left of a deleted event has none.
-    VISIBLE: ClassVar[StoredDocument] = {"index": {"$gte": 0}}
+
+    @classmethod
+    def _visible(cls) -> StoredDocument:
+        # What is left of a deleted event has none.
+        return {"index": {"$gte": 0}}
 
 
 class _ThreadMembers(models.Thread, ReadOnly):
     VERBS: ClassVar[str] = "store.threads"
-    VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleted"}}
+
+    @classmethod
+    def _visible(cls) -> StoredDocument:
+        return {"state": {"$ne": "deleted"}, **_not_expired()}
 
 
 class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):

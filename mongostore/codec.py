@@ -71,7 +71,7 @@ def encode(path: str, value: object) -> Any:
 
 
 def decode(stored: Any) -> Any:
-    """Return the value that `encode` was given, with integers as plain as JSON's.
+    """Return the value that `encode` took, with integers as plain as JSON's.
 
     The driver reads those of 64 bits as a kind of its own.
     """
@@ -134,7 +134,7 @@ def encode_members(path: str, members: object) -> dict[str, Any]:
 
 
 def decode_members(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return the dict that `encode_members` was given."""
+    """Return the dict that `encode_members` took."""
     return {unescape_key(key): decode(value) for key, value in stored.items()}
 
 
@@ -144,7 +144,7 @@ def escape_key(key: str) -> str:
 
 
 def unescape_key(key: str) -> str:
-    """Return the key that `escape_key` was given."""
+    """Return the key that `escape_key` took."""
     if "%" not in key:
         return key
     try:

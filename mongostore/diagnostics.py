@@ -1,4 +1,4 @@
-"""What may be wrong with a deployment, found by asking it, and what to do about it."""
+"""Checks of a deployment: each finds a fault by asking the server, and names the remedy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WATCHING = {"changeStream"}
 
 
 class CheckStatus(StrEnum):
-    """What a check found: nothing wrong, something doubtful, something wrong, or nothing to judge by."""
+    """The result of a check: no fault, a doubt, a fault, or nothing to judge by."""
 
     OK = "ok"
     WARNING = "warning"
@@ -40,13 +40,13 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at.
+        check: The subject of the check.
         status: How well it is.
-        found: What is there.
-        advice: What to do about it; empty where nothing need be done.
+        found: The finding.
+        advice: The remedy; empty if none is needed.
     """
 
     check: str
@@ -63,7 +63,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
         collections: The names of the store's collections.
 
     Raises:
-        MongoStoreError: What the server refused, by its meaning.
+        MongoStoreError: If the server refuses the command.
     """
     deployment = await engine.describe()
     findings = [_topology(deployment), _capabilities(engine.capabilities)]
@@ -108,7 +108,7 @@ async def check_sharding(engine: Engine, topology: str) -> list[CheckResult]:
     """Return what is large and on one shard alone; nothing where there are no shards.
 
     Raises:
-        MongoStoreError: What the server refused, by its meaning.
+        MongoStoreError: If the server refuses the command.
     """
     if topology != "sharded":
         return []

@@ -7,13 +7,13 @@ MongoStoreError
 + InvalidValueError     (ValueError, TypeError)  an argument that cannot be stored; names its path
 + NotFoundError         (LookupError)            nothing of that kind has that id
 + AlreadyExistsError                             the id is taken
-+ ConflictError                                  a guarded change lost its race, or meets other content
++ ConflictError                                  a guard did not hold, or the content differs
   + TokenExpiredError                            a token of `watch` is older than the server's history
 + SlowReaderError                                a reader of `watch` is slower than the changes
 + DocumentTooLargeError                          more than one MongoDB document can hold
 + InvalidDocumentError                           stored data that does not fit its model
 + IndexConflictError                             an index of that name exists with another definition
-+ UnsupportedError                               this deployment cannot do that; says what could
++ UnsupportedError                               this deployment lacks a capability
 + UnavailableError      (ConnectionError)        no server, or no answer in time
 
 Messages name things by kind, id and path. They never carry a stored text, a password or a driver's own words.
@@ -29,7 +29,7 @@ class MongoStoreError(Exception):
 
 
 class ConfigurationError(MongoStoreError, ValueError):
-    """A URI, a setting or an installation cannot work; the message says what to change."""
+    """A URI, a setting or an installation cannot work. The message names the remedy."""
 
 
 class AccessDeniedError(MongoStoreError, PermissionError):
@@ -37,7 +37,7 @@ class AccessDeniedError(MongoStoreError, PermissionError):
 
 
 class NotOpenError(MongoStoreError, RuntimeError):
-    """The store is used before `open`, after `close`, or from another event loop."""
+    """The store was used before `open`, after `close`, or from another event loop."""
 
 
 class InvalidValueError(MongoStoreError, ValueError, TypeError):
@@ -45,7 +45,7 @@ class InvalidValueError(MongoStoreError, ValueError, TypeError):
 
     Attributes:
         path: Where in the arguments, such as `metadata.tags[3]`.
-        reason: What is wrong there, without the value itself.
+        reason: The fault there, without the value itself.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -82,21 +82,21 @@ class NotFoundError(_NamedError, LookupError):
 
 
 class AlreadyExistsError(_NamedError):
-    """The id is taken; nothing was written."""
+    """Another one has that id. Nothing was written."""
 
     wording = "the {kind} {id!r} already exists"
 
 
 class ConflictError(MongoStoreError):
-    """A guarded change lost its race, or an id comes back with other content; nothing was written."""
+    """A guard did not hold, or the id belongs to other content. Nothing was written."""
 
 
 class TokenExpiredError(ConflictError):
-    """A token of `watch` is older than the server's history of changes: read anew, then watch."""
+    """A token of `watch` is older than the server's history of changes: list, then watch again."""
 
 
 class SlowReaderError(MongoStoreError):
-    """A reader of `watch` is slower than the changes; nothing is lost to one that goes on where it was."""
+    """A reader of `watch` was slower than the changes: go on behind the last change that you have."""
 
     def __init__(self, reason: str) -> None:
         """Say that too many changes wait for `reason`."""
@@ -109,13 +109,13 @@ class SlowReaderError(MongoStoreError):
 
 
 class DocumentTooLargeError(MongoStoreError):
-    """More than a MongoDB document (16 MiB) can hold; refused whole.
+    """A value is larger than a MongoDB document (16 MiB) or its own limit. Nothing was written.
 
     Attributes:
-        what: What is too large, such as `message 'm1'`.
+        what: The thing that is too large, such as `message 'm1'`.
         size: Its size in bytes, as far as it was counted.
         limit: The number of bytes allowed.
-        remedy: What makes room; empty where only less can be stored.
+        remedy: A way to make room; empty if there is none.
     """
 
     def __init__(self, what: str, size: int, limit: int, remedy: str = "") -> None:
@@ -133,7 +133,7 @@ class DocumentTooLargeError(MongoStoreError):
 
 
 class InvalidDocumentError(_NamedError):
-    """Stored data does not fit its model: written by other hands, or by a newer version."""
+    """Stored data does not fit its model: another program wrote it, or a newer version."""
 
     wording = "the stored {kind} {id!r} cannot be read"
 
@@ -153,21 +153,21 @@ class InvalidDocumentError(_NamedError):
 
 
 class IndexConflictError(MongoStoreError):
-    """An index of that name or those keys exists with another definition; it was left as it is."""
+    """An index of that name or on those keys has another definition. It was left as it is."""
 
 
 class UnsupportedError(MongoStoreError):
-    """This engine or deployment lacks a capability; the message says what would give it."""
+    """The engine or the deployment lacks a capability. The message names one that has it."""
 
 
 class UnavailableError(MongoStoreError, ConnectionError):
-    """No server, or no answer in time; what was asked may or may not have been done.
+    """No server answered in time. A write may have happened: repeat it with the same ids.
 
     Attributes:
         retryable: Whether the same call may succeed in a moment.
     """
 
     def __init__(self, message: str, *, retryable: bool = True) -> None:
-        """Say what did not answer, and whether trying again makes sense."""
+        """Say in words that nothing answered, and whether to try again."""
         super().__init__(message)
         self.retryable = retryable

@@ -83,7 +83,7 @@ class Sharding:
 
 @functools.cache
 def load_sharding() -> Sharding:
-    """Return what `indexes/sharding.json` says."""
+    """Return the contents of `indexes/sharding.json`."""
     text = files("mongostore.indexes").joinpath(_SHARDING).read_text(encoding="utf-8")
     return Sharding(**json.loads(text))
 
@@ -102,7 +102,7 @@ async def ensure_indexes(engine: Engine) -> None:
 
     Raises:
         IndexConflictError: An index of that name, or of those keys, is there with another definition.
-        MongoStoreError: What else the server refused, by its meaning.
+        MongoStoreError: If the server refuses something else.
     """
     lane = asyncio.Semaphore(_CONNECTIONS)
 
@@ -124,10 +124,10 @@ async def apply_indexes(engine: Engine) -> list[IndexReport]:
     """Create the indexes that are missing beside those that differ, which stay as they are.
 
     Returns:
-        What `diff_indexes` finds after that.
+        The result of `diff_indexes` after that.
 
     Raises:
-        MongoStoreError: What the server refused, by its meaning.
+        MongoStoreError: If the server refuses the command.
     """
     missing: dict[str, list[Any]] = {}
     for report in await diff_indexes(engine):
@@ -142,7 +142,7 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
     """Return every index of our collections, defined or found, with how the two compare.
 
     Raises:
-        MongoStoreError: What the server refused, by its meaning.
+        MongoStoreError: If the server refuses the command.
     """
     reports = []
     for command in load_indexes():

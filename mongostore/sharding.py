@@ -129,7 +129,7 @@ async def list_shards(engine: Engine) -> list[str]:
     Raises:
         UnsupportedError: If it is no cluster.
         AccessDeniedError: If the user may not know.
-        MongoStoreError: What else the server refused, by its meaning.
+        MongoStoreError: If the server refuses something else.
     """
     if (await engine.describe()).topology != "sharded":
         raise UnsupportedError(f"{engine.address} is no sharded cluster: give the address of a mongos")
@@ -143,7 +143,7 @@ async def diff_sharding(engine: Engine) -> list[ShardReport]:
     Raises:
         UnsupportedError: If it is no cluster.
         AccessDeniedError: If the user may not know.
-        MongoStoreError: What else the server refused, by its meaning.
+        MongoStoreError: If the server refuses something else.
     """
     await list_shards(engine)
     names = {engine.collection(name).name: name for name in load_sharding().keys}
@@ -164,12 +164,12 @@ async def apply_sharding(engine: Engine) -> list[ShardReport]:
     """Shard the collections that are not sharded; those that differ stay as they are.
 
     Returns:
-        What `diff_sharding` finds after that.
+        The result of `diff_sharding` after that.
 
     Raises:
         UnsupportedError: If it is no cluster.
         AccessDeniedError: If the user may not do it.
-        MongoStoreError: What else the server refused, by its meaning.
+        MongoStoreError: If the server refuses something else.
     """
     missing = {one.collection for one in await diff_sharding(engine) if one.state is ShardState.MISSING}
     if missing:

@@ -24,7 +24,7 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Target, _SharedEntry
 
 
 class SharedStore:
-    """Whoever needs a store, a given one or one shared with others of the same event loop.
+    """A user of a store: of its own, or of one that users of the same event loop share.
 
     Args:
         uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
@@ -44,7 +44,7 @@ class SharedStore:
         """Return the store, open.
 
         Raises:
-            MongoStoreError: It cannot be opened, as `AsyncMongoStore.open` says; the next call tries again.
+            MongoStoreError: It cannot be opened; the next call tries again.
         """
         if self._given is not None:
             return self._given

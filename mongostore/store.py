@@ -60,7 +60,7 @@ class AsyncMongoStore:
     """Conversations in MongoDB, for async code; `MongoStore` is its blocking twin.
 
     A store belongs to the event loop that opens it. Opening creates the indexes that are missing,
-    unless `MONGOSTORE_ENSURE_INDEXES=false` says that an operator does.
+    unless `MONGOSTORE_ENSURE_INDEXES=false` leaves that to an operator.
 
     Args:
         target: `mongomock://[name]` (in this process), `mongodb://…`, `mongodb+srv://…`, `mongod:///folder`
@@ -74,8 +74,8 @@ class AsyncMongoStore:
         prefix: Begins the name of every collection, in a database that others use as well; else
             `MONGOSTORE_PREFIX`.
         transactions: `off` accepts a standalone server, which cannot do them.
-        ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
-        retention: What the store prunes by itself while it is open, one process at a time; else nothing.
+        ensure_indexes: Whether opening creates missing indexes; else by `MONGOSTORE_ENSURE_INDEXES`.
+        retention: The policy by which the open store prunes, one process at a time; else it does not.
         tail_limits: When a session's messages move out of its document, the same in all processes:
             `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
@@ -146,7 +146,7 @@ class AsyncMongoStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the deployment can do, known once the store is open."""
+        """The capabilities of the deployment, known once the store is open."""
         return self._engine.capabilities
 
     @property
@@ -252,7 +252,7 @@ class AsyncMongoStore:
         """Return every index of the store's collections, defined or found, with how the two compare.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         with self._bounded_call():
             return await diff_indexes(self._engine)
@@ -261,10 +261,10 @@ class AsyncMongoStore:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
 
         Returns:
-            What `check_indexes` finds after that.
+            The result of `check_indexes` after that.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         with self._bounded_call(_INDEX_SECONDS):
             return await apply_indexes(self._engine)
@@ -273,7 +273,7 @@ class AsyncMongoStore:
         """Return what the deployment is, how fast it answers and how many connections it has.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         with self._bounded_call():
             return await self._engine.describe()
@@ -282,7 +282,7 @@ class AsyncMongoStore:
         """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         with self._bounded_call(_DIAGNOSE_SECONDS):
             return await diagnose(self._engine, COLLECTIONS)
@@ -313,7 +313,7 @@ class AsyncMongoStore:
         """Return how much each of the store's collections holds.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         with self._bounded_call():
             return await self._engine.usage(COLLECTIONS)
@@ -329,7 +329,7 @@ class AsyncMongoStore:
 
         Raises:
             InvalidValueError: If the time has no zone, or is none of the last 366 days.
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         if since is None:
             since = datetime.now(UTC) - _STATISTICS_TIME

@@ -237,14 +237,18 @@ def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
     cases = getattr(request.node, "callspec", None)
     is_on_server = cases is not None and cases.params.get("store_uri") == "server"
     names = request.fixturenames
-    return not {"server_store", "faults"}.isdisjoint(names) or ("store" in names and is_on_server)
+    givers = {"server_store", "server_db", "faults"}
+    return not givers.isdisjoint(names) or (is_on_server and not {"store", "db"}.isdisjoint(names))
 
 
 async def empty(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Delete all documents of a database, which keeps its indexes."""
     database = database.with_options(write_concern=WriteConcern(1))
+    names = await database.list_collection_names()
+    if not names:
+        return
     # One question finds the few collections that have any.
-    first, *others = [(name, _name_if_any(name)) for name in await database.list_collection_names()]
+    first, *others = [(name, _name_if_any(name)) for name in names]
     unions = [{"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in others]
     async with await database[first[0]].aggregate([*first[1], *unions]) as found:
         for each in await found.to_list():

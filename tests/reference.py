@@ -176,7 +176,11 @@ def make_api() -> dict[str, str]:
 
 def _values() -> list[str]:
     """Return the public names that are neither errors nor classes with verbs."""
-    verbs = {"AsyncMongoStore", "MongoStore", "AsyncThreads", "Threads"}
+    verbs = {
+        f"{prefix}{name}"
+        for name in ("MongoStore", "Sessions", "Threads", "Rooms")
+        for prefix in ("", "Async")
+    }
     return [
         name
         for name in mongostore.__all__

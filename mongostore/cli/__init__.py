@@ -32,6 +32,7 @@ _ENTRIES: Final = {
     "stats": _Entry(_LOOK, "Show what is stored, and what was said in the last days.", "stats", "stats"),
     "studio": _Entry(_LOOK, "Look into sessions, threads and rooms in a browser.", "studio", "studio"),
     "demo": _Entry(_LOOK, "Store real dialogues, resume one, and watch another grow.", "demo", "demo"),
+    "docs": _Entry(_LOOK, "Show where the documentation is, and how to build it.", "docs", "docs"),
     "import": _Entry(
         _MOVE,
         "Import conversations from JSON lines, or from another program.",

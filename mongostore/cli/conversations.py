@@ -21,7 +21,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class House(StrEnum):
-    """What sort of conversation it is."""
+    """The kind of conversation."""
 
     SESSIONS = "sessions"
     THREADS = "threads"
@@ -57,6 +57,11 @@ class Conversation:
         return name if isinstance(name, str) else ""
 
     @property
+    def namespace(self) -> str:
+        """The namespace of a session; else empty."""
+        return self.head.namespace if isinstance(self.head, Session) else ""
+
+    @property
     def person(self) -> str:
         """The user, or the organization of a room; empty if there is none."""
         if isinstance(self.head, Room):
@@ -87,12 +92,12 @@ class Conversation:
 async def list_conversations(
     store: AsyncMongoStore,
     houses: Sequence[House],
-    namespace: str,
+    namespace: str | None,
     filter: Mapping[str, Any],
     limit: int,
     cursor: str | None,
 ) -> Page[Conversation]:
-    """Return a page over several houses, the most recently active first.
+    """Return a page over several houses, and all namespaces if none is named, the most recently active first.
 
     Raises:
         InvalidValueError: If the cursor is not one that a page gave, or a filter is wrong.
@@ -130,21 +135,24 @@ def _decode(cursor: str | None, houses: Sequence[House]) -> dict[House, str | No
 async def _list(
     store: AsyncMongoStore,
     house: House,
-    namespace: str,
+    namespace: str | None,
     filter: Mapping[str, Any],
     limit: int,
     cursor: str | None,
 ) -> Page[Any]:
-    nouns: dict[House, Any] = {
-        House.SESSIONS: store.sessions.in_namespace(namespace),
-        House.THREADS: store.threads,
-        House.ROOMS: store.rooms,
+    sessions = store.sessions
+    lists: dict[House, Any] = {
+        House.SESSIONS: sessions.in_namespace(namespace).list
+        if namespace
+        else sessions.namespaces.list_sessions,
+        House.THREADS: store.threads.list,
+        House.ROOMS: store.rooms.list,
     }
     page: Page[Any] = Page([], cursor)
     # A page of a search may be short while others follow.
     for _ in range(_MOST_PAGES):
         options = {"limit": limit - len(page.items), "cursor": page.next_cursor, "newest": True, **filter}
-        more = await nouns[house].list(**options)
+        more = await lists[house](**options)
         page = Page([*page.items, *more.items], more.next_cursor, [*page.errors, *more.errors])
         if page.next_cursor is None or len(page.items) >= limit:
             break
@@ -160,7 +168,7 @@ def _cursor_of(store: AsyncMongoStore, head: Head) -> str:
 async def find_conversation(
     store: AsyncMongoStore, id: str, house: House | None, namespace: str | None
 ) -> Conversation:
-    """Return the conversation of an id, whichever house has it.
+    """Return the conversation of an id, in any house.
 
     Args:
         store: An open store.
@@ -290,7 +298,7 @@ def text_of(value: Any) -> str:
 
 
 def summary_of(part: Part) -> str:
-    """Return the beginning of what a message says, in one line."""
+    """Return the beginning of a message's text, in one line."""
     return preview_text(text_of(part.content))
 
 

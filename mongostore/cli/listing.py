@@ -15,7 +15,7 @@ from mongostore.cli.terminal import (
     AsJson,
     Cursor,
     Database,
-    Namespace,
+    OneNamespace,
     Uri,
     open_store,
     out,
@@ -32,7 +32,7 @@ def ls(
     house: Annotated[
         House | None, typer.Argument(metavar="[sessions|threads|rooms]", show_default="all")
     ] = None,
-    namespace: Namespace = "default",
+    namespace: OneNamespace = None,
     user: Annotated[
         str | None, typer.Option(metavar="ID", help="The user of sessions and threads; leaves rooms out.")
     ] = None,
@@ -86,7 +86,7 @@ async def _list(
     uri: str | None,
     database: str | None,
     houses: list[House],
-    namespace: str,
+    namespace: str | None,
     filter: dict[str, Any],
     limit: int,
     cursor: str | None,
@@ -107,10 +107,13 @@ def _table(found: list[Conversation]) -> Table:
     for one in found:
         said = plain(" · ".join(filter(None, (one.name, one.last))))
         said.stylize("bold", 0, len(one.name))
+        id = plain(one.head.id, "cyan")
+        if one.namespace not in ("", "default"):
+            id.append_text(plain(f"  {one.namespace}", "dim"))
         table.add_row(
             age(one.active_at, now),
             one.house.value,
-            plain(one.head.id, "cyan"),
+            id,
             plain(one.person),
             "" if one.count is None else f"{one.count:,}",
             said,

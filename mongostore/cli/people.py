@@ -1,4 +1,4 @@
-"""`mongostore people`: one person over everything, shown, given out and erased."""
+"""`mongostore people`: one person over everything, shown, exported and erased."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from mongostore.cli.conversations import (
     Conversation,
     House,
     Part,
-    iter_parts,
     list_conversations,
+    list_parts,
     speaker_of,
 )
 from mongostore.cli.filters import Since, Until, to_filter
@@ -23,7 +23,7 @@ from mongostore.cli.formats import place_of
 from mongostore.cli.terminal import (
     AsJson,
     Database,
-    Namespace,
+    OneNamespace,
     Uri,
     open_store,
     out,
@@ -33,7 +33,6 @@ from mongostore.cli.terminal import (
     wants_json,
     warn,
 )
-from mongostore.errors import InvalidDocumentError
 from mongostore.repositories.search.texts import texts_in
 from mongostore.repositories.search.words import Terms, fold
 from mongostore.store import AsyncMongoStore
@@ -41,6 +40,7 @@ from mongostore.store import AsyncMongoStore
 _EXCERPTS = 3
 # So many of the newest messages of a conversation are looked at for excerpts.
 _LOOKED_AT = 1_000
+_PAGE = 100
 _BEFORE, _AFTER = 40, 120
 _WORD = re.compile(r"\w+")
 
@@ -57,7 +57,7 @@ def search(
     house: Annotated[
         House | None, typer.Option(metavar="NAME", help="sessions, threads or rooms alone.")
     ] = None,
-    namespace: Namespace = "default",
+    namespace: OneNamespace = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[
@@ -88,7 +88,7 @@ async def _search(
     uri: str | None,
     database: str | None,
     houses: list[House],
-    namespace: str,
+    namespace: str | None,
     filter: dict[str, Any],
     limit: int,
     as_json: bool,
@@ -105,7 +105,7 @@ async def _search(
 
 
 async def _hits(
-    store: AsyncMongoStore, houses: list[House], namespace: str, filter: dict[str, Any], limit: int
+    store: AsyncMongoStore, houses: list[House], namespace: str | None, filter: dict[str, Any], limit: int
 ) -> AsyncIterator[Conversation]:
     """Yield the first conversations of a search, whose pages may be short."""
     cursor: str | None = None
@@ -123,10 +123,19 @@ async def _hits(
 
 async def _parts_with(store: AsyncMongoStore, conversation: Conversation, terms: Terms) -> list[Part]:
     """Return the newest messages that have the terms, the newest first."""
-    errors: list[InvalidDocumentError] = []
-    parts = [part async for part in iter_parts(store, conversation, _LOOKED_AT, errors)]
-    found = (part for part in reversed(parts) if terms.is_in(_texts_of(part)))
-    return [part for part, _ in zip(found, range(_EXCERPTS), strict=False)]
+    found: list[Part] = []
+    cursor: str | None = None
+    for _ in range(0, _LOOKED_AT, _PAGE):
+        page = await list_parts(store, conversation, newest=True, limit=_PAGE, cursor=cursor)
+        for part in reversed(page.items):
+            if terms.is_in(_texts_of(part)):
+                found.append(part)
+                if len(found) == _EXCERPTS:
+                    return found
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return found
 
 
 def _texts_of(part: Part) -> list[str]:
@@ -174,4 +183,5 @@ def _print_json(hit: Hit) -> None:
         {"id": part.id, "place": place_of(part).removeprefix("#") or None, "texts": _texts_of(part)}
         for part in hit.parts
     ]
-    print_json_line({"house": one.house.value, "id": one.head.id, "name": one.name, "messages": messages})
+    where = {"house": one.house.value} | ({"namespace": one.namespace} if one.namespace else {})
+    print_json_line({**where, "id": one.head.id, "name": one.name, "messages": messages})

@@ -38,6 +38,12 @@ Database = Annotated[
     ),
 ]
 Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace of the sessions.")]
+OneNamespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace", metavar="NAME", help="Of sessions, this namespace alone.", show_default="all"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON each.", show_default="in a pipe")]
 Cursor = Annotated[
     str | None, typer.Option(metavar="TEXT", help="The cursor with which the page before ended.")
@@ -89,7 +95,7 @@ def print_json(value: object) -> None:
 
 
 def print_json_line(members: Mapping[str, Any]) -> None:
-    """Print one line of JSON in ASCII, whatever the width of the terminal."""
+    """Print one line of JSON in ASCII, in a terminal of any width."""
     sys.stdout.write(json_line(members) + "\n")
 
 

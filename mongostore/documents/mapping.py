@@ -37,7 +37,7 @@ class Stored(BaseModel):
 
 
 class Searched(BaseModel):
-    """What documents with texts have for the search.
+    """The fields of documents with texts for the search.
 
     Attributes:
         words: The words of their texts, once they are made.
@@ -130,11 +130,11 @@ def reader(
 ) -> Callable[[StoredDocument], M]:
     """Return what reads documents of a model, passing over members of newer versions.
 
-    What it returns raises `InvalidDocumentError`, which names the document by its `kind` and `key`.
+    The function raises `InvalidDocumentError`, which names the document by its `kind` and `key`.
 
     Args:
         model: The model.
-        kind: What it is called in errors.
+        kind: Its name in errors.
         key: The stored name of the model's id, or of what else names the document.
         prepare: Returns the members of the model that are not stored as such.
     """
@@ -158,13 +158,13 @@ def writer(
 ) -> Callable[[M], StoredDocument]:
     """Return what makes documents of a model's values, but for what the store adds.
 
-    What it returns raises `InvalidValueError` where a value cannot be stored, and `DocumentTooLargeError`.
+    The function raises `InvalidValueError` where a value cannot be stored, and `DocumentTooLargeError`.
 
     Args:
         model: The model.
-        kind: What it is called in errors.
+        kind: Its name in errors.
         key: The stored name of the model's id, or of what else names the document.
-        path: What the argument is called in errors, where it is not the kind.
+        path: The argument's name in errors, where it is not the kind.
         more: Returns what is stored beside the members, of a value and its stored form.
     """
 
@@ -181,7 +181,7 @@ def writer(
 
 
 def write(value: BaseModel) -> StoredDocument:
-    """Return the stored form of what a caller has given, but for what the store alone moves.
+    """Return the stored form of a caller's members, without those that the store alone moves.
 
     Raises:
         InvalidValueError: If one of the members cannot be stored; names its path.
@@ -190,7 +190,7 @@ def write(value: BaseModel) -> StoredDocument:
 
 
 def write_slim(value: BaseModel) -> StoredDocument:
-    """Return the stored form of what a caller has given, but for the members that read back by default.
+    """Return the stored form of a caller's members, without those that read back by default.
 
     Raises:
         InvalidValueError: If one of the members cannot be stored; names its path.

@@ -39,9 +39,10 @@ class StoredRoom(Room, Stored, Searched):
 
     `epoch` is its life: a room that is created again under its id has another one, and so have its parts.
     `log` is the open log of its events; `next_index` and the counters are those with which that began.
-    `next_part_position` is that of the next binding, participant, task or observation. `state` is `open` or
-    `deleting`: its parts are being deleted. `ops` are the tokens of its last changes, and `delete_op` that of
-    its deletion, by which a call that is tried again recognizes its own.
+    `next_part_position` is that of the next binding, participant, task or observation. `state` is `open`,
+    `deleting` (its parts are being deleted) or `deleted`: it was erased with a person, and has its id and an
+    end alone. `ops` are the tokens of its last changes, and `delete_op` that of its deletion, by which a call
+    that is tried again recognizes its own.
     """
 
     private: JsonObject = Field(default_factory=dict)

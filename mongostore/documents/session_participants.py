@@ -10,6 +10,7 @@ from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
 from mongostore.documents.mapping import (
     DECODE_ERRORS,
+    Searched,
     StoredDocument,
     check_instance,
     decode_document,
@@ -47,7 +48,7 @@ class StoredTurn(Turn):
 
 
 class StoredBatch(BaseModel):
-    """What one call stored of a participant: with the numbers `number` to `end` of its epoch.
+    """The batch of a participant that one call stored: the numbers `number` to `end` of its epoch.
 
     `op` is the token of that call.
     """
@@ -60,7 +61,7 @@ class StoredBatch(BaseModel):
     op: str
 
 
-class StoredTurns(StoredBatch):
+class StoredTurns(StoredBatch, Searched):
     """The turns with those numbers."""
 
     turns: list[StoredTurn]

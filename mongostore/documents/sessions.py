@@ -49,8 +49,8 @@ class StoredMessage(Message):
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
     `stream` is there while the message is being written, and `status` on one that was interrupted.
     `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
-    embed. `op` is the token of the operation that appended the message, unless its id was new and so tells
-    as much.
+    embed. `op` is the token of the operation that appended the message, unless its id was new, which is
+    proof enough.
     """
 
     overflow: str | None = None
@@ -77,7 +77,8 @@ class StoredSession(SessionFields, Stored, Searched):
     `stale` lists the epochs whose parts still have to go, `unbound` those of participants. `create_op` never
     changes: a large context belongs to it.
 
-    `participants` go by their ids, escaped, in the order of binding.
+    `participants` go by their ids, escaped, in the order of binding; `participant_names` are these once
+    more, for an index.
 
     `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `recent_ops` are the
     tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
@@ -87,6 +88,7 @@ class StoredSession(SessionFields, Stored, Searched):
     session_id: Id
     message_count: int = 0
     participants: dict[str, StoredParticipant] = Field(default_factory=dict)
+    participant_names: list[str] = Field(default_factory=list)
     state: str = "open"
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)

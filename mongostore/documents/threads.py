@@ -40,8 +40,8 @@ class StoredThread(Thread, Stored, Searched):
     `create_op` and `delete_op` are the tokens of the operations that did these, by which a retried one
     recognizes its own work.
     `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
-    not bring it back until `expires_at`, then a date, after which nobody can still be writing to it. Without
-    that date the deletion is not over. What begins later begins the next `life` of the thread.
+    not bring it back until `expires_at`, then a date, after which no call can still be writing to it. Without
+    that date the deletion is not over. A later write begins the next `life` of the thread.
     """
 
     votes: list[StoredVote] = Field(default_factory=list)
@@ -56,7 +56,7 @@ class StoredThread(Thread, Stored, Searched):
 class StoredThreadMessage(ThreadMessage, Stored, Searched):
     """A message of a thread.
 
-    `is_begun` says that more was merged into it than its start, `has_created_at` that `created_at` is the
+    `is_begun`: more was merged into it than its start; `has_created_at`: `created_at` is the
     caller's, and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is
     that of the thread, where it is not its first one. `state` is `deleted` if nothing else is left until
     `expires_at`.

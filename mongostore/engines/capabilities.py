@@ -1,4 +1,4 @@
-"""What a deployment can do, asked when a client is opened, and which host is its primary."""
+"""The capabilities and the primary of a deployment, read when a client is opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def detect_capabilities(client: Client, sessions: Collection, address: str
 
     Raises:
         ConfigurationError: If the client is connected to a secondary alone.
-        PyMongoError: What the driver reports; a wrong password shows here.
+        PyMongoError: If the driver fails, as with a wrong password.
     """
     hello = await client.admin.command("hello")
     is_direct = client.topology_description.topology_type_name == "Single"

@@ -36,7 +36,7 @@ class ClientSettings:
     Attributes:
         uri: The connection string.
         options: The client's options beside the URI's.
-        database: The name of the database; None if a client was given.
+        database: The name of the database; None of a client.
     """
 
     uri: str

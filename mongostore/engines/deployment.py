@@ -1,4 +1,4 @@
-"""What an engine can tell about the place where it keeps things."""
+"""The facts of a deployment and of its collections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Deployment:
     """A deployment as it was at one moment.
 
     Attributes:
-        server: What answers and its version, such as `MongoDB 8.0.4`.
+        server: The product and its version, such as `MongoDB 8.0.4`.
         topology: `embedded`, `standalone`, `sharded`, or `replica set` with its name.
         hosts: The hosts of a replica set.
         pings: The seconds that each of ten round trips took.
@@ -44,7 +44,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class CollectionUsage:
-    """What a collection holds.
+    """The size of a collection.
 
     Attributes:
         documents: How many documents there are.

@@ -1,4 +1,4 @@
-"""What the driver reports, in this package's own words."""
+"""Errors of the driver as errors of this package."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def drop_driver_context() -> Iterator[None]:
 
 
 def translate_error(error: Exception, where: str) -> MongoStoreError:
-    """Return the error of ours that says what `error` says, without the values that the driver's text quotes.
+    """Return the error of ours with the meaning of `error`, without the values that the driver's text quotes.
 
     Args:
-        error: What PyMongo, or the embedded engine in its place, raised.
+        error: The error of PyMongo, or of the embedded engine in its place.
         where: The engine's address, for the message.
     """
     if isinstance(error, BulkWriteError):
@@ -159,7 +159,7 @@ def translate_error(error: Exception, where: str) -> MongoStoreError:
 def find_duplicate(error: PyMongoError) -> tuple[str, list[str]] | None:
     """Return the name and the fields of the unique index that refused a write; None if none did.
 
-    The fields are empty where the server does not tell them.
+    The fields are empty where the server does not name them.
     """
     if isinstance(error, BulkWriteError):
         error = _first_error(error)
@@ -230,7 +230,7 @@ def explain_silence(errors: Mapping[str, Exception | None]) -> str:
     """Return why no server answers, as far as it is known.
 
     Args:
-        errors: What the driver has met last at each host, by the host's name.
+        errors: The last error of the driver at each host, by the host's name.
     """
     # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
     told = [

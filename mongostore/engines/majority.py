@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class MajorityReads:
-    """What a replica set's majority has, as one client reads it.
+    """Reads of the documents that the majority of a replica set has, by one client.
 
     Nothing of it is ever taken back. But a new primary, which has all that was acknowledged, has yet to
     learn how much of it the majority has, and until then shows its readers less. So after each election

@@ -163,7 +163,7 @@ class MongoEngine:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the deployment can do, known once the engine is open."""
+        """The capabilities of the deployment, known once the engine is open."""
         return self._capabilities
 
     async def open(self) -> None:
@@ -172,7 +172,7 @@ class MongoEngine:
         Raises:
             ConfigurationError: The URI cannot work.
             AccessDeniedError: The credentials are wrong.
-            UnavailableError: Nothing answers there, or not in the way the URI says (TLS, replica set).
+            UnavailableError: Nothing answers there, or not as the URI demands (TLS, replica set).
             UnsupportedError: It is a standalone server, and transactions are required.
         """
         try:
@@ -281,7 +281,7 @@ class MongoEngine:
         """Return what the deployment is and how fast it answers.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         try:
             hello = await self.database.command("hello")
@@ -303,7 +303,7 @@ class MongoEngine:
         """Return what those of the collections hold that are there.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         found = []
         try:
@@ -371,7 +371,7 @@ class MongoEngine:
             await self._majority.wait_for_majority()
 
     def timeout_error(self) -> MongoStoreError:
-        """Return the error that says whether there was no server to ask, or none that answered in time."""
+        """Return the error of no server, or of none that answered in time."""
         servers = self._client.topology_description.server_descriptions() if self._client else {}
         is_there = any(server.is_server_type_known for server in servers.values())
         return translate_error(NetworkTimeout() if is_there else ServerSelectionTimeoutError(), self.address)

@@ -1,4 +1,4 @@
-"""What every engine offers, and what a deployment may be able to do."""
+"""The interface of every engine, and the capabilities of deployments."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the deployment can do, known once the engine is open."""
+        """The capabilities of the deployment, known once the engine is open."""
 
     async def open(self) -> None:
         """Connect and learn the capabilities, within five seconds or so.
@@ -75,14 +75,14 @@ class Engine(Protocol):
         """Return what the deployment is and how fast it answers.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
@@ -95,18 +95,18 @@ class Engine(Protocol):
         """Run statements in one transaction, or one after the other on a server that has none.
 
         Args:
-            statements: Is given the session that each of its commands must name, None without a
+            statements: Takes the session that each of its commands must name, None without a
                 transaction; may be called several times.
         """
 
     def majority_collection(self, collection: Any) -> Any:
-        """Return a collection as those read it who go on from what they have seen.
+        """Return a collection for readers that go on from their last read.
 
-        What a primary has not yet got through to the majority may be gone with it.
+        It leaves out writes that the majority does not have yet and a failover may take back.
         """
 
     async def read_majority(self, reading: Callable[[], Awaitable[R]]) -> R:
-        """Run what reads majority_collection collections, so that it misses nothing that was acknowledged.
+        """Run a read of such collections, so that it misses no acknowledged write.
 
         Args:
             reading: May be called several times.
@@ -116,7 +116,7 @@ class Engine(Protocol):
         """Wait until nothing that is there by now is taken back any more."""
 
     def timeout_error(self) -> MongoStoreError:
-        """Return the error that says, as far as it is known, why something has not ended in time."""
+        """Return the error of a call that has not ended in time, with the reason if it is known."""
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

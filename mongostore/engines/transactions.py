@@ -58,13 +58,13 @@ async def transact(
 ) -> R:
     """Run statements in one transaction, anew whenever another one is in their way.
 
-    They may run several times, and must use nothing but the session that they are given. Only the deadline
+    They may run several times, and must use no other session than their argument. Only the deadline
     that is set around it ends the trying.
 
     Args:
-        client: Who asks.
+        client: The client.
         admin: The database admin, with the options that the transaction has as well.
-        statements: What is done in it.
+        statements: The statements.
         unfinished: Where the ends of transactions are kept that last longer than that deadline.
 
     Raises:
@@ -107,8 +107,8 @@ async def transact(
 async def kill_idle_transactions(admin: AsyncDatabase[dict[str, Any]]) -> None:
     """End the transactions in the middle of which a process of this package has died, or stands still.
 
-    A server keeps them open for a minute, and keeps all waiting who want to write the same documents. Whoever
-    only stood still is told that the transaction is gone, and runs it anew. Users may see and end their own.
+    A server keeps them open for a minute, and all other writers of the same documents wait. A process
+    that only stood still gets an error, and runs its transaction again. Users may see and end their own.
     """
     abandoned: list[dict[str, Any]] = [
         {"$currentOp": {"allUsers": False, "idleSessions": True}},

@@ -1,4 +1,4 @@
-"""What a connection string names, and how it may be shown."""
+"""The parts of a connection string, and its form for logs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def to_message(
 ) -> Message | None:
     """Return the message of an item; None if it is no object.
 
-    An item that has no role gets that of its speaker; `data.type` says that it had none.
+    An item that has no role gets that of its speaker; `data.type` marks that it had none.
     """
     if not isinstance(item, dict):
         return None

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from mongostore.importers.digests import to_text
 from mongostore.importers.ledger import NAMESPACE
-from mongostore.models import ReadMarker, ThreadFilter
+from mongostore.models import ReadMarker, SessionFilter, ThreadFilter
 from mongostore.models.model import Model
 from mongostore.repositories.rooms.bulk import RoomTransfer
 from mongostore.repositories.sessions import AsyncSessions
@@ -43,7 +43,7 @@ class Archive:
 
     Attributes:
         counts: The number of entities by their kind.
-        warnings: What the archive does not hold, each named by its id.
+        warnings: The things that the archive does not hold, each named by its id.
     """
 
     def __init__(self, store: AsyncMongoStore, *, user_id: str | None = None) -> None:
@@ -102,6 +102,11 @@ class Archive:
                 await self._write_namespace(self._store.sessions.in_namespace(namespace))
 
     async def _write_namespace(self, sessions: AsyncSessions) -> None:
+        if hidden := await sessions.count(**SessionFilter(user_id=self._user_id, deleted=True)):
+            self.warnings.append(
+                f"namespace {sessions.namespace!r}: {hidden} softly deleted sessions are left out: "
+                "undelete those that are to be exported"
+            )
         async for session in sessions.iter(user_id=self._user_id):
             owner = [sessions.namespace, session.id]
             names = ("user_id", "name", "description", "data", "metadata", "created_at", "expires_at")

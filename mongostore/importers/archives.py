@@ -48,7 +48,7 @@ class Archive:
         self.names: list[str] = sorted(name for name in names if not name.startswith("__MACOSX/"))
 
     def find(self, name: str) -> str | None:
-        """Return the file with a name, in whatever folder of the archive."""
+        """Return the file with a name, in any folder of the archive."""
         return next((one for one in self.names if one.rpartition("/")[2] == name), None)
 
     def open(self, name: str) -> IO[bytes]:

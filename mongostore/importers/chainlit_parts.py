@@ -1,4 +1,4 @@
-"""Parts of Chainlit's threads, whichever of its layers has stored them."""
+"""Parts of Chainlit's threads, from any of its layers."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Collections:
             self._copy.execute(f"CREATE INDEX k{number} ON c{number} (key, number)")
 
     def iter(self, name: str, key: Any = None) -> Iterator[dict[str, Any]]:
-        """Yield the documents of a collection, those with a key if it is given."""
+        """Yield the documents of a collection, those with a key if there is one."""
         sql = f"SELECT document FROM {self._table(name)}"
         rows = (
             self._copy.execute(f"{sql} ORDER BY place")
@@ -143,7 +143,7 @@ class Collections:
 
 
 def time_of_id(id: Any) -> datetime | None:
-    """Return the second that an ObjectId names, given as a hexadecimal text."""
+    """Return the second that an ObjectId in hexadecimal text names."""
     if isinstance(id, str) and len(id) == 24:
         try:
             return datetime.fromtimestamp(int(id[:8], 16), UTC)

@@ -17,7 +17,7 @@ class Columns:
     Args:
         tables: The source.
         table: The table.
-        report: Is told of values that are not what the column's type says.
+        report: Collects the values that do not fit the column's type.
         key: The column that the report names a row by.
     """
 

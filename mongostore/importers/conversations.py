@@ -23,7 +23,7 @@ class Conversation:
     Attributes:
         id: None if the source gives none; then it is made of the content.
         table: How the report names where it is from.
-        members: What `sessions.create` takes beside the id.
+        members: The arguments of `sessions.create` beside the id.
         current: The end of the visible path, if it is known.
     """
 
@@ -44,7 +44,7 @@ def to_session(
 
     Args:
         conversation: The conversation.
-        report: Is told of nodes whose parents are missing, and of those that are no messages.
+        report: Collects the nodes whose parents are missing, and those that are no messages.
         members_of: Returns the members of a message from what a node holds.
         files: The files of the messages; `members_of` may add to them.
     """

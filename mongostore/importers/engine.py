@@ -66,8 +66,8 @@ class Importer:
         Args:
             source: The name of the source, such as `chainlit`.
             location: Its path or URI.
-            options: What its format leaves open.
-            report: Collects what happens; a new one unless given.
+            options: The choices that its format leaves open.
+            report: Collects the results; a new one by default.
             restart: Whether to begin anew where an earlier import was cut short.
             progress: Called after each batch of units with the report, the number of units that are done, and
                 the number of all if it is known.

@@ -19,7 +19,7 @@ _BLANK = " \t\r\n"
 
 
 class TornError(Exception):
-    """The rest of a file is no JSON; the text says where it begins."""
+    """The rest of a file is no JSON; the text names its beginning."""
 
 
 def iter_items(file: IO[bytes]) -> Iterator[Any]:

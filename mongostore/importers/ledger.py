@@ -17,7 +17,7 @@ _ROWS = 200
 
 
 def identity_of(source: str, location: str, options: Options) -> str:
-    """Return what tells an import from others: another source, one that has changed, or other options."""
+    """Return the digest of an import: it differs for another source, a changed one, or other options."""
     path = Path(location)
     state = []
     if "://" not in location and path.exists():

@@ -62,7 +62,7 @@ class Rows:
 
 
 class Report:
-    """What an import did. It holds ids and reasons, never what people said.
+    """The result of an import. It holds ids and reasons, never what people said.
 
     Args:
         tell: Called with the kind and each row that is refused, stored otherwise or left out.

@@ -1,4 +1,4 @@
-"""RoomKit: its SQLite file, of each version that the installed RoomKit can bring to its own."""
+"""RoomKit: its SQLite file, in each version that the installed one can bring to its own, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from mongostore.errors import ConfigurationError, InvalidValueError
 from mongostore.importers.report import Report
+from mongostore.importers.roomkit_postgres import add_documents
 from mongostore.importers.sources import Reading, SourceError
-from mongostore.importers.tables import Row, Tables, is_sqlite, open_copy, open_tables
+from mongostore.importers.tables import Row, Tables, open_copy, open_tables
 from mongostore.importers.units import RecordUnit, RoomUnit, Unit
 from mongostore.models import Event
 
@@ -18,45 +19,54 @@ _OF_ROOMS = (
     *("events", "bindings", "participants", "tasks", "observations"),
     *("read_markers", "voice_deliveries", "private_state", "event_sequences"),
 )
+_RECORDS = ("identities", "verifications", "verification_requests")
+_POSTGRES = ("rooms", *_OF_ROOMS, "identity_addresses", *_RECORDS)
+_POSTGRES_COLUMNS = {
+    **dict.fromkeys(_POSTGRES, ()),
+    "rooms": ("id", "delivered_index", "timers"),
+    "events": ("id", "room_id", "index", "source_channel_id"),
+}
 
 
 def read(reading: Reading) -> Generator[Unit]:
     """Yield the identities, verifications and rooms, in the order of their rows.
 
     Raises:
-        SourceError: It is no file of RoomKit, or of a newer one.
+        SourceError: It is no database of RoomKit, or of a newer one.
         ConfigurationError: RoomKit is not installed.
     """
     try:
         from mongostore.adapters.roomkit import sqlite_file
     except ImportError:
         raise ConfigurationError("RoomKit is missing: pip install 'mongostore[roomkit]'") from None
-    if not is_sqlite(reading.path):
-        raise SourceError(f"{reading.path.name} is no SQLite database")
-    tables = open_tables(reading, [])
+    tables = open_tables(reading, _POSTGRES)
     if "rooms" not in tables.names or "events" not in tables.names:
-        raise SourceError(f"{reading.path.name} has no rooms of RoomKit")
-    tables.close()
-    sqlite_file.migrate(tables.path)
-    tables = open_copy(reading, tables.path)
-    tables.require(_ROOMS)
+        raise SourceError("the source has no rooms of RoomKit")
+    if tables.is_postgres:
+        tables.require(_POSTGRES_COLUMNS)
+        add_documents(tables, sqlite_file.fields_of)
+        for table in _OF_ROOMS:
+            tables.index(table, "room_id")
+    else:
+        tables.close()
+        sqlite_file.migrate(tables.path)
+        tables = open_copy(reading, tables.path)
+        tables.require(_ROOMS)
     source = _Source(tables, reading.report, sqlite_file)
-    reading.total = tables.count("rooms") + sum(map(tables.count, _Source.RECORDS))
+    reading.total = tables.count("rooms") + sum(map(tables.count, _RECORDS))
     yield from source.records()
     yield from source.rooms()
     source.report_orphans()
 
 
 class _Source:
-    RECORDS = ("identities", "verifications", "verification_requests")
-
     def __init__(self, tables: Tables, report: Report, records: Any) -> None:
         self._tables = tables
         self._report = report
         self._records = records
 
     def records(self) -> Iterator[RecordUnit]:
-        for table in self.RECORDS:
+        for table in _RECORDS:
             for row in self._tables.rows(f"SELECT rowid AS place, * FROM {table} ORDER BY rowid"):
                 columns = {"channel_addresses": self._addresses(row["id"])} if table == "identities" else {}
                 if (record := self._read(table, row, **columns)) is not None:

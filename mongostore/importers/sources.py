@@ -36,7 +36,7 @@ class SourceError(ConfigurationError):
 
 @dataclass(frozen=True)
 class Options:
-    """What the formats leave open.
+    """The choices that the formats leave open.
 
     Attributes:
         namespace: The namespace of the sessions.
@@ -66,7 +66,7 @@ class Reading:
 
     Attributes:
         location: A path or URI.
-        report: Is told of each row that does not become a unit.
+        report: Collects each row that does not become a unit.
         stack: Closes files and deletes copies when the import ends.
         total: The number of units, once it is known.
     """

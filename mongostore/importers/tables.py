@@ -76,6 +76,14 @@ class Tables:
         for row in with_names:
             yield dict(zip(names, row, strict=True))
 
+    def set_column(self, table: str, column: str, of_row: Callable[[Row], Any]) -> None:
+        """Set a column of the copy, added if it is not there, to a value of each row."""
+        if column not in self.columns(table):
+            self._database.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(column)}")
+        update = f"UPDATE {quote(table)} SET {quote(column)} = ? WHERE rowid = ?"
+        for row in self.rows(f"SELECT rowid AS place, * FROM {quote(table)}"):
+            self._database.execute(update, (of_row(row), row["place"]))
+
     def index(self, table: str, column: str) -> None:
         """Index a column of the copy, which the source may not have done."""
         name = quote(f"mongostore {table} {column}")

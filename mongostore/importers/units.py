@@ -48,7 +48,7 @@ class FileUnit:
 
     Attributes:
         read: Returns the content, each time anew.
-        data: What else is stored of the file.
+        data: The other members of the file.
     """
 
     key: str
@@ -71,7 +71,7 @@ class SessionUnit:
 
     Attributes:
         namespace: The namespace that the source asks for; None for that of the options.
-        members: What `sessions.create` takes beside the id.
+        members: The arguments of `sessions.create` beside the id.
         messages: In their order; may be read once only.
         context: The context in a list of its own; empty if there is none.
         participants: Those bound to it, with their insights.
@@ -96,7 +96,7 @@ class ThreadUnit:
     """A thread with its messages, elements and files.
 
     Attributes:
-        members: What `threads.create` takes beside the id.
+        members: The arguments of `threads.create` beside the id.
         user_identifier: The identifier of its user, if the user may be stored with another id.
         messages: In their order, each with its time; may be read once only.
     """

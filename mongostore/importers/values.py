@@ -1,4 +1,4 @@
-"""What sources write for times, texts and files."""
+"""Times, texts and files as sources write them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def from_epoch(value: Any) -> datetime | None:
 
 
 def from_text(value: Any, zone: tzinfo = UTC) -> datetime | None:
-    """Return the time that an ISO text says, in a zone unless it says its own; None if it says none."""
+    """Return the time of an ISO text, in a zone if it has none of its own; None if it has no time."""
     if not isinstance(value, str):
         return None
     with suppress(ValueError, OverflowError):

@@ -42,7 +42,7 @@ class Codec:
 
     Attributes:
         write: Returns the stored form of a value; raises `InvalidValueError` with the path of the value.
-        read: Returns the schema of the stored form, given that of the value; None if they are the same.
+        read: Returns the schema of the stored form from that of the value; None if they are the same.
     """
 
     write: Callable[[str, Any], Any]

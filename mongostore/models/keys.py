@@ -16,9 +16,9 @@ class ApiKey(Model):
     """A key with which a program uses a server of ours.
 
     Attributes:
-        id: What a list shows; a part of the token.
-        name: What the key is for.
-        owner_id: Whom it speaks for; None for nobody in particular.
+        id: The id that a list shows; a part of the token.
+        name: The purpose of the key.
+        owner_id: The user that it stands for, if it is one user's.
         namespaces: Those it may use; `["*"]` for all, which makes it an administrator's.
         expires_at: When it stops being good; None for never.
         token: The secret, which `create` alone returns. It is stored nowhere, and neither printed, dumped nor

@@ -18,8 +18,8 @@ class Person(Model):
     Attributes:
         names: Ids and identifiers of users, ids of identities with their addresses, owners and participants.
         counts: How many documents of each collection are theirs or name them.
-        namespaces: The namespaces that are meant; None for all.
-        organization_id: The organization whose rooms and identities are meant; None for all.
+        namespaces: The namespaces; None for all.
+        organization_id: The organization of the rooms and identities; None for all.
     """
 
     names: list[str]
@@ -34,7 +34,7 @@ class PersonRecord(Model):
     Attributes:
         collection: Where it is stored.
         id: Its id there.
-        relation: Whether it is theirs, they take part in it, they said it, or it says who they are.
+        relation: `owner` of it, `participant` in it, `author` of it, or the `identity` that it describes.
         value: It, as JSON.
     """
 
@@ -45,7 +45,7 @@ class PersonRecord(Model):
 
 
 class ErasureLine(Model):
-    """What an erasure did, or would do, in one collection.
+    """The documents of one collection that an erasure changed, or would change.
 
     Attributes:
         deleted: How many documents, with all of their parts.
@@ -58,11 +58,11 @@ class ErasureLine(Model):
 
 
 class ErasureReport(Model):
-    """What an erasure did, or would do.
+    """The result of an erasure, or of its dry run.
 
     Attributes:
         lines: One for each collection in which there was something.
-        errors: What could not be erased, and why.
+        errors: The documents that could not be erased, with the reason.
     """
 
     names: list[str]

@@ -17,7 +17,7 @@ House = Literal["sessions", "threads", "rooms"]
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """What a store prunes by itself while it is open; one process at a time does.
+    """The conversations that a store prunes by itself while it is open, in one process at a time.
 
     Attributes:
         idle: Conversations that had no activity for so long.
@@ -35,7 +35,7 @@ class RetentionPolicy:
 
 
 class PruneReport(Model):
-    """What a prune has deleted, or would delete.
+    """The number of conversations that a prune deleted, or would delete.
 
     Attributes:
         dry_run: Whether nothing was deleted.

@@ -1,4 +1,4 @@
-"""One person over everything, found, given out and erased: `store.people`."""
+"""One person over everything, found, exported and erased: `store.people`."""
 
 from mongostore.people.people import AsyncPeople
 

@@ -1,4 +1,4 @@
-"""What stays of a value when its words go: its shape, and what says of which kind it is."""
+"""The rest of a value when its words go: its shape, and the names of its kinds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Vocabulary:
     """The words that say of which kind things are, as others have them in the same places.
 
     Args:
-        values: What others have stored.
+        values: The words of others.
         names: The names of the person, which are never such words.
-        ids: What stays wherever it is, such as the ids of channels.
+        ids: The values that stay in any place, such as the ids of channels.
     """
 
     def __init__(self, values: Iterable[Any], names: Collection[str], ids: Collection[str]) -> None:

@@ -41,10 +41,10 @@ class Erasure:
     """One erasure: what it has done so far, pass by pass.
 
     Args:
-        finder: What finds the person.
+        finder: The filters that find the person.
         houses: The verbs of the store.
         names: The names of the person.
-        scope: The tenants that are meant.
+        scope: The tenants.
         mode: Whether what is shared is deleted or anonymized.
     """
 
@@ -62,7 +62,7 @@ class Erasure:
 
     @property
     def errors(self) -> list[str]:
-        """What could not be erased, and why."""
+        """The documents that could not be erased, with the reason."""
         return [*self._failed.values()]
 
     def lines(self) -> list[ErasureLine]:
@@ -145,14 +145,16 @@ class Erasure:
 
     async def _delete_head(self, house: House, head: StoredDocument) -> None:
         unmoved = "created_at" if head.get("expires_at") is None else "expires_at"
-        self._deleted[house] += await self._houses.heads.delete(house, head, unmoved)
+        if await self._houses.heads.delete(house, head, unmoved):
+            self._deleted[house] += 1
+            await self._houses.heads.leave_tombstone(house, head["_id"])
 
     async def _erase_in_room(self, mention: Mention, part: StoredDocument) -> None:
         """Erase all that a room holds of the person, and last that they were there."""
         room_id = part["room_id"]
         if not await self._finder.is_shared(room_id, self._names):
             room = await self._houses.heads.find("rooms", room_id)
-            if room is not None:
+            if room is not None and room["state"] != "deleted":
                 await self._delete_head("rooms", room)
                 return
         names = {*self._names, *filter_texts([part.get("participant_id")])}

@@ -1,4 +1,4 @@
-"""What is stored about one person, as records."""
+"""The records of one person."""
 
 from __future__ import annotations
 

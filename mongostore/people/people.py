@@ -30,8 +30,8 @@ _PASSES = 5
 class AsyncPeople(Repository):
     """One person over everything.
 
-    Where tenants may use the same names, say whose person it is: then nothing is meant but the sessions of
-    these namespaces, and the rooms and identities of this organization. These verbs read whole collections
+    Where tenants may use the same names, name the tenant of the person: then only the sessions of these
+    namespaces count, and the rooms and identities of this organization. These verbs read whole collections
     where no index finds a name.
     """
 
@@ -115,10 +115,11 @@ class AsyncPeople(Repository):
     ) -> ErasureReport:
         """Erase a person: delete what is theirs, and what they said among others.
 
-        Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
+        Their sessions and threads, and rooms without another participant, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. What others said stays. What says who they are goes last, so
-        that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
+        the places, without words and names. The words of others stay. If it was cut short, call it again
+        with any of the names: they are stored until it is complete, for 30 days at most. A repetition does
+        no harm.
 
         Args:
             person: The person, as `get` returned it.
@@ -136,12 +137,15 @@ class AsyncPeople(Repository):
         if check_flag("dry_run", dry_run):
             lines = [ErasureLine(collection=name, deleted=count) for name, count in person.counts.items()]
             return ErasureReport(names=person.names, mode=mode, dry_run=True, lines=lines)
+        await self._finder.store_names(person.names, scope)
         erasure = Erasure(self._finder, self._houses, person.names, scope, mode)
         leftovers = Leftovers(self._connection, self._tail)
         for _ in range(_PASSES):
             # What an erasure that was killed has begun to delete names nobody any more.
             await leftovers.finish_all()
             if not await erasure.run_pass():
+                if not erasure.errors:
+                    await self._finder.delete_names(person.names, scope)
                 return ErasureReport(
                     names=person.names,
                     mode=mode,

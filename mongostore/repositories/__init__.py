@@ -1,4 +1,4 @@
-"""What every repository does around each of its verbs: check, bound, retry and put errors into our words."""
+"""The frame of every verb of a repository: it checks, bounds and retries, and translates errors."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _DECLARED = "__access__"
 class Repository:
     """The verbs of one kind of thing.
 
-    Each public coroutine and async generator says by its decorator what it does: `writes`, `reads`,
+    The decorator of each public coroutine and async generator names its access: `writes`, `reads`,
     `reads_majority` or `long_running`. It then runs against an open store, within the store's timeout, is
     tried again while the server is away, and raises errors of this package alone. So each of them must be
-    safe to run twice; `current_operation` tells a second run.
+    safe to run twice; `current_operation` knows a second run.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -48,10 +48,10 @@ class AsyncKeys(Repository):
         """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
 
         Args:
-            name: What the key is for.
+            name: The purpose of the key.
             namespaces: Those it may use; `["*"]` for all.
             owner_id: Whom it speaks for.
-            expires_at: When it stops being good; never unless given.
+            expires_at: The time at which it ends; None for never.
 
         Raises:
             InvalidValueError: If a value cannot be stored.
@@ -166,7 +166,7 @@ def _check_namespaces(namespaces: Sequence[str]) -> list[str]:
         if not check_id(f"namespaces[{number}]", namespace) or "/" in namespace:
             raise InvalidValueError(f"namespaces[{number}]", "must not be empty and has no slash")
     if ALL_NAMESPACES in namespaces and len(namespaces) > 1:
-        raise InvalidValueError("namespaces", "says all and some at once")
+        raise InvalidValueError("namespaces", "must be all namespaces or some, not both")
     return list(dict.fromkeys(namespaces))
 
 

@@ -205,7 +205,7 @@ class ChangeFeed:
         """Open a reader of the changes of one owner, from now on or behind a token.
 
         Raises:
-            MongoStoreError: If the stream cannot be opened; of a token that cannot be used its reader tells.
+            MongoStoreError: If the stream cannot be opened; an unusable token is an error of the reader.
         """
         reader = ChangeReader(self._connection, (head, owner_id))
         async with AsyncExitStack() as stack:

@@ -79,7 +79,7 @@ class Connection:
         """Learn the server's time, which decides where that of this host differs.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
         asked_at = time.time_ns() // 1000
         try:
@@ -95,7 +95,7 @@ class Connection:
 
     @contextmanager
     def admit(self, operation: str) -> Iterator[None]:
-        """Run a verb, which a store that is closed meanwhile lets end.
+        """Run a verb, which ends also if the store is closed in between.
 
         Raises:
             NotOpenError: The store is closed, or belongs to another process or event loop.
@@ -151,7 +151,7 @@ class Connection:
         """Wait for something without a bound; None when the store is closed or the connection is lost.
 
         Raises:
-            MongoStoreError: What else the server refused, by its meaning.
+            MongoStoreError: If the server refuses something else.
         """
         assert self._closed is not None, "every public verb checks that the store is open"
         waiting = asyncio.ensure_future(awaited)
@@ -183,7 +183,7 @@ class Connection:
         """Return a collection of an open store, one of `COLLECTIONS`.
 
         Raises:
-            NotOpenError: The store was closed meanwhile.
+            NotOpenError: The store was closed in between.
         """
         if not self._collections:
             raise NotOpenError("the store was closed during the call")

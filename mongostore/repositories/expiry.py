@@ -29,7 +29,7 @@ def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
         return members
     span = members.pop("expires_in")
     if "expires_at" in members:
-        raise InvalidValueError("expires_in", "must not be given beside expires_at")
+        raise InvalidValueError("expires_in", "must not be set beside expires_at")
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise InvalidValueError("expires_in", "must be a timedelta above 0")
     try:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mongostore.documents.mapping import StoredDocument
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError
 from mongostore.models.retention import House
-from mongostore.repositories import Connection, has_matched, majority_step, retry_step
+from mongostore.repositories import Connection, current_operation, has_matched, majority_step, retry_step
 from mongostore.repositories.rooms.room_counters import count_rooms_events
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.sessions.session_change import new_session
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.threads.thread_writes import delete_thread
+from mongostore.repositories.threads.thread_writes import TOMBSTONE_LASTS, delete_thread, tombstone_end
 
 _STEP = 200
 _FIELDS = [
@@ -40,7 +44,7 @@ class Walk:
     Attributes:
         field: The field, `expires_at`, `active_at` or `created_at`.
         before: The time, in microseconds.
-        filter: What else an index finds them by.
+        filter: The other keys by which an index finds them.
     """
 
     field: str
@@ -77,7 +81,7 @@ class Heads:
         }
 
     async def walk(self, house: House, walk: Walk) -> AsyncGenerator[StoredDocument, None]:
-        """Yield heads, step by step; those that are deleted meanwhile make no difference."""
+        """Yield heads, step by step; a deletion in between makes no difference."""
         last: tuple[int, Any] | None = None
         while True:
             found = await retry_step(self._connection, self._find, house, walk, last)
@@ -97,13 +101,34 @@ class Heads:
         except ConflictError:
             return False
 
+    async def leave_tombstone(self, house: House, key: Any) -> None:
+        """Leave the id of an erased head taken for 30 days, so that no late write makes it anew."""
+        await retry_step(self._connection, self._leave_tombstone, house, key)
+
     async def find(self, collection: str, key: Any) -> StoredDocument | None:
-        """Return a stored document by its `_id`, whatever state it is in."""
+        """Return a stored document by its `_id`, in any state."""
         return await majority_step(self._connection, self._find_one, collection, key)
 
     async def delete_document(self, collection: str, key: Any) -> bool:
         """Delete a document that has no parts, and return whether it was there."""
         return await retry_step(self._connection, self._delete_one, collection, key)
+
+    async def _leave_tombstone(self, house: House, key: Any) -> None:
+        now, tombstone = current_operation().now, StoredDocument()
+        match house:
+            case "sessions":
+                # One that is softly deleted, and has nothing.
+                empty = new_session(key, {"expires_in": TOMBSTONE_LASTS})
+                tombstone = {**empty, "state": "deleted", "deleted_at": now}
+            case "rooms":
+                tombstone = {"_id": key, "state": "deleted", "expires_at": tombstone_end()}
+                tombstone |= {"epoch": current_operation().token, "schema_version": SCHEMA_VERSION}
+            case "threads":
+                # Their deletion leaves one.
+                return
+        # Of one that was made since, the next pass looks whether it is the person's.
+        with suppress(DuplicateKeyError):
+            await self._connection.collection(house).insert_one(tombstone)
 
     async def _find_one(self, collection: str, key: Any) -> StoredDocument | None:
         return await self._connection.collection(collection).find_one({"_id": key})

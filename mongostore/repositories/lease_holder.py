@@ -1,4 +1,4 @@
-"""Leases that are holding for a block: waited for, renewed meanwhile, and given back."""
+"""Leases that are held for a block: acquired, renewed while it runs, and released."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LeaseHolder:
             raise ended
 
     async def finish(self) -> None:
-        """Wait until every lease whose caller was cancelled is given back."""
+        """Wait until every lease whose caller was cancelled is released."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -20,7 +20,7 @@ _LONGEST = 24 * 3600.0
 
 
 class AsyncLeases(Repository):
-    """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
+    """Leases by their names. They end by the server's clock, not by those of the callers."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from pymongo.errors import DuplicateKeyError
 
 from mongostore.codec import escape_key
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models.people import Relation
-from mongostore.repositories import Connection, majority_step
+from mongostore.repositories import Connection, current_operation, majority_step, retry_step
+from mongostore.repositories.threads.thread_writes import tombstone_end
 
 _STEP = 200
 # The fields that name a person, in whichever collection: a key of `participants` does so as well.
@@ -28,9 +32,9 @@ class Mention:
 
     Attributes:
         collection: The collection.
-        relation: What the person is to its documents.
+        relation: The relation of the person to its documents.
         fields: The fields that hold a name.
-        find: Returns what else a filter by names says, if a field is no name but a key.
+        find: Returns the rest of a filter by names, if a field is no name but a key.
         tenant: The field by which its documents belong to a tenant, if they do.
     """
 
@@ -47,7 +51,7 @@ class Mention:
 
 
 def _bound(names: Names) -> list[StoredDocument]:
-    return [{f"participants.{escape_key(name)}": {"$exists": True}} for name in names]
+    return [{"participant_names": {"$in": [*map(escape_key, names)]}}]
 
 
 MENTIONS = (
@@ -69,7 +73,7 @@ MENTIONS = (
 
 @dataclass(frozen=True)
 class Scope:
-    """The tenants that are meant: all, or some namespaces and the rooms and identities of an organization."""
+    """The tenants: all, or some namespaces and the rooms and identities of an organization."""
 
     namespaces: Sequence[str] | None = None
     organization_id: str | None = None
@@ -80,7 +84,7 @@ class Scope:
         return self.namespaces is None and self.organization_id is None
 
     def filter(self, mention: Mention) -> StoredDocument | None:
-        """Return what a filter says beside the names; None if nothing of the collection is meant."""
+        """Return the filter beside the names; None if it takes nothing of the collection."""
         if self.is_all:
             return {}
         match mention.tenant:
@@ -118,12 +122,25 @@ class PersonFinder:
     async def count(self, names: Names, scope: Scope) -> dict[str, int]:
         """Return how many documents of each collection have one of the names."""
         counts: dict[str, int] = {}
+        if begun := await majority_step(
+            self._connection, self._all, "erasures", _begun(names, scope), ["_id"]
+        ):
+            counts["erasures"] = len(begun)
         for mention in MENTIONS:
             total = 0
             async for _ in self.find(mention, names, scope, ["room_id"]):
                 total += 1
             counts[mention.collection] = counts.get(mention.collection, 0) + total
         return {collection: count for collection, count in counts.items() if count}
+
+    async def store_names(self, names: Names, scope: Scope) -> None:
+        """Store the names of a person while an erasure runs, which deletes what links them."""
+        await retry_step(self._connection, self._store_names, names, scope)
+
+    async def delete_names(self, names: Names, scope: Scope) -> None:
+        """Delete the names that erasures of a person have stored."""
+        erasures, begun = self._connection.collection("erasures"), _begun(names, scope)
+        await retry_step(self._connection, erasures.delete_many, begun)
 
     async def find(
         self, mention: Mention, names: Names, scope: Scope, fields: Any = None
@@ -140,7 +157,7 @@ class PersonFinder:
     async def walk(
         self, collection: str, filter: StoredDocument, fields: Any = None
     ) -> AsyncGenerator[StoredDocument, None]:
-        """Yield documents by their ids, step by step; that some are deleted meanwhile makes no difference."""
+        """Yield documents by their ids, step by step; a deletion in between makes no difference."""
         last: Any = None
         while True:
             found = await majority_step(self._connection, self._find_some, collection, filter, fields, last)
@@ -151,13 +168,24 @@ class PersonFinder:
             last = found[-1]["_id"]
 
     async def is_shared(self, room_id: str, names: Names) -> bool:
-        """Return whether somebody else takes part in a room."""
+        """Return whether a room has another participant."""
         others = {
             "room_id": room_id,
             "participant_id": {"$nin": [*names]},
             "identity_id": {"$nin": [*names]},
         }
         return await majority_step(self._connection, self._exists, "participants", others)
+
+    async def _store_names(self, names: Names, scope: Scope) -> None:
+        erasure = {
+            "_id": current_operation().token,
+            "names": [*names],
+            **_stored_scope(scope),
+            "expires_at": tombstone_end(),
+        }
+        # An earlier attempt may have done it.
+        with suppress(DuplicateKeyError):
+            await self._connection.collection("erasures").insert_one(erasure)
 
     async def _exists(self, collection: str, filter: StoredDocument) -> bool:
         return await self._connection.collection(collection).find_one(filter, {"_id": 1}) is not None
@@ -179,7 +207,8 @@ class PersonFinder:
         return documents
 
     async def _linked(self, names: Sequence[str], scope: Scope) -> list[str]:
-        wanted, linked = {"$in": [*names]}, []
+        begun = await self._all("erasures", _begun(names, scope), ["names"])
+        wanted, linked = {"$in": [*names]}, [name for erasure in begun for name in erasure["names"]]
         if scope.is_all:
             filter: StoredDocument = {"$or": [{"_id": wanted}, {"identifier": wanted}]}
             for user in await self._all("users", filter, ["identifier"]):
@@ -219,6 +248,16 @@ class PersonFinder:
         async with self._connection.collection(collection).find(filter, fields) as found:
             documents: list[StoredDocument] = await found.to_list()
         return documents
+
+
+def _stored_scope(scope: Scope) -> StoredDocument:
+    namespaces = None if scope.namespaces is None else sorted(scope.namespaces)
+    return {"namespaces": namespaces, "organization_id": scope.organization_id}
+
+
+def _begun(names: Names, scope: Scope) -> StoredDocument:
+    """Return the filter of the erasures of a person that are under way, or were cut short."""
+    return {"names": {"$in": [*names]}, **_stored_scope(scope)}
 
 
 def filter_texts(values: Collection[Any]) -> list[str]:

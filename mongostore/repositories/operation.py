@@ -35,7 +35,7 @@ _SILENT_ATTEMPTS = ((3.0, 0.15), (1.0, 0.05), (2.0, 0.1), (3.0, 0.15))
 
 
 class Access(Enum):
-    """What a call does.
+    """The kinds of access of a call.
 
     Attributes:
         WRITE: It may change something.
@@ -50,7 +50,7 @@ class Access(Enum):
 
 @dataclass
 class UnmatchedWrite:
-    """An update that did not find the document that it meant."""
+    """An update that did not find its document."""
 
     collection: Any
     where: StoredDocument
@@ -79,13 +79,13 @@ class Operation:
 
     Attributes:
         ends: When it must have ended, by the monotonic clock.
-        access: What it does.
+        access: The access.
         operation: Its name, for logs.
         now: When the call began, in microseconds since 1970, by the server's clock.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
-        is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
-        memory: What an earlier attempt has learnt for certain, by a name that the verb gives it.
-        missed: The updates that did not find what they meant, by collection and filter, and how often.
+        is_silent: Whether the server did not answer at all when the last attempt had failed.
+        memory: The certain results of earlier attempts, by names of the verb.
+        missed: The updates that did not find their documents, by collection and filter, and how often.
     """
 
     ends: float

@@ -1,4 +1,4 @@
-"""Lists that are read page by page: where one ends is where the next begins, whatever comes meanwhile."""
+"""Lists that are read page by page: each begins at the end of the one before, whether entries came or not."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ async def walk(
         fields: The fields to read.
         size: How many documents a step finds.
         find: Finds the documents of a step, as `find_page` does.
-        when_empty: What else to look at if there is no such document.
+        when_empty: The other place to look if there is no such document.
 
     Raises:
         InvalidValueError: `errors` is no list.

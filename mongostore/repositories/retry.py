@@ -61,7 +61,7 @@ async def open_stream(
 ) -> AsyncGenerator[R, None]:
     """Run a step that opens a stream, and close it, for its cursor would live on at the server.
 
-    Whoever is cancelled during either is so at once; the stream is closed all the same.
+    A cancellation takes effect at once; the stream is closed all the same.
     """
     opening = asyncio.create_task(retry_step(connection, action, *args, **kwargs))
     try:
@@ -83,7 +83,7 @@ async def run_with_retry(
     Raises:
         NotOpenError: The store is closed, or belongs to another process or event loop.
         UnavailableError: It was away all the time.
-        MongoStoreError: What else the server refused, by its meaning.
+        MongoStoreError: If the server refuses something else.
     """
     connection.check_open()
     engine = connection.engine
@@ -125,7 +125,7 @@ async def _back_off(connection: Connection, call: Operation, reported: MongoStor
 
     Raises:
         MongoStoreError: What was reported, for there is no time for another attempt.
-        NotOpenError: The store was closed meanwhile.
+        NotOpenError: The store was closed in between.
     """
     pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
     if time.monotonic() + pause >= call.ends:

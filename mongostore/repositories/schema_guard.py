@@ -1,8 +1,8 @@
-"""What a newer version of this package has written is read as far as it fits, and never changed.
+"""Documents of a newer version of this package are read as far as they fit, and never changed.
 
-What has expired is not found by a filter that names a state, unless it names `expires_at` as well. What a
-failover may take back is not shown to those who go on from what they have read; and a write that an index of
-others refuses is told apart from one that meets a document of ours.
+A filter that names a state does not find an expired document, unless it names `expires_at` as well. Readers
+that go on from their last read do not see a write that a failover may take back. A write that an index of
+others refuses differs from one that meets a document of ours.
 """
 
 from __future__ import annotations

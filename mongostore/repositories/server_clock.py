@@ -10,7 +10,7 @@ _TOLERANCE = 1_000_000
 
 
 class ServerClock:
-    """Tells the server's time by the clock of this host and by how much that is wrong.
+    """Computes the server's time by the clock of this host and by how much that is wrong.
 
     Attributes:
         offset: How many microseconds the server is ahead of this host.

@@ -20,7 +20,7 @@ class SizeLimit:
     where the count does not allow a write, they are read, and the write sets their true size.
 
     Attributes:
-        kind: What the document is, as errors call it.
+        kind: The name of the document in errors.
         members: The members; in the path of a write, a key of theirs stands behind a dot.
         limit: The bytes that they may take.
         field: The field that counts.

@@ -20,7 +20,10 @@ _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
 _MAX_DAYS = 366
 # So many documents of a collection are read, the newest first; a session's or a segment's has many messages.
-MOST_READ = {"sessions": 20_000, "session_segments": 10_000, "messages": 200_000, "events": 200_000}
+MOST_READ = {
+    **{"sessions": 20_000, "session_segments": 10_000, "session_turns": 50_000},
+    **{"messages": 200_000, "events": 200_000},
+}
 # And so many groups of them are brought here.
 _MOST_GROUPS = 100_000
 _AT_ONCE = 1_000
@@ -46,7 +49,7 @@ class DayStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a store holds, and what was said in it since some day.
+    """The contents of a store, and its messages by day.
 
     Attributes:
         since: The first moment that is counted.
@@ -56,7 +59,7 @@ class Statistics:
         days: Each day of that time, the oldest first.
         hours: The messages of each hour of the week, from Monday 0:00 UTC.
         lengths: How many conversations have how many messages in that time.
-        collections: What each collection holds.
+        collections: The size of each collection.
         is_complete: Whether all was read. Of a large collection the newest documents are.
     """
 
@@ -130,6 +133,7 @@ class _Count:
         await self._add("sessions", await self._groups("sessions", session, unwind="messages"))
         groups = await self._groups("session_segments", segment, unwind="messages")
         await self._add("sessions", groups, people="user_id")
+        await self._add("sessions", await self._groups("session_turns", segment, unwind="turns"))
         groups = await self._groups("messages", {"of": "$thread_id"})
         await self._add("threads", groups, people="user_id")
         event = {"of": "$room_id", "person": "$participant_id"}

@@ -22,6 +22,7 @@ from mongostore.models.retention import House, PruneReport
 from mongostore.repositories import Connection, Repository, long_running
 from mongostore.repositories.heads import Heads, Walk
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
 
 HOUSES: tuple[House, ...] = get_args(House)
@@ -47,6 +48,7 @@ class AsyncRetention(Repository):
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
         self._heads = Heads(connection, tail)
+        self._sessions = SessionStorage(connection, "", tail)
 
     @long_running
     async def prune(
@@ -60,7 +62,7 @@ class AsyncRetention(Repository):
         limit: int | None = None,
         dry_run: bool = False,
     ) -> PruneReport:
-        """Delete what has expired, and what is idle or older, if that is given.
+        """Delete what has expired, and by `idle` and `older` other conversations.
 
         Each conversation goes in one piece, unless it has changed since it was found. Cut short, it goes on
         when it is called again.
@@ -141,11 +143,8 @@ class AsyncRetention(Repository):
             namespaces = {} if rules.namespaces is None else {"namespace": {"$in": [*rules.namespaces]}}
             yield {"state": {"$in": ["open", "deleted"]}, **namespaces}
         else:
-            names = (
-                AsyncNamespaces(self._connection).iter()
-                if rules.namespaces is None
-                else _each(rules.namespaces)
-            )
+            every = AsyncNamespaces(self._sessions).iter
+            names = every() if rules.namespaces is None else _each(rules.namespaces)
             async for name in names:
                 for state in ("open", "deleted"):
                     yield {"namespace": name, "state": state}

@@ -27,9 +27,9 @@ class RetentionWorker:
     """Prunes again and again, unless another process does.
 
     Args:
-        retention: What prunes.
+        retention: The verbs that prune.
         leases: The leases of the store.
-        policy: What to prune, and how often.
+        policy: The policy.
 
     Raises:
         ConfigurationError: If the policy is of the wrong type or has a member out of range.

@@ -201,7 +201,7 @@ def create_role_thread(
     owner: Owner,
     data: Annotated[V1CreateRoleThread, AfterValidator(_check_plain), AfterValidator(_check_small)],
 ) -> Any:
-    """Make a thread of the caller, with an id of its own when none is given."""
+    """Make a thread of the caller, with a generated id by default."""
     thread = threads.create(
         data.id, owner_id=owner, public=data.public, name=data.name, metadata=data.metadata
     )
@@ -225,7 +225,7 @@ def update_role_thread(
     thread: Owned,
     data: Annotated[V1UpdateRoleThread, AfterValidator(_check_plain), AfterValidator(_check_small)],
 ) -> Any:
-    """Change whether a thread is public, and its name and metadata if they are given."""
+    """Change whether a thread is public, and its name and metadata if the request has them."""
     thread.update(data)
     return _to_public(thread.to_v1())
 
@@ -275,7 +275,7 @@ def create_app(
 ) -> FastAPI:
     """Return threadmem's server, as an application of FastAPI.
 
-    Whoever calls it needs a token: of the hub at `AGENTSEA_HUB_URL`, or a key of `mongostore keys create`
+    A caller needs a token: of the hub at `AGENTSEA_HUB_URL`, or a key of `mongostore keys create`
     with an owner. They see their own threads alone. `CORS_ORIGINS` lists the origins of web pages that may
     call it, all unless set.
 

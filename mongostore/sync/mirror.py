@@ -1,4 +1,4 @@
-"""What all blocking twins of repositories have in common: the way to their async core."""
+"""The base of all blocking twins of repositories: the way to their async core."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             **members: The members that the message begins with; `role` is `assistant` by default.
 
         Raises:
-            NotFoundError: If there is no such session, or it is deleted meanwhile, or the message is.
+            NotFoundError: If there is no such session, or it, or the message, is deleted in between.
             ConflictError: If a message of that id is complete, or another writer takes this one over.
             InvalidValueError: If an argument is of the wrong type or out of range.
             DocumentTooLargeError: If the message would take more than 16 MiB; the text before is kept.
@@ -278,7 +278,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed meanwhile.
+            ConflictError: If all messages were removed in between.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
@@ -318,11 +318,11 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         expected: Message | None = None,
         **members: Unpack[MessageUpdate],
     ) -> Message:
-        """Change the given members of a message, and return it as it now is.
+        """Change members of a message, and return it as it now is.
 
         Args:
             session_id: The session.
-            message_id: The message, in whichever conversation.
+            message_id: The message, of any conversation.
             expected: The message as the caller has read it; it must not have changed since.
             **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
                 key by key, None removing a key. `content` and `status` end a stream that writes the message.
@@ -561,7 +561,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
         Raises:
             NotFoundError: If there is no such session or message, or the session is deleted.
             ConflictError: If an id is there with other content, the session has another revision, or
-                others have appended meanwhile; nothing was written.
+                others have appended in between; nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message takes more than 16 MiB, or the branches more than 4 MiB.
         """
@@ -682,7 +682,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            ConflictError: If the turns were removed meanwhile.
+            ConflictError: If the turns were removed in between.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
         """
@@ -693,8 +693,8 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         """Give each participant's new turns to an integrator, and store its insights.
 
         New are the turns behind `integrated_until` that are there when the call begins. The insights
-        are added and the marker moves in one step, so each turn is covered once, whichever callers
-        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        are added and the marker moves in one step, so each turn is covered once, also if several
+        callers integrate at the same time: turns that another call has covered are left to it, and these
         insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
         something else than a list of JSON values, or more than the session can hold, nothing changes for
         this participant, and the others go on.
@@ -703,10 +703,10 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
             session_id: The session.
             integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
                 failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
-            executor: The executor of those threads; the event loop's own unless given.
+            executor: The executor of those threads; the event loop's own by default.
 
         Raises:
-            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            NotFoundError: If there is no such session, or it is deleted, also in between.
             ConflictError: If other callers kept changing the session for too long.
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session or a turn cannot be read.
@@ -735,17 +735,24 @@ class Namespaces(Mirror[AsyncNamespaces]):
         """
 
     def list_sessions(
-        self, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[SessionFilter],
     ) -> Page[Session]:
         """Return a page of the sessions of all namespaces, by their newest activity.
 
-        Sessions that cannot be read are in the `errors` of the page.
+        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
+        empty, while others follow.
 
         Args:
             newest: Whether the most recently active come first.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments, or what
                 `store.sessions.cursor_of` gives.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -788,12 +795,12 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
-        """Create a session, with a generated id unless one is given, as of now unless a time is given.
+        """Create a session, with a generated id and the time of the call by default.
 
         Args:
             session_id: The session's id.
             **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
-                are bound from the start; from `expires_at` on, or after `expires_in`, nobody finds it.
+                are bound from the start; from `expires_at` on, or after `expires_in`, it is not found.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -895,7 +902,7 @@ class Sessions(Mirror[AsyncSessions]):
     def update(
         self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
     ) -> Session:
-        """Change the given members of a session, and return it as it now is.
+        """Change members of a session, and return it as it now is.
 
         Args:
             session_id: The session.

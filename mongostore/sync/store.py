@@ -122,7 +122,7 @@ class MongoStore(StoreVerbs):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the deployment can do, known once the store is open."""
+        """The capabilities of the deployment, known once the store is open."""
         return self._core.capabilities
 
     def open(self) -> None:
@@ -219,7 +219,7 @@ def shared_store(uri: str | None = None, database: str | None = None) -> MongoSt
         database: Likewise.
 
     Raises:
-        MongoStoreError: It cannot be opened, as `MongoStore.open` says; the next call tries again.
+        MongoStoreError: It cannot be opened; the next call tries again.
     """
     # What the environment says decides too, and reading it whole takes longer than a call may cost.
     key = uri or os.environ.get("MONGOSTORE_URI"), database, os.environ.get("MONGOSTORE_DATABASE")

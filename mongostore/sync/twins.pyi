@@ -85,38 +85,38 @@ class StoreVerbs:
         """Return every index of the store's collections, defined or found, with how the two compare.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     def apply_indexes(self) -> list[IndexReport]:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
 
         Returns:
-            What `check_indexes` finds after that.
+            The result of `check_indexes` after that.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     def describe(self) -> Deployment:
         """Return what the deployment is, how fast it answers and how many connections it has.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     def diagnose(self) -> list[CheckResult]:
         """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     def usage(self) -> list[CollectionUsage]:
         """Return how much each of the store's collections holds.
 
         Raises:
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     def statistics(self, since: datetime | None = None) -> Statistics:
@@ -130,7 +130,7 @@ class StoreVerbs:
 
         Raises:
             InvalidValueError: If the time has no zone, or is none of the last 366 days.
-            MongoStoreError: What the server refused, by its meaning.
+            MongoStoreError: If the server refuses the command.
         """
 
     def find_leftovers(self) -> list[Leftover]:
@@ -167,10 +167,10 @@ class Rooms(Mirror[AsyncRooms]):
     verifications: Verifications
 
     def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
-        """Create a room, with a generated id unless one is given.
+        """Create a room, with a generated id by default.
 
         Raises:
-            AlreadyExistsError: If the id is taken; nothing is written.
+            AlreadyExistsError: If the id is taken, if only by a room that was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -179,6 +179,7 @@ class Rooms(Mirror[AsyncRooms]):
         """Return the room, created with these members if it is not there.
 
         Raises:
+            NotFoundError: If the room was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             InvalidDocumentError: If it is there and cannot be read.
             DocumentTooLargeError: If it takes more than a document can hold.
@@ -346,7 +347,7 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
-        """Change the given members of a room; the others stay.
+        """Change members of a room; the others stay.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -358,7 +359,7 @@ class Rooms(Mirror[AsyncRooms]):
     def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace all members of a room but its counters, its creation and what is private about it.
 
-        Its expiry stays unless another one is given.
+        Its expiry stays unless another one is set.
 
         Args:
             room: The room as it is to be.
@@ -422,7 +423,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
     ) -> Event:
         """Give an event the room's next index and store it, as one step; return it with its index.
 
-        Events of one room become visible in the order of their indexes, whichever process appends them. On
+        Events of one room become visible in the order of their indexes, from any process. On
         a server without transactions a crash midway may leave an edit or a delete without its effect on its
         target, or a paused room active without the event.
 
@@ -436,7 +437,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         Raises:
             NotFoundError: If there is no such room, or no such target in it; nothing is written.
             AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
-                (`kind` says which); nothing is written.
+                (`kind` names it); nothing is written.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -581,7 +582,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
-        """Change the given members of an event; the others stay.
+        """Change members of an event; the others stay.
 
         Raises:
             NotFoundError: If the room has no such event.
@@ -830,7 +831,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
+        """Return a page of a room's tasks, of one status or of all, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -844,7 +845,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Task]:
-        """Yield a room's tasks, of one status if given, in the order in which they were added.
+        """Yield a room's tasks, of one status or of all, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -911,7 +912,7 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
             index: The index to move to, instead of an event's, for a marker whose event is deleted.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
+            InvalidValueError: If an argument is of the wrong type, or there are both an event and an index.
         """
 
     def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
@@ -1205,7 +1206,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change the given members of a message, which is begun, with its thread, if it is not there.
+        """Change members of a message, which is begun, with its thread, if it is not there.
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
@@ -1315,8 +1316,8 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
             **where: Only those with these members.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or neither a thread nor a kind is given.
-            InvalidDocumentError: If a message cannot be read and `errors` is not given.
+            InvalidValueError: If an argument is of the wrong type, or there is neither a thread nor a kind.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
 
     @staticmethod
@@ -1365,7 +1366,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
 
         Raises:
             NotFoundError: If the thread has no such message, or the message is deleted.
-            ConflictError: If no thread is given, and the message is in one.
+            ConflictError: If there is no `thread_id`, and the message is in a thread.
             AlreadyExistsError: If the id is that of another message's feedback.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the message would take too much with it.
@@ -1420,7 +1421,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
         Args:
             thread_id: The thread.
             element: The element.
-            begun_at: When the caller began to make it, by the clock of this host, as of now unless given.
+            begun_at: When the caller began to make it, by the clock of this host, now by default.
                 Elements are listed in this order, and one that was deleted since stays deleted.
 
         Returns:
@@ -1485,7 +1486,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If an element cannot be read and `errors` is not given.
+            InvalidDocumentError: If an element cannot be read and there is no list of `errors`.
         """
 
     def delete(self, thread_id: str, element_id: str) -> bool:
@@ -1512,7 +1513,7 @@ class Files(Mirror[AsyncFiles]):
             key: The file.
             content: Bytes, a path, an open file, or an iterator of bytes; these are read piece by piece.
             content_type: Its media type.
-            data: What else is to be known of the file.
+            data: The other members of the file.
 
         Raises:
             InvalidValueError: If a value cannot be stored, or the content does not consist of bytes.
@@ -1597,7 +1598,7 @@ class Users(Mirror[AsyncUsers]):
         metadata: dict[str, Any] | None = None,
         created_at: datetime | None = None,
     ) -> User:
-        """Create a user, with a generated id unless one is given, as of now unless a time is given.
+        """Create a user, with a generated id and the time of the call by default.
 
         Raises:
             AlreadyExistsError: If there is a user with that identifier or id.
@@ -1668,7 +1669,7 @@ class Users(Mirror[AsyncUsers]):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If a user cannot be read and `errors` is not given.
+            InvalidDocumentError: If a user cannot be read and there is no list of `errors`.
         """
 
     def delete(self, user_id: str) -> bool:
@@ -1694,7 +1695,7 @@ class Threads(Mirror[AsyncThreads]):
         created_at: datetime | None = None,
         **members: Unpack[ThreadUpdate],
     ) -> Thread:
-        """Create a thread, with a generated id unless one is given, as of now unless a time is given.
+        """Create a thread, with a generated id and the time of the call by default.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.
@@ -1787,7 +1788,7 @@ class Threads(Mirror[AsyncThreads]):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
-            InvalidDocumentError: If a thread cannot be read and `errors` is not given.
+            InvalidDocumentError: If a thread cannot be read and there is no list of `errors`.
         """
 
     @staticmethod
@@ -1799,10 +1800,10 @@ class Threads(Mirror[AsyncThreads]):
         """
 
     def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Change the given members of a thread.
+        """Change members of a thread.
 
         `data` is replaced whole. `metadata` is merged key by key, where None removes a key unless `unset` is
-        given.
+        set.
 
         Raises:
             NotFoundError: If the thread is not there, or there is no such user; nothing is changed.
@@ -1819,9 +1820,9 @@ class Threads(Mirror[AsyncThreads]):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadUpdate],
     ) -> None:
-        """Change the given members of a thread, which is begun if it is not there.
+        """Change members of a thread, which is begun if it is not there.
 
-        `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is given.
+        `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is set.
 
         Args:
             thread_id: The thread.
@@ -1832,7 +1833,7 @@ class Threads(Mirror[AsyncThreads]):
 
         Raises:
             NotFoundError: If the thread is deleted, or there is no such user; nothing is changed.
-            ConflictError: If `if_absent` is given and one of the keys is there.
+            ConflictError: If `if_absent` is set and one of the keys is there.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
@@ -1840,7 +1841,7 @@ class Threads(Mirror[AsyncThreads]):
     def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short is finished by the next verb
+        From the first moment on it is not found. A deletion that is cut short is finished by the next verb
         that meets the thread.
 
         Raises:
@@ -1861,10 +1862,10 @@ class Keys(Mirror[AsyncKeys]):
         """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
 
         Args:
-            name: What the key is for.
+            name: The purpose of the key.
             namespaces: Those it may use; `["*"]` for all.
             owner_id: Whom it speaks for.
-            expires_at: When it stops being good; never unless given.
+            expires_at: The time at which it ends; None for never.
 
         Raises:
             InvalidValueError: If a value cannot be stored.
@@ -1929,7 +1930,7 @@ class Retention(Mirror[AsyncRetention]):
         limit: int | None = None,
         dry_run: bool = False,
     ) -> PruneReport:
-        """Delete what has expired, and what is idle or older, if that is given.
+        """Delete what has expired, and by `idle` and `older` other conversations.
 
         Each conversation goes in one piece, unless it has changed since it was found. Cut short, it goes on
         when it is called again.
@@ -1988,10 +1989,11 @@ class People(Mirror[AsyncPeople]):
     def erase(self, person: Person, *, mode: ErasureMode = "delete", dry_run: bool = False) -> ErasureReport:
         """Erase a person: delete what is theirs, and what they said among others.
 
-        Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
+        Their sessions and threads, and rooms without another participant, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. What others said stays. What says who they are goes last, so
-        that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
+        the places, without words and names. The words of others stay. If it was cut short, call it again
+        with any of the names: they are stored until it is complete, for 30 days at most. A repetition does
+        no harm.
 
         Args:
             person: The person, as `get` returned it.

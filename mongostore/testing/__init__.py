@@ -1,4 +1,4 @@
-"""What each framework, and the clients of a service, ask of what stores for them: suites of tests for pytest.
+"""Suites of tests for pytest: the contract of each framework's store, and of a service's clients.
 
 They are for adapters of others: a fork, a wrapper, a backend on something else. A suite is a class
 that pytest does not collect by itself. Derive one from it, and give it the fixtures that it names:
@@ -8,8 +8,8 @@ that pytest does not collect by itself. Derive one from it, and give it the fixt
         def db(self):
             return MyDatabase()
 
-Who knowingly differs somewhere overrides that test and says why. All suites need the extra `testing`, those
-of a framework also the framework; none imports an adapter of this package.
+If your store differs on purpose, override that test with the reason. All suites need the extra `testing`, and
+those of a framework also the framework; none imports an adapter of this package.
 """
 
 import pkgutil

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from typing import Any
 
 import pydantic
 import pytest
-from pymongo import MongoClient
+from pymongo import AsyncMongoClient, MongoClient
 
 from mongostore import DocumentTooLargeError, InvalidValueError, Message, MongoStoreError, NotFoundError
 from mongostore.sync import MongoStore, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
 from mongostore.testing.director.parts import ids, nested, say
+from tests.conftest import empty
 
 HERE = Path(__file__).parent
 NOWHERE = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200"
@@ -31,15 +33,28 @@ def adapter(director_adapter: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def db(adapter: ModuleType, store_uri: str, database: str) -> Iterator[Any]:
+def db(adapter: ModuleType, store_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
     yield adapter.MongoDB(store_uri, database)
-    shared_store(store_uri, database).close()
+    give_back(store_uri, database, emptied)
 
 
 @pytest.fixture
-def server_db(adapter: ModuleType, server_uri: str, database: str) -> Iterator[Any]:
+def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
     yield adapter.MongoDB(server_uri, database)
-    shared_store(server_uri, database).close()
+    give_back(server_uri, database, emptied)
+
+
+def give_back(uri: str, database: str, emptied: list[str]) -> None:
+    """Close the store behind an adapter, and let another test have its database."""
+    shared_store(uri, database).close()
+
+    async def run() -> None:
+        async with AsyncMongoClient[dict[str, Any]](uri) as client:
+            await empty(client[database])
+
+    if uri.startswith("mongodb"):
+        asyncio.run(run())
+        emptied.append(database)
 
 
 @pytest.fixture

@@ -87,6 +87,17 @@ class TestConversationStore(ConversationStoreSuite):
         assert moved is not None
         assert moved.paused_at == NOON
 
+    async def test_an_offset_passes_over_rooms_that_metadata_find(
+        self, rooms: MongoConversationStore
+    ) -> None:
+        for n in range(12):
+            await rooms.create_room(Room(id=f"n{n:02}", metadata={"even": n % 2 == 0, "tags": [n % 3]}))
+        found = await rooms.find_rooms(metadata_filter={"even": False}, offset=2, limit=3)
+        assert [room.id for room in found] == ["n05", "n07", "n09"]
+        found = await rooms.find_rooms(metadata_filter={"even": False, "tags": [0]}, offset=1)
+        assert [room.id for room in found] == ["n09"]
+        assert await rooms.find_rooms(metadata_filter={"even": False}, offset=6) == []
+
     async def test_half_a_character_comes_back(self, rooms: MongoConversationStore) -> None:
         given = event(content=TextContent(body="\ud800"), metadata={"text": "\udfff"})
         await rooms.commit_event("r", given)

@@ -11,6 +11,8 @@
                                      p95, p99, errors, lost turns, memory
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
+    python -m tests.bench sessions --chart docs/pages/assets/bench.svg
+                                     draws the ratios of the named benches, with the day and the machine
 
 All take turns in one run, and the medians are compared, so a busy machine troubles all alike. The MongoDB
 server is that of MONGOSTORE_TEST_URI, else one is started in a temporary folder (see
@@ -38,6 +40,7 @@ from rich.table import Table
 
 from mongostore.engines.mongod_process import MongodProcess
 from tests.bench import postgres, sessions
+from tests.bench.chart import Bar, bars_of, describe_machine, draw
 from tests.bench.measuring import Cells
 from tests.bench.races import COLUMNS, Columns
 
@@ -66,6 +69,8 @@ class Report:
         self._as_json = as_json
         self._console = Console(width=110)
         self._missed: list[str] = []
+        self.bench = ""
+        self.bars: list[Bar] = []
 
     async def add(self, columns: Columns, found: AsyncIterator[Line]) -> None:
         """Print a table, each line of it as soon as it is known."""
@@ -78,6 +83,7 @@ class Report:
             else:
                 verdict = "[green]yes[/]" if row.ok else "[red]no[/]"
                 self._console.print(_line(columns, [*row.cells(), verdict]))
+            self.bars += bars_of(self.bench, row)
             if not row.ok:
                 self._missed.append(row.work.strip())
 
@@ -98,13 +104,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
     parser.add_argument("--rounds", type=int, default=400, help="how often each piece of work is done")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the service is under load")
+    parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw the ratios")
     options = parser.parse_args()
     if unknown := set(options.benches) - BENCHES.keys():
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     report = Report(options.json)
     with _server() as uri:
         for name in options.benches or BENCHES:
+            report.bench = name
             BENCHES[name](uri, options, report)
+        if options.chart:
+            options.chart.write_text(draw(report.bars, describe_machine(uri)))
     report.end()
 
 

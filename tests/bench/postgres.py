@@ -21,14 +21,17 @@ class MissingError(Exception):
 
 
 @contextmanager
-def running() -> Iterator[str]:
+def running(driver: str = "asyncpg") -> Iterator[str]:
     """Run a server with all its defaults, and yield its DSN.
+
+    Args:
+        driver: The package that the caller connects with.
 
     Raises:
         MissingError: Something that it takes is not installed.
     """
-    if find_spec("asyncpg") is None:
-        raise MissingError("no asyncpg: `pip install asyncpg`")
+    if find_spec(driver) is None:
+        raise MissingError(f"no {driver}: `pip install {driver}`")
     programs = _programs()
     # It refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else None

@@ -197,6 +197,21 @@ async def test_what_is_deleted_for_good_is_not_shown(store: AsyncMongoStore, ses
     assert await documents.aggregate([{"$project": {"_id": 1}}]).to_list() == [{"_id": "t2"}]
 
 
+@pytest.mark.parametrize(
+    ("house", "name"), [("sessions", "Session"), ("threads", "Thread"), ("rooms", "Room")]
+)
+async def test_what_has_expired_is_not_shown(store: AsyncMongoStore, house: str, name: str) -> None:
+    verbs, documents = getattr(store, house), getattr(store.documents, name)
+    await verbs.create("gone", expires_in=timedelta(microseconds=1))
+    await verbs.create("there", expires_in=timedelta(hours=1))
+    await verbs.create("for good")
+    assert {one.id.rpartition("/")[2] for one in await documents.find_all().to_list()} == {
+        "there",
+        "for good",
+    }
+    assert await documents.count() == 2
+
+
 async def test_a_session_that_is_deleted_softly_is_shown_as_such(
     store: AsyncMongoStore, sessions: list[str]
 ) -> None:

@@ -105,6 +105,7 @@ CASES = [
     Case("exists", 1, lambda s: s.exists("long")),
     Case("list 20 sessions with previews", 1, lambda s: s.list(limit=20)),
     Case("list 20 sessions of a user", 1, lambda s: s.list(user_id="u1", limit=20)),
+    Case("list 20 sessions of a participant", 1, lambda s: s.list(participant_id="p1", limit=20)),
     Case("list 20 sessions of a user without any", 1, lambda s: s.list(user_id="unknown", limit=20)),
     Case("list 20 sessions, deleted or not", 1, lambda s: s.list(deleted=None, limit=20)),
     Case("list 20 sessions of a user, deleted or not", 1, lambda s: s.list(user_id="u1", deleted=None)),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mongostore import (
+    AlreadyExistsError,
     AsyncMongoStore,
+    ConflictError,
     Event,
     Identity,
     InvalidValueError,
@@ -17,8 +20,9 @@ from mongostore import (
     NotFoundError,
     Turn,
 )
-from mongostore.documents import COLLECTIONS, identities, keys, room_parts, rooms, sessions, threads
-from mongostore.repositories.mentions import MENTIONS, PERSON_FIELDS
+from mongostore.documents import COLLECTIONS, erasures, identities, keys, room_parts, rooms, sessions, threads
+from mongostore.people.erasure import Erasure
+from mongostore.repositories.mentions import MENTIONS, PERSON_FIELDS, Mention
 from tests.contract.planting import (
     ADA,
     BOB,
@@ -55,9 +59,10 @@ STORED: dict[str, Any] = {
     "voice_deliveries": room_parts.StoredVoiceDelivery,
     "leases": room_parts.StoredLease,
     "api_keys": keys.StoredKey,
+    "erasures": erasures.StoredErasure,
 }
-# What names no person: leases name processes, read markers channels.
-NAMELESS = {"leases", "read_markers"}
+# What names no person: leases name processes, read markers channels; erasures only while they run.
+NAMELESS = {"leases", "read_markers", "erasures"}
 
 
 async def test_a_person_is_planted_in_every_collection(store: AsyncMongoStore) -> None:
@@ -179,6 +184,54 @@ async def test_what_comes_late_does_not_bring_an_erased_person_back(store: Async
             await write()
     await store.rooms.read_markers.advance("a1", "c-a1")
     assert await holding(store, HERS) == {}
+
+
+@pytest.mark.parametrize("collection", ["participants", "users"])
+async def test_an_erasure_that_was_cut_short_goes_on_by_an_address(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, collection: str
+) -> None:
+    await plant(store)
+    person, attempt = await store.people.get(PHONE), Erasure._attempt
+
+    async def cut(erasure: Erasure, mention: Mention, *step: Any) -> None:
+        # What leads from the address to the other names is gone by then.
+        if mention.collection == collection:
+            raise ConflictError("cut")
+        await attempt(erasure, mention, *step)
+
+    monkeypatch.setattr(Erasure, "_attempt", cut)
+    with pytest.raises(ConflictError, match="cut"):
+        await store.people.erase(person)
+    monkeypatch.undo()
+    await store.people.erase(await store.people.get(PHONE))
+    assert await holding(store, HERS) == {}
+    assert await store.people.find(PHONE) is None
+
+
+async def test_nothing_late_begins_an_erased_conversation_anew(
+    store: AsyncMongoStore, let_pass: Callable[[timedelta], None]
+) -> None:
+    await plant(store)
+    await store.people.erase(await store.people.get(ADA))
+    late = Message(role="user", content="late")
+    for writes, error in (
+        (
+            [store.sessions.create("a1"), store.rooms.create("a1"), store.threads.create("a1")],
+            AlreadyExistsError,
+        ),
+        ([store.sessions.ensure("a1"), store.rooms.ensure("a1"), store.threads.ensure("a1")], NotFoundError),
+        ([store.sessions.messages.append("a1", late, create=True)], NotFoundError),
+        ([store.rooms.events.append("a1", Event(channel_id="c"))], NotFoundError),
+        ([store.threads.messages.merge("a1", "late", content="late")], NotFoundError),
+    ):
+        for write in writes:
+            with pytest.raises(error):
+                await write
+    for house in (store.sessions, store.rooms, store.threads):
+        assert not await house.exists("a1")
+        assert "a1" not in [one.id async for one in house.iter()]
+    let_pass(timedelta(days=31))
+    assert (await store.sessions.create("a1")).user_id is None
 
 
 def test_each_stored_field_that_names_a_person_is_looked_into() -> None:

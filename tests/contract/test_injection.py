@@ -348,7 +348,10 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.namespaces.exists": lambda n: ({"namespace": n.namespace}, {}),
     "sessions.namespaces.iter": lambda n: ({}, {}),
     "sessions.namespaces.list": lambda n: ({}, BOTH_WAYS),
-    "sessions.namespaces.list_sessions": lambda n: ({}, BOTH_WAYS),
+    "sessions.namespaces.list_sessions": lambda n: (
+        {"user_id": n.user},
+        {"deleted": None, "newest": True, **PAGED},
+    ),
     "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),
@@ -620,6 +623,7 @@ for house in ("sessions", "threads", "rooms"):
         ("create", "ensure", "update", "merge") if house == "threads" else ("create", "ensure", "update")
     ):
         also(f"{house}.{name}", EXPIRY)
+also("sessions.namespaces.list_sessions", FILTERS)
 also("sessions.messages.update", {"expected": None, "status": ""})
 also("sessions.messages.delete", {"expected": None})
 also("sessions.messages.watch", {"last": 1})

@@ -19,7 +19,7 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract.furnishing import T, altered, furnish, rows
 from tests.contract.oddities import NO_IDS, refused
 
@@ -341,11 +341,7 @@ class TestRoomArguments:
             ],
             "target": [events.append("r", event, target=bad)],
             "limit": [events.list("r", limit=bad)],
-            "offset": [
-                OffsetLists.of(store.rooms).list_events(
-                    "r", offset=bad, newest=False, limit=1, cursor=None, before=None, after=None
-                )
-            ],
+            "offset": [Offsets.of(store.rooms).find_event_cursor("r", bad, newest=False)],
             "cursor": [events.list("r", cursor=bad)],
             "newest": [events.list("r", newest=bad)],
             "before": [events.list("r", before=bad)],

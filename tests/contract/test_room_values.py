@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Room, RoomState
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract.furnishing import T
 from tests.contract.oddities import CURSORS, NASTY, NO_IDS, Colour, refused, same
 
@@ -113,9 +113,7 @@ class TestRoomValues:
             rooms.create("s", event_count=bad if bad != 5 else 2**70),
             rooms.create("s", latest_index=bad if bad != 5 else -1),
             rooms.update("r", metadata={}, unset=bad),
-            OffsetLists.of(rooms).list_rooms(
-                offset=bad if bad != 5 else -1, limit=1, cursor=None, metadata=None
-            ),
+            Offsets.of(rooms).find_room_cursor(bad if bad != 5 else -1),
             rooms.list(newest=bad),
             rooms.count(limit=bad if bad != 5 else 0),
             rooms.list(limit=bad if bad != 5 else 1001),

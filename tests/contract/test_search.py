@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from mongostore import AsyncMongoStore, Event, IndexConflictError, InvalidValueError, Message
+from mongostore import AsyncMongoStore, Event, IndexConflictError, InvalidValueError, Message, Turn
 from mongostore.repositories.search import finder, indexer
 from mongostore.repositories.sessions import TailLimits
 from tests.contract.wire import Wire, read_majority, wired_store
@@ -297,6 +297,30 @@ async def test_what_is_deleted_is_not_found_and_leaves_no_word(
     assert await found(store, house, text="needle") == []
 
 
+async def test_words_of_turns_find_their_session(store: AsyncMongoStore) -> None:
+    for session in ("a", "b"):
+        await store.sessions.create(session, participants=["p"])
+        await store.sessions.turns.append(session, "p", Turn(role="user", content=f"roses of {session}"))
+    assert await found(store, "sessions", text="roses of b") == ["b"]
+    assert await found(store, "sessions", text="rose") == ["a", "b"]
+    await store.sessions.participants.delete("b", "p")
+    assert await found(store, "sessions", text="rose") == ["a"]
+
+
+async def test_the_list_of_all_namespaces_takes_the_same_filters(store: AsyncMongoStore) -> None:
+    for namespace in ("default", "other"):
+        sessions = store.sessions.in_namespace(namespace)
+        await sessions.create("s", user_id="u", participants=["p"], metadata={"k": namespace})
+        await sessions.messages.append("s", Message(role="user", content=f"hay of {namespace}"))
+        await sessions.create("empty")
+    everywhere = store.sessions.namespaces.list_sessions
+    for where in ({"user_id": "u"}, {"participant_id": "p"}, {"text": "hay"}):
+        page = await everywhere(**where)  # type: ignore[arg-type]  # each of them fits
+        assert [one.namespace for one in page] == ["other", "default"]
+    assert [one.namespace for one in await everywhere(metadata={"k": "other"})] == ["other"]
+    assert [one.namespace for one in await everywhere(text="of default")] == ["default"]
+
+
 async def test_namespaces_find_their_own_alone(store: AsyncMongoStore) -> None:
     for namespace in ("default", "other", "default0"):
         sessions = store.sessions.in_namespace(namespace)
@@ -368,7 +392,8 @@ async def test_a_word_that_is_nowhere_examines_no_document(
             wire.sent.clear()
             assert len(await getattr(store, house).list(text="nowhere")) == 0
             sent = [one for one in wire.sent if one.is_query]
-            assert len(sent) <= 4
+            # Looked for what has no words yet, and for the word, in each collection.
+            assert len(sent) <= (6 if house == "sessions" else 4)
             assert sum(examined(one.plan) for one in sent) == 0
             wire.sent.clear()
             assert [one.id for one in await getattr(store, house).list(text="hay 7")] == ["c7"]

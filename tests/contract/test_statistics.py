@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, Feedback, InvalidValueError, Message
+from mongostore import AsyncMongoStore, Event, Feedback, InvalidValueError, Message, Turn
 from mongostore.repositories import statistics
 from mongostore.repositories.sessions import TailLimits
 from tests.contract.wire import Wire, read_majority, wired_store
@@ -44,6 +44,15 @@ async def filled(store_uri: str, database: str) -> AsyncMongoStore:
     async with AsyncMongoStore(store_uri, database, tail_limits=limits) as store:
         await fill(store)
         yield store
+
+
+async def test_turns_are_counted_as_messages_of_their_session(store: AsyncMongoStore) -> None:
+    await store.sessions.create("s", participants=["p"])
+    await store.sessions.messages.append("s", Message(role="user", content="hay"))
+    await store.sessions.turns.append_many("s", "p", [Turn(role="user", content="hay") for _ in range(3)])
+    found = await store.statistics()
+    assert found.messages["sessions"] == 4
+    assert found.lengths == {4: 1}
 
 
 async def test_messages_people_and_feedback_are_counted_by_day(filled: AsyncMongoStore) -> None:
@@ -107,4 +116,4 @@ async def test_statistics_read_a_bounded_number_of_documents(
     assert not found.is_complete
     aggregates = [sent for sent in with_plans.sent if sent.name == "aggregate" and sent.command.get("hint")]
     assert {next(iter(sent.command["pipeline"][0].items())) for sent in aggregates} == {("$limit", 5)}
-    assert len(aggregates) == 4
+    assert len(aggregates) == 5

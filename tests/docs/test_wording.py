@@ -1,35 +1,43 @@
-"""The README, the site and the help are written in plain sentences: an actor, a verb, one fact."""
+"""The README, the site, the public docstrings, the errors and the help are written in plain sentences."""
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, name_of, strip_code
+from tests.docs.pages import PAGES, ROOT, name_of
+from tests.docs.wording import CODE, find_faults, read_code, read_page
 
-# A clause in the place of a noun, or nobody in the place of the caller, the server or another process.
-_OPENINGS = re.compile(r"(?:^|[.!:] |\| |\* )(?:What(?:ever)?|Who(?:ever|se)?)\b[^.?!|]*[.!|]", re.MULTILINE)
-_WORDS = re.compile(
-    r"\b(?:whoever|whatever|whosoever|nobody|somebody|is told|are told|tells"
-    r"|meanwhile|of its own accord)\b",
-    re.IGNORECASE,
-)
-_LONGEST = 45
-
-
-def prose_of(text: str) -> str:
-    """Return text without code, addresses and directives."""
-    text = re.sub(r"`[^`]*`", "code", text)
-    text = re.sub(r"\]\([^)]*\)", "]", text)
-    return re.sub(r"^(?:    |:::|===).*$", "", text, flags=re.MULTILINE)
+# One for each folder of the code, so that a fault is found where it is.
+PARTS = sorted({path.relative_to(CODE).parts[0] for path in CODE.rglob("*.py")})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_pages_are_written_in_plain_sentences(page) -> None:
-    prose = prose_of(strip_code(page))
-    wrong = [match[0].strip() for match in _OPENINGS.finditer(prose)]
-    wrong += [prose[max(0, match.start() - 30) : match.end() + 30] for match in _WORDS.finditer(prose)]
-    sentences = re.split(r"(?<=[.!?:])\s|\n\n|\n\* |\n\d\. |\|", prose)
-    wrong += [sentence for sentence in sentences if len(sentence.split()) > _LONGEST]
-    assert wrong == []
+def test_pages_are_written_in_plain_sentences(page: Path) -> None:
+    assert find_faults(read_page(page).prose) == []
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_docstrings_errors_and_help_are_written_in_plain_sentences(part: str) -> None:
+    modules = [CODE / part] if part.endswith(".py") else sorted((CODE / part).rglob("*.py"))
+    texts = [text for module in modules for text in read_code(module)]
+    assert [(text.place, fault) for text in texts for fault in find_faults(text.prose)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [
+        ('class A:\n    """What is stored."""\n', 1),
+        ('class A:\n    """A session."""\n    def b(self):\n        """Give it to whoever asks."""\n', 1),
+        ('class _A:\n    """What is stored."""\n', 0),
+        ('def a():\n    """Do it.\n\n    Raises:\n        E: What was given is wrong.\n    """\n', 2),
+        ('raise MyError(f"{x} says no")\n', 1),
+        ('app.get("/", description="Whatever it holds.")\n', 2),
+        ('Option(help="The id. Is it long? What is it?")\n', 0),
+        (f'Option(help="{"word " * 46}")\n', 1),
+    ],
+)
+def test_a_fault_is_found_in_each_kind_of_text(code: str, faults: int) -> None:
+    texts = read_code(ROOT / "invented.py", code)
+    assert sum(len(find_faults(text.prose)) for text in texts) == faults

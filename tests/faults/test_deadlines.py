@@ -19,7 +19,7 @@ from pymongo import AsyncMongoClient
 from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Person, Turn, UnavailableError
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.repositories import Connection, retry_step
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 from mongostore.repositories.sessions.message_streams import Growth, MessageStreams
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, repositories_of, short_names, verbs_of, wrapped
@@ -161,7 +161,7 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
     """
     outcomes, of_store = list[Outcome](), repositories_of(store)
     # What no member of the store holds.
-    inner = {"offsets": OffsetLists.of(store.rooms), "streams": MessageStreams(store.sessions._storage)}
+    inner = {"offsets": Offsets.of(store.rooms), "streams": MessageStreams(store.sessions._storage)}
     timed = wrapped(store, lambda kind, repository: Timed(kind, repository, outcomes))
     timed |= {kind: Timed(kind, repository, outcomes) for kind, repository in inner.items()}
     of_store |= inner

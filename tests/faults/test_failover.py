@@ -138,7 +138,11 @@ WOUNDS = {
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(name, marks=pytest.mark.long if "still" in name else ()) for name in WOUNDS]
+    "what",
+    [
+        pytest.param(name, marks=() if wound is step_down else pytest.mark.long)
+        for name, wound in WOUNDS.items()
+    ],
 )
 async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     members: Cluster,

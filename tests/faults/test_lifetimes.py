@@ -80,7 +80,7 @@ async def test_a_user_of_a_shared_store_that_is_dropped_uses_it_no_more(
 async def kept_by_an_iteration(uri: str, database: str) -> None:
     store = AsyncMongoStore(uri, database)
     await store.open()
-    await store.sessions.create("s")
+    await store.sessions.ensure("s")
     await store.sessions.messages.append("s", Message(role="user"))
     await anext(store.sessions.messages.iter("s"))
 
@@ -88,7 +88,7 @@ async def kept_by_an_iteration(uri: str, database: str) -> None:
 async def kept_by_a_task(uri: str, database: str) -> None:
     store = AsyncMongoStore(uri, database)
     await store.open()
-    await store.sessions.create("s")
+    await store.sessions.ensure("s")
 
     async def watch() -> None:
         async for _ in store.sessions.messages.watch("s"):
@@ -104,7 +104,7 @@ def test_nothing_is_left_of_stores_of_event_loops_that_are_gone(
     server_uri: str, database: str, held: Callable[[], Held], use: Callable[[str, str], Awaitable[None]]
 ) -> None:
     async def run() -> None:
-        await use(server_uri, f"{database}_{time.monotonic_ns()}"[:63])
+        await use(server_uri, database)
 
     asyncio.run(run())
     before = held()
@@ -137,10 +137,9 @@ def use_blocking(uri: str, database: str) -> None:
 
 
 def begin_iteration(uri: str, database: str) -> None:
-    store = MongoStore(uri, f"{database}_{threading.get_ident()}")
+    store = MongoStore(uri, database)
     store.open()
-    if not store.sessions.exists("s"):
-        store.sessions.create("s")
+    store.sessions.ensure("s")
     store.sessions.messages.append("s", Message(role="user"))
     next(iter(store.sessions.messages.iter("s")))
 

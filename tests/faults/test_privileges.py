@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import functools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +17,7 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, Sent, Verbs, Wire, short_names, verbs_of, wired_store, wrapped
 from tests.faults.deployments import Cluster, with_options
@@ -49,11 +51,13 @@ class Table:
         cases: In this order, on one database.
         populate: Makes what they need to be there; its result goes to the subject.
         subject: What the cases are called with.
+        is_long: Whether that takes long.
     """
 
     cases: list[Case]
     populate: Callable[[AsyncMongoStore], Awaitable[Facts | None]]
     subject: Callable[[Verbed, Facts], Any]
+    is_long: bool = True
 
 
 async def rooms(store: AsyncMongoStore) -> None:
@@ -114,11 +118,24 @@ TABLES = {
     "participants": Table(test_participant_costs.CASES, test_participant_costs.populate, sessions),
     "rooms": Table(test_room_costs.CASES, rooms, several),
     "threads": Table(test_thread_costs.CASES, threads, several),
-    "keys": Table(test_keys.CASES, keys, of_keys),
-    "people": Table(OF_PEOPLE, people, several),
+    "keys": Table(test_keys.CASES, keys, of_keys, is_long=False),
+    "people": Table(OF_PEOPLE, people, several, is_long=False),
 }
-CASES = [(name, case.claim) for name, table in TABLES.items() for case in table.cases]
-each_case = pytest.mark.parametrize(("table", "claim"), CASES, ids=lambda part: part)
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.long] if TABLES[name].is_long else []
+
+
+each_table = pytest.mark.parametrize("table", [pytest.param(name, marks=marks(name)) for name in TABLES])
+each_case = pytest.mark.parametrize(
+    ("table", "claim"),
+    [
+        pytest.param(name, case.claim, marks=marks(name), id=f"{name}-{case.claim}")
+        for name, table in TABLES.items()
+        for case in table.cases
+    ],
+)
 
 
 class Heard(Wire):
@@ -166,7 +183,7 @@ class User:
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
         self.verbs = wrapped(self.store, lambda _, repository: Verbs(repository))
-        self.verbs["offsets"] = Verbs(OffsetLists.of(self.store.rooms))
+        self.verbs["offsets"] = Verbs(Offsets.of(self.store.rooms))
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None
@@ -183,12 +200,15 @@ class User:
 
 @dataclass
 class Seen:
-    """What became of all cases, by user, table and claim."""
+    """What became of the cases of a table, by user and claim."""
 
-    outcomes: dict[tuple[str, str, str], Outcome] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     opening: dict[str, set[str]] = field(default_factory=dict)
     called: dict[str, set[str]] = field(default_factory=dict)
     offered: dict[str, set[str]] = field(default_factory=dict)
+
+
+Tables = Callable[[str], Seen]
 
 
 @asynccontextmanager
@@ -205,9 +225,9 @@ def copied(admin: MongoClient[dict[str, Any]], database: str) -> str:
     return copy
 
 
-async def observe(name: str, guarded: Cluster, admin: MongoClient[dict[str, Any]], seen: Seen) -> None:
+async def observe(name: str, guarded: Cluster, admin: MongoClient[dict[str, Any]]) -> Seen:
     """Have each case called by each user, by the reader before others change what the next case finds."""
-    database, table = f"privileges_{name}", TABLES[name]
+    database, table, seen = f"privileges_{name}", TABLES[name], Seen()
     rights = [{"role": "readWrite", "db": each} for each in (database, f"{database}_copy")]
     uris = {"owner": guarded.add_user(f"{name}-owner", *rights)}
     uris["reader"] = guarded.add_user(f"{name}-reader", {"role": "read", "db": database})
@@ -229,54 +249,62 @@ async def observe(name: str, guarded: Cluster, admin: MongoClient[dict[str, Any]
             for role in ("reader", "owner", "crud"):
                 if role == "owner" or case.claim not in WATCHING:
                     outcome = await users[role].outcome(case, subjects[role], admin)
-                    seen.outcomes[role, name, case.claim] = outcome
+                    seen.outcomes[role, case.claim] = outcome
         for role, user in users.items():
-            seen.opening.setdefault(role, set()).update(user.opening)
+            seen.opening[role] = user.opening
         for kind, verbs in users["owner"].verbs.items():
-            seen.called.setdefault(kind, set()).update(verbs.names)
+            seen.called[kind] = verbs.names
             seen.offered[kind] = verbs_of(type(verbs.repository))
-
-
-@pytest.fixture(scope="module")
-def seen(guarded: Cluster) -> Seen:
-    seen = Seen()
-    with MongoClient[dict[str, Any]](guarded.admin_uri) as admin:
-        # What expires is not written by any of the users.
-        admin.admin.command({"setParameter": 1, "ttlMonitorEnabled": False})
-        for name in TABLES:
-            asyncio.run(observe(name, guarded, admin, seen))
     return seen
 
 
-def test_the_cases_call_every_verb(seen: Seen) -> None:
-    assert {kind: seen.called[kind] & offered for kind, offered in seen.offered.items()} == seen.offered
+@pytest.fixture(scope="module")
+def seen(guarded: Cluster) -> Iterator[Tables]:
+    """What became of the cases of a table, which are called when they are first asked about."""
+    with MongoClient[dict[str, Any]](guarded.admin_uri) as admin:
+        # What expires is not written by any of the users.
+        admin.admin.command({"setParameter": 1, "ttlMonitorEnabled": False})
+        yield functools.cache(lambda name: asyncio.run(observe(name, guarded, admin)))
+
+
+@pytest.mark.long
+def test_the_cases_call_every_verb(seen: Tables) -> None:
+    called, offered = defaultdict[str, set[str]](set), dict[str, set[str]]()
+    for one in map(seen, TABLES):
+        offered |= one.offered
+        for kind, verbs in one.called.items():
+            called[kind] |= verbs
+    assert {kind: called[kind] & verbs for kind, verbs in offered.items()} == offered
 
 
 @each_case
-def test_who_may_read_and_write_the_database_may_call_every_verb(seen: Seen, table: str, claim: str) -> None:
-    outcome = seen.outcomes["owner", table, claim]
+def test_who_may_read_and_write_the_database_may_call_every_verb(
+    seen: Tables, table: str, claim: str
+) -> None:
+    outcome = seen(table).outcomes["owner", claim]
     assert outcome.error is None
     assert outcome.denied == []
 
 
 @each_case
 def test_finding_inserting_updating_and_removing_suffices_for_all_but_watching(
-    seen: Seen, table: str, claim: str
+    seen: Tables, table: str, claim: str
 ) -> None:
     if claim not in WATCHING:
-        outcome = seen.outcomes["crud", table, claim]
+        outcome = seen(table).outcomes["crud", claim]
         assert outcome.error is None
         assert outcome.denied == []
 
 
 @each_case
-def test_a_reader_reads_everything_and_is_told_of_whatever_writes(seen: Seen, table: str, claim: str) -> None:
+def test_a_reader_reads_everything_and_may_write_nothing(seen: Tables, table: str, claim: str) -> None:
     if claim in WATCHING:
         return
-    outcome = seen.outcomes["reader", table, claim]
+    outcomes = seen(table).outcomes
+    outcome = outcomes["reader", claim]
     assert outcome.written == []
     # Who has called other cases before may know without trying that there is nothing to write.
-    if (outcome.names | seen.outcomes["owner", table, claim].names) & WRITING:
+    if (outcome.names | outcomes["owner", claim].names) & WRITING:
         assert type(outcome.error) is AccessDeniedError
         assert "lacks a right" in str(outcome.error)
     else:
@@ -284,10 +312,12 @@ def test_a_reader_reads_everything_and_is_told_of_whatever_writes(seen: Seen, ta
         assert outcome.denied == []
 
 
+@each_table
 @pytest.mark.parametrize("role", COMMANDS)
-def test_no_command_is_sent_that_the_role_does_not_allow(seen: Seen, role: str) -> None:
-    sent = [outcome for (user, *_), outcome in seen.outcomes.items() if user == role and not outcome.error]
-    assert seen.opening[role].union(*(outcome.names for outcome in sent)) <= COMMANDS[role]
+def test_no_command_is_sent_that_the_role_does_not_allow(seen: Tables, table: str, role: str) -> None:
+    outcomes, opening = seen(table).outcomes, seen(table).opening[role]
+    sent = [outcome for (user, _), outcome in outcomes.items() if user == role and not outcome.error]
+    assert opening.union(*(outcome.names for outcome in sent)) <= COMMANDS[role]
 
 
 async def test_watching_is_refused_to_whoever_has_no_right_to_it(guarded: Cluster) -> None:

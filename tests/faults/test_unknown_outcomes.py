@@ -266,10 +266,16 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
     [
         pytest.param({"closeConnection": True}, id="connections-closed"),
         pytest.param({"errorCode": 10107, "closeConnection": False}, id="not-the-primary"),
-        pytest.param({"errorCode": 11600}, id="shutting-down"),
-        pytest.param({"writeConcernError": {"code": 64, "errmsg": "late"}}, id="majority-late"),
+        pytest.param({"errorCode": 11600}, id="shutting-down", marks=pytest.mark.long),
+        pytest.param(
+            {"writeConcernError": {"code": 64, "errmsg": "late"}}, id="majority-late", marks=pytest.mark.long
+        ),
         pytest.param({"writeConcernError": {"code": 91, "errmsg": "gone"}}, id="done-while-shutting-down"),
-        pytest.param({"blockConnection": True, "blockTimeMS": 3300}, id="stalled-beyond-an-attempt"),
+        pytest.param(
+            {"blockConnection": True, "blockTimeMS": 3300},
+            id="stalled-beyond-an-attempt",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 async def test_verbs_during_a_fault_give_and_leave_the_same(faults: Any, how: dict[str, Any]) -> None:

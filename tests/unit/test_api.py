@@ -14,6 +14,7 @@ import types
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,3 +235,23 @@ def test_the_version_is_that_of_the_package() -> None:
     assert mongostore.__version__ == version("mongostore")
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         getattr(mongostore, "nothing")  # noqa: B009
+
+
+def test_each_type_in_a_signature_is_exported() -> None:
+    missing = set[str]()
+    for stub in Path(mongostore.sync.__file__).parent.glob("*.pyi"):
+        tree = ast.parse(stub.read_text())
+        imported = {
+            name.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mongostore.")
+            for name in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.args, *node.args.kwonlyargs, node.args.kwarg]
+                for annotation in (*(one and one.annotation for one in arguments), node.returns):
+                    used = ast.walk(annotation) if annotation else ()
+                    missing |= {name.id for name in used if isinstance(name, ast.Name)} & imported
+    # Bytes, a path, a file or an iterator: a union that its caller never names.
+    assert missing - {*mongostore.__all__} == {"Content"}

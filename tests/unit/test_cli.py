@@ -68,6 +68,7 @@ def test_these_are_the_commands():
     assert [" ".join(command) for command in COMMANDS] == [
         "backup",
         "demo",
+        "docs",
         "doctor",
         "export",
         "import",

@@ -78,7 +78,10 @@ def test_ls_pages_through_all_houses_without_gap_or_repetition(uri: str) -> None
             break
         cursor = ["--cursor", more[1]]
     assert walked == whole
-    assert len(whole) == 11
+    assert len(whole) == 12
+    here = lines("ls", "sessions", "--namespace", "default", "--uri", uri)
+    others = [one for one in whole if one["house"] == "sessions" and one not in here]
+    assert [(one["id"], one["namespace"]) for one in others] == [("s9", "other")]
 
 
 def test_ls_shows_one_house_and_one_user(uri: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
-from mongostore.documents import identities, keys, room_parts, rooms, session_participants, threads
+from mongostore.documents import erasures, identities, keys, room_parts, rooms, session_participants, threads
 from mongostore.documents.sessions import StoredMessage, StoredOverflow, StoredSegment, StoredSession
 from mongostore.index_definitions import IndexState, load_indexes
 
@@ -45,6 +45,7 @@ FIELDS = {
     "observations": room_parts.StoredObservation,
     "read_markers": room_parts.StoredReadMarker,
     "voice_deliveries": room_parts.StoredVoiceDelivery,
+    "erasures": erasures.StoredErasure,
     "leases": room_parts.StoredLease,
     "users": threads.StoredUser,
     "api_keys": keys.StoredKey,

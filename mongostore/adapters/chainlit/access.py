@@ -1,4 +1,4 @@
-"""Whose threads the user in Chainlit's context may write to."""
+"""The threads to which the user in Chainlit's context may write."""
 
 from __future__ import annotations
 

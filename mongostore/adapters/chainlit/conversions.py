@@ -31,7 +31,7 @@ def to_text(time: datetime) -> str:
 
 
 def from_text(text: object) -> datetime | None:
-    """Return the time that a text says, in UTC unless it says otherwise; None where it says none."""
+    """Return the time in a text, in UTC unless the text has another zone; None if there is none."""
     with suppress(TypeError, ValueError):
         time = datetime.fromisoformat(cast(str, text))
         return time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -62,7 +62,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_step(step: Mapping[str, Any], *, is_start: bool) -> models.ThreadMessageUpdate:
-    """Return what a step says of a message: all keys as they come, but an update by None says nothing."""
+    """Return the members of a message in a step: all keys, but an update by None changes nothing."""
     members = models.ThreadMessageUpdate(
         data={
             key: value

@@ -45,8 +45,8 @@ class MongoDataLayer(BaseDataLayer):
     """Users, threads, steps, elements and feedback of Chainlit in MongoDB.
 
     Connects when it is first used, in the event loop that uses it. Writes of one step or element are carried
-    out in the order of their calls. What comes late for a deleted thread is dropped; a talk that begins after
-    the deletion is stored. What cannot be stored is logged by its id, and raised.
+    out in the order of their calls. A late step of a deleted thread is dropped; a talk that begins after
+    the deletion is stored. A step that cannot be stored is logged by its id, and raised.
 
     Args:
         uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.

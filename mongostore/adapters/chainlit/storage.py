@@ -49,7 +49,7 @@ class GridFSStorageClient(BaseStorageClient):
         uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
         database: Likewise.
         store: An open store to use instead; it stays open when this client is closed.
-        base_url: What addresses begin with, such as `https://chat.example.com`, for pages of other origins;
+        base_url: The beginning of addresses, such as `https://chat.example.com`, for pages of other origins;
             else they are relative to the application.
     """
 

@@ -82,7 +82,7 @@ class Write:
 
 
 class WriteOrder:
-    """Runs the writes of one thing in the order of their calls, whichever task comes first."""
+    """Runs the writes of one thing in the order of their calls."""
 
     def __init__(self) -> None:
         # Weak: a write that its session has dropped unrun, or that is over, holds up no other.

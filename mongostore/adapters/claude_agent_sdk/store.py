@@ -41,7 +41,7 @@ class MongoSessionStore:
         uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
         database: Likewise.
         store: An open store to use instead; a blocking one serves any event loop.
-        namespace: What begins the namespaces: one for each tenant.
+        namespace: The beginning of the namespaces: one for each tenant.
         user_of: Returns the user of a transcript by its key, so that the user's sessions can be listed,
             exported and erased.
     """

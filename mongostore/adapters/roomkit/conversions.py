@@ -112,7 +112,8 @@ _LIFTED = (
 
 def to_event(event: models.Event) -> RoomEvent:
     """Return a stored event as RoomKit knows it."""
-    lifted = {name: getattr(event, name) for name in _LIFTED}
+    # Lists have many events: no call for each member.
+    lifted = {name: event.__dict__[name] for name in _LIFTED}
     source = {
         **event.data["source"],
         "channel_id": event.channel_id,

@@ -15,7 +15,7 @@ from mongostore.adapters.roomkit.conversions import event_filter as to_filter
 from mongostore.adapters.roomkit.conversions import from_event, to_event
 from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, collect, collect_readable
 from mongostore.errors import AlreadyExistsError, NotFoundError
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 
 
 class EventMethods(RoomMethods):
@@ -111,20 +111,23 @@ class EventMethods(RoomMethods):
             return []
         has_cursor = after_index is not None or before_index is not None
         falling = before_index is not None or (newest_first and not has_cursor)
-        events = OffsetLists.of((await self._user.get()).rooms)
+        rooms, filter = (await self._user.get()).rooms, to_filter(event_filter, visibility_filter)
         found: list[RoomEvent] = []
         cursor = None
+        if offset and not has_cursor:
+            cursor = await Offsets.of(rooms).find_event_cursor(room_id, offset, newest=falling, **filter)
+            if cursor is None:
+                return []
         while limit > len(found):
             try:
-                page = await events.list_events(
+                page = await rooms.events.list(
                     room_id,
-                    offset=0 if has_cursor or cursor else offset,
                     newest=falling,
                     limit=min(limit - len(found), PAGE),
                     cursor=cursor,
                     before=before_index,
                     after=after_index if after_index is not None and after_index >= 0 else None,
-                    **to_filter(event_filter, visibility_filter),
+                    **filter,
                 )
             except NotFoundError:
                 break

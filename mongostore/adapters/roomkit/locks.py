@@ -51,7 +51,7 @@ class MongoRoomLockManager(RoomLockManager):
 
     @asynccontextmanager
     async def locked(self, room_id: str) -> AsyncGenerator[None, None]:
-        """Hold the lock of a room; whoever holds it already, or is a child of it, enters at once.
+        """Hold the lock of a room; a task that holds it already, or is a child of it, enters at once.
 
         Raises:
             ConflictError: The lease could not be renewed, and the section was cancelled.
@@ -67,7 +67,7 @@ class MongoRoomLockManager(RoomLockManager):
                     yield
 
     async def close(self) -> None:
-        """Leave the database once every lease that nobody waits for is given back; twice is harmless."""
+        """Leave the database once every lease without a waiter is released; twice is harmless."""
         await self._holder.finish()
         await self._user.close()
 

@@ -29,7 +29,7 @@ from mongostore.adapters.roomkit.conversions import (
 from mongostore.adapters.roomkit.conversions import room_filter as to_filter
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, RoomState
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
@@ -134,23 +134,24 @@ class RoomMethods(ConversationStore):
         limit: int = 100,
         offset: int = 0,
     ) -> list[Room]:
-        rooms = OffsetLists.of((await self._user.get()).rooms)
+        rooms = (await self._user.get()).rooms
         filter = to_filter(status=status, organization_id=organization_id)
         found: list[Room] = []
         cursor = None
-        while limit > len(found):
-            page = await rooms.list_rooms(
-                offset=0 if cursor else offset,
-                limit=min(limit - len(found), PAGE),
-                cursor=cursor,
-                metadata=metadata_filter,
-                **filter,
+        # What an index does not know alone is read, also to be passed over.
+        if offset and not metadata_filter:
+            if (cursor := await Offsets.of(rooms).find_room_cursor(offset, **filter)) is None:
+                return []
+            offset = 0
+        end = offset + max(limit, 0)
+        while end > len(found):
+            page = await rooms.list(
+                limit=min(end - len(found), PAGE), cursor=cursor, metadata=metadata_filter, **filter
             )
             found += map(to_room, collect_readable(page))
-            cursor = page.next_cursor
-            if cursor is None:
+            if (cursor := page.next_cursor) is None:
                 break
-        return found
+        return found[offset:]
 
     async def find_latest_room(
         self, participant_id: str, channel_type: str | None = None, status: str | None = None

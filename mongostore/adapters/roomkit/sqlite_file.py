@@ -55,8 +55,14 @@ def migrate(path: Path) -> None:
         raise ConfigurationError(f"source: {error}") from None
 
 
+def fields_of(table: str) -> set[str]:
+    """Return the names of the members of RoomKit's records."""
+    model = RoomEvent if table == "events" else _READERS[table][0]
+    return {*model.model_fields}
+
+
 def read_record(table: str, data: str, **columns: Any) -> Any:
-    """Return the value of the JSON in a row; columns go before what the JSON says.
+    """Return the value of the JSON in a row; columns go before the JSON.
 
     Raises:
         InvalidValueError: It is none of RoomKit's records.

@@ -32,8 +32,8 @@ from mongostore.errors import ConflictError, NotFoundError
 class MongoConversationStore(EventMethods):
     """RoomKit's conversations in MongoDB, to be shared by any number of processes.
 
-    Connects in `init`, or when it is first used. What a method does is RoomKit's contract; what the
-    database itself refuses is a `MongoStoreError`, such as an `AlreadyExistsError` for an event's id
+    Connects in `init`, or when it is first used. The methods do what RoomKit's contract promises; a refusal
+    of the database is a `MongoStoreError`, such as an `AlreadyExistsError` for an event's id
     that is taken. Serve rooms from several processes with a `MongoRoomLockManager`.
 
     Args:
@@ -46,7 +46,7 @@ class MongoConversationStore(EventMethods):
         """Connect and create missing indexes.
 
         Raises:
-            MongoStoreError: The store cannot be open_stream, as `AsyncMongoStore.open` says.
+            MongoStoreError: The store cannot be opened.
         """
         await self._user.get()
 

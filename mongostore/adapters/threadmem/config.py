@@ -1,4 +1,4 @@
-"""Where programs of AgentSea keep their files, as threadmem says it; no role threads are there."""
+"""The folder of AgentSea's programs, by threadmem's name; no role threads are there."""
 
 from __future__ import annotations
 

@@ -95,12 +95,12 @@ class ThreadConversions:
 
     @property
     def owner_id(self) -> str | None:
-        """Who the thread belongs to."""
+        """The owner of the thread."""
         return self._owner_id
 
     @property
     def public(self) -> bool:
-        """A note; it lets nobody in."""
+        """A note; it grants no access."""
         return bool(self._public)
 
     @property
@@ -128,7 +128,7 @@ class ThreadConversions:
 
     @property
     def role_mapping(self) -> dict[str, V1Role]:
-        """Who speaks in which role, by the names of the roles."""
+        """The speakers of the roles, by the names of the roles."""
         return self._role_mapping
 
     def generate_version_hash(self) -> str:
@@ -210,7 +210,7 @@ class ThreadConversions:
         return made
 
     def to_update_schema(self) -> V1UpdateRoleThread:
-        """Return what a save tells a server."""
+        """Return the members that a save sends to a server."""
         return V1UpdateRoleThread(name=self._name, public=self.public, metadata=self._metadata)
 
     def copy(self) -> Self:

@@ -34,7 +34,7 @@ class FileStorage:
         store: An open store to use instead.
 
     Raises:
-        ConfigurationError: Both a URI or database and a store are given.
+        ConfigurationError: There are both a URI or database and a store.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class FileStorage:
         """Use another store from now on.
 
         Raises:
-            ConfigurationError: Both a URI or database and a store are given.
+            ConfigurationError: There are both a URI or database and a store.
         """
         if store is not None and (uri is not None or database is not None):
             raise ConfigurationError("give a URI and a database, or a store")
@@ -62,7 +62,7 @@ class FileStorage:
         """The store, open.
 
         Raises:
-            MongoStoreError: It cannot be opened, as `MongoStore.open` says.
+            MongoStoreError: It cannot be opened.
         """
         if self._store is not None:
             return self._store
@@ -171,7 +171,7 @@ def configure(
         store: An open store to use instead; it stays its owner's to close.
 
     Raises:
-        ConfigurationError: Both a URI and a store are given.
+        ConfigurationError: There are both a URI and a store.
     """
     STORAGE.move(uri, database, store)
 

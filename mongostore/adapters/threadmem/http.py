@@ -36,7 +36,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Bearer(AuthBase):
-    """Sends a token, whatever a `.netrc` or the address say of passwords, which would take its place."""
+    """Sends a token in the place of a password in `.netrc` or in the address."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -62,8 +62,8 @@ def request(
         method: Of HTTP.
         thread_id: The thread; None for all.
         part: The part of it, such as `/msgs`.
-        body: What is sent, as JSON.
-        token: Who sends it; else `AGENTSEA_HUB_API_KEY`.
+        body: The body, as JSON.
+        token: The sender; else `AGENTSEA_HUB_API_KEY`.
 
     Errors about an answer, or the lack of one, are also those of requests, with the `response`.
 
@@ -71,7 +71,7 @@ def request(
         ConfigurationError: There is no token, or it or the address cannot be one.
         AccessDeniedError: The server does not accept the token.
         NotFoundError: The server knows no such thread.
-        ConflictError: What is asked meets what is there.
+        ConflictError: The request conflicts with stored data.
         InvalidValueError: JSON cannot say what is sent, or the server refuses it.
         UnavailableError: The server does not answer, or fails.
     """

@@ -16,7 +16,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 class HttpBackend(ThreadConversions):
-    """What a thread with a `remote` asks of its server."""
+    """The requests of a thread with a `remote` to its server."""
 
     def _ask(self, method: str, part: str = "", body: Any = None, token: str | None = None) -> Any:
         return request(str(self._remote), method, self._id, part, body, token)
@@ -92,7 +92,7 @@ class HttpBackend(ThreadConversions):
         """Read the thread again from its server.
 
         Args:
-            auth_token: Who asks; else `AGENTSEA_HUB_API_KEY`.
+            auth_token: The sender; else `AGENTSEA_HUB_API_KEY`.
 
         Raises:
             ValueError: It is a local thread.

@@ -71,7 +71,7 @@ def wrap(content: bytes, head: str) -> str:
 
 
 def is_url(image: str) -> bool:
-    """Return whether an image is given by a URL and not by the path of a file."""
+    """Return whether an image is named by a URL and not by the path of a file."""
     return image.startswith(_URLS)
 
 

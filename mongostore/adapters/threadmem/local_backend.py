@@ -21,7 +21,7 @@ _UNKNOWN = object()
 
 
 class LocalBackend(ThreadConversions):
-    """What a thread without a `remote` asks of the store."""
+    """The calls of a thread without a `remote` to the store."""
 
     @classmethod
     def _from_stored(cls, thread: models.Thread) -> Self:

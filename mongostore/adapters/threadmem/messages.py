@@ -35,7 +35,7 @@ _UNKNOWN = object()
 
 
 class RoleMessage:
-    """A message of somebody in a role; making one saves it.
+    """A message in a role; making one saves it.
 
     Attributes:
         id: Made with the message.
@@ -46,8 +46,8 @@ class RoleMessage:
         created: In seconds since 1970.
 
     Args:
-        role: Who speaks, such as `user`.
-        text: What is said; each `<image>` in it stands for the next image.
+        role: The speaker, such as `user`.
+        text: The text; each `<image>` in it stands for the next image.
         thread_id: The thread that it belongs to.
         images: URLs, paths of local files, or PIL images; what is no URL is kept as PNG.
         private: As above.

@@ -28,18 +28,18 @@ _COLUMNS = (
 class RoleThread(LocalBackend, HttpBackend):
     """A conversation of roles; making one saves it, and so does posting.
 
-    What one instance saves never undoes what another one has: a thread's own members are written when they
-    were changed in this instance, messages when they are new or were changed in it. An instance shows the
+    A save of one instance never undoes that of another one: it writes a thread's own members if they
+    were changed in this instance, and messages if they are new or were changed in it. An instance shows the
     messages that it has posted if it made the thread, else those that were there when it first read them.
 
     Args:
-        owner_id: Who the thread belongs to.
-        public: A note; it lets nobody in.
+        owner_id: The owner of the thread.
+        public: A note; it grants no access.
         name: A name.
         metadata: A JSON object; an empty one is as good as none.
         remote: The address of a server where the thread is kept instead, such as `http://localhost:8090`.
         version: Without effect, since saving makes a new version.
-        role_mapping: Who speaks in which role, by the names of the roles.
+        role_mapping: The speakers of the roles, by the names of the roles.
 
     Raises:
         InvalidValueError: A value cannot be stored; names it.
@@ -70,7 +70,7 @@ class RoleThread(LocalBackend, HttpBackend):
         name: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Self:
-        """Save and return a new local thread, with an id of its own when none is given.
+        """Save and return a new local thread, with a generated id by default.
 
         Raises:
             AlreadyExistsError: The id is taken, if only by a deleted thread.
@@ -124,8 +124,8 @@ class RoleThread(LocalBackend, HttpBackend):
     def messages(self, include_private: bool = True) -> list[RoleMessage]:
         """Return the live list of messages, or a new list without private ones.
 
-        What is changed in the live list or put into it is kept by the next save; nothing that is taken out of
-        it is deleted.
+        The next save stores the changed and the added messages of the live list;
+        it deletes nothing.
 
         Raises:
             MongoStoreError: They are not read yet, and the store does not answer.
@@ -150,8 +150,8 @@ class RoleThread(LocalBackend, HttpBackend):
         """Append a message.
 
         Args:
-            role: Who speaks, such as `user`.
-            msg: What is said; each `<image>` in it stands for the next image.
+            role: The speaker, such as `user`.
+            msg: The text; each `<image>` in it stands for the next image.
             images: URLs, paths of local files, or PIL images; what is no URL is kept as PNG.
             private: Whether readers of the public part are not shown it.
             metadata: A JSON object.
@@ -199,7 +199,7 @@ class RoleThread(LocalBackend, HttpBackend):
             self._save_local()
 
     def update(self, update: V1UpdateRoleThread) -> None:
-        """Change what an update of the REST interface says, and save the thread.
+        """Change the members of an update of the REST interface, and save the thread.
 
         Raises:
             InvalidValueError: A value cannot be stored; names it.

@@ -54,7 +54,7 @@ class EmbeddedEngine:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What works here as it does on a server."""
+        """The capabilities that work here as on a server."""
         return _CAPABILITIES
 
     async def open(self) -> None:
@@ -104,13 +104,13 @@ class EmbeddedEngine:
         ]
 
     async def transact(self, statements: TransactionBody[R]) -> R:
-        """Run statements as one: nobody else touches any data meanwhile, and an error undoes them."""
+        """Run statements as one: no other call touches any data, and an error undoes them."""
         await asyncio.sleep(0)
         with LOCK, self._database.client.oplog.transaction():
             return _run_serially(statements(None))
 
     def timeout_error(self) -> MongoStoreError:
-        """Return the error that says that something has not ended in time."""
+        """Return the error of a call that has not ended in time."""
         return UnavailableError(f"{self.address}: no answer in time")
 
     def deadline(self, seconds: float) -> contextlib.AbstractContextManager[object]:

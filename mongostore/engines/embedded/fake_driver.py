@@ -36,6 +36,9 @@ Projection = Mapping[str, Any] | Iterable[str] | None
 # mongomock has no types: this is the one of what is used of it.
 _new_store: Callable[[], Any] = ServerStore
 
+# The stages of a pipeline that is a query, in their order, and the options of the query.
+_QUERY_OPTIONS = {"$match": "filter", "$sort": "sort", "$limit": "limit", "$project": "projection"}
+
 # Options that tell a server how to work; they change nothing about the answer.
 _ADVICE = ("session", "comment", "hint", "batch_size", "batchSize", "max_time_ms", "allow_disk_use")
 
@@ -57,6 +60,17 @@ def _matching(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _ADVICE}
 
 
+def _to_query(pipeline: Sequence[Document]) -> dict[str, Any] | None:
+    """Return the options of the query that a pipeline is, which copies no more than it finds; else None."""
+    stages = [stage for document in pipeline for stage in document]
+    if stages != [stage for stage in _QUERY_OPTIONS if stage in stages]:
+        return None
+    options = {_QUERY_OPTIONS[stage]: value for document in pipeline for stage, value in document.items()}
+    if any(value not in (0, 1) for value in options.get("projection", {}).values()):
+        return None
+    return {"filter": None, "projection": None, **options}
+
+
 class FakeClient:
     """Databases that share an oplog; in place of `AsyncMongoClient`."""
 
@@ -73,7 +87,7 @@ class FakeClient:
             return self.databases[name]
 
     def append_metadata(self, driver_info: object) -> None:
-        """Accept what Beanie tells a server about itself."""
+        """Accept Beanie's name and version, as a server does."""
 
     @_locked
     def drop_database(self, database: str | FakeDatabase) -> None:
@@ -195,14 +209,14 @@ class FakeCollection:
 
     def _run_pipeline(self, pipeline: list[Document]) -> list[Document]:
         # mongomock has no $unionWith, which is used as the last stage alone.
-        union = pipeline.pop()["$unionWith"] if pipeline and "$unionWith" in pipeline[-1] else None
+        if pipeline and (union := pipeline[-1].get("$unionWith")):
+            united = self.database[union["coll"]]._run_pipeline(union["pipeline"])
+            return self._run_pipeline(pipeline[:-1]) + united
+        if (query := _to_query(pipeline)) is not None:
+            return self._read(**query)
         self.storage.expire()
         with as_server_error():
-            found = self._run_pipeline(pipeline) if union else self._mock.aggregate(pipeline)
-            documents = [deep_copy(document) for document in found]
-        if union:
-            documents += self.database[union["coll"]]._run_pipeline(union["pipeline"])
-        return documents
+            return [deep_copy(document) for document in self._mock.aggregate(pipeline)]
 
     @_locked
     def insert_one(self, document: MutableMapping[str, Any]) -> InsertOneResult:
@@ -299,7 +313,7 @@ class FakeCollection:
 
 
 class FakeCursor:
-    """What a query found, as it was when the first document was asked for; in place of `AsyncCursor`."""
+    """The results of a query at the moment of the first document; in place of `AsyncCursor`."""
 
     def __init__(self, read: Callable[[], list[Document]]) -> None:
         self._read = read

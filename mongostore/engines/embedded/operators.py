@@ -1,4 +1,4 @@
-"""What an update and a projection do to one document, where mongomock does otherwise than a server."""
+"""Updates and projections of one document, where mongomock differs from a server."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def deep_copy(document: Mapping[str, Any]) -> Document:
 
 
 def is_identical(one: Any, other: Any) -> bool:
-    """Tell whether two values are stored alike, as 1, 1.0 and True are not."""
+    """Return whether two values are stored alike, as 1, 1.0 and True are not."""
     return one is not _MISSING and bson.encode({"": one}, codec_options=CODEC) == bson.encode(
         {"": other}, codec_options=CODEC
     )
 
 
 def upsert_base(filter: Document) -> Document:
-    """Return the document that an upsert starts from: what `filter` says by equality."""
+    """Return the document that an upsert starts from: the equalities of `filter`."""
     change = DocumentUpdate({})
     for path, condition in sorted(filter.items()):
         if path == "$and":
@@ -63,11 +63,11 @@ def upsert_base(filter: Document) -> Document:
 
 
 class DocumentUpdate:
-    """One update of one document, and what a change stream tells of it.
+    """One update of one document, and its form in a change stream.
 
     Attributes:
         document: The document as it becomes.
-        updated: The new values by their paths, as fine as a server tells them.
+        updated: The new values by their paths, as fine as a server's.
         removed: The paths that are gone.
     """
 

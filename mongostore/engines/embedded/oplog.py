@@ -1,4 +1,4 @@
-"""The changes of an embedded store, told in the words of a server's change stream."""
+"""The changes of an embedded store, in the form of a server's change stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Oplog:
-    """The last few thousand changes of one store, kept from the first time somebody watches it."""
+    """The last few thousand changes of one store, kept from the first `watch` on."""
 
     def __init__(self) -> None:
         self.last: int = 0
@@ -41,7 +41,7 @@ class Oplog:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Hold back what is told inside the `with` block; on an error undo it all and tell nothing."""
+        """Hold back the changes inside the `with` block; on an error undo them and publish nothing."""
         self._undoing = []
         try:
             yield
@@ -60,7 +60,7 @@ class Oplog:
             self._undoing.append(undo)
 
     def publish(self, operation: str, namespace: Document, **details: Any) -> None:
-        """Tell every stream of a change, whose documents must never be changed in place."""
+        """Publish a change to every stream; its documents must never be changed in place."""
         if self._undoing is not None:
             self._untold.append(lambda: self.publish(operation, namespace, **details))
         elif self._watched:

@@ -50,9 +50,9 @@ def as_server_error() -> Iterator[None]:
 
 
 class CollectionStorage:
-    """What one collection holds; every call is made under the lock of all stores.
+    """The documents of one collection; every call is made under the lock of all stores.
 
-    A stored document is replaced, never changed in place, so that whoever has seen it may keep it.
+    A stored document is replaced, never changed in place, so a reader may keep it.
     """
 
     def __init__(self, namespace: Document, documents: Any, oplog: Oplog) -> None:
@@ -95,7 +95,7 @@ class CollectionStorage:
         return found[skip : skip + abs(limit) if limit else None]
 
     def insert(self, document: Document) -> None:
-        """Add a document that has its `_id` and belongs to nobody else."""
+        """Add a document that has its `_id` and no other owner."""
         self._swap(None, document)
         self._publish("insert", document, fullDocument=document)
 
@@ -184,7 +184,7 @@ class CollectionStorage:
         self._documents.create()
 
     def expire(self) -> None:
-        """Delete what a TTL index says is over."""
+        """Delete the documents that have expired by a TTL index."""
         for index in self._indexes.values():
             if "expireAfterSeconds" in index:
                 oldest = datetime.now(UTC) - timedelta(seconds=index["expireAfterSeconds"])

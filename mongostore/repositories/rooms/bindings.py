@@ -7,6 +7,7 @@ from mongostore.documents.rooms import part_id, to_binding, to_stored_binding
 from mongostore.errors import NotFoundError
 from mongostore.models import Binding
 from mongostore.repositories import reads, writes
+from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
 
 
@@ -51,8 +52,7 @@ class AsyncRoomBindings(RoomParts[Binding]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._collection.find_one(part_filter(room_id, "channel_id", channel_id))
-        return None if document is None else to_binding(document)
+        return await self._find(part_filter(room_id, "channel_id", channel_id))
 
     @reads
     async def exists(self, room_id: str, channel_id: str) -> bool:
@@ -61,10 +61,8 @@ class AsyncRoomBindings(RoomParts[Binding]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return (
-            await self._collection.find_one(part_filter(room_id, "channel_id", channel_id), {"_id": 1})
-            is not None
-        )
+        binding = part_filter(room_id, "channel_id", channel_id)
+        return await find_part(self._connection, self._NAME, binding, {"_id": 1}) is not None
 
     @writes
     async def delete(self, room_id: str, channel_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What imports and exports need of rooms beside the public verbs."""
+"""The calls of imports and exports on rooms beside the public verbs."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _to_document(room_id: str, event: Event) -> StoredDocument:
 
 
 class RoomTransfer(Repository):
-    """What belongs to rooms and people and is in no public list."""
+    """The parts of rooms and people that no public list has."""
 
     @classmethod
     def of(cls, rooms: AsyncRooms) -> Self:

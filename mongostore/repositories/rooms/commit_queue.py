@@ -124,11 +124,11 @@ class CommitQueue:
             self._start(self._answer(group.popleft(), self._insert_below(first, head)))
             return
         batch = take_batch(group, head)
-        documents, after, now = [], head, time.time_ns() // 1000
+        documents, ends, now = [], [head], time.time_ns() // 1000
         stored, refusal = len(batch), StoredDocument()
         for pending in batch:
-            documents.append(pending.position(after, now))
-            after = after.behind(documents[-1])
+            documents.append(pending.position(ends[-1], now))
+            ends.append(ends[-1].behind(documents[-1]))
         try:
             await self._insert(first, documents, head)
         except (BulkWriteError, DuplicateKeyError) as error:
@@ -139,10 +139,9 @@ class CommitQueue:
         except NotFoundError as error:
             group.popleft().fail(error)
             return
-        if stored:
-            head = replace(
-                head.behind(documents[stored - 1]), is_paused=head.is_paused and not first.wakes(head)
-            )
+        head = ends[stored]
+        if stored and first.wakes(head):
+            head = replace(head, is_paused=False)
         for document in documents[:stored]:
             group.popleft().settle(document["index"])
         if "log_index" in refusal.get("keyPattern", {}):
@@ -258,12 +257,8 @@ class CommitQueue:
             except DuplicateKeyError as error:
                 if "log_index" not in (error.details or {}).get("keyPattern", {}):
                     return await self._find_outcome(pending)
-        elif taken["op"] == pending.event["op"]:
-            return index
-        if await events.find_one({"_id": pending.event["_id"]}, {"_id": 1}) is not None:
-            raise AlreadyExistsError("event", pending.event["_id"])
-        await self._refuse_taken_key(pending.event)
-        raise AlreadyExistsError("event of the room with the index", str(index))
+        taken_error = AlreadyExistsError("event of the room with the index", str(index))
+        return await self._find_outcome(pending, taken_error)
 
     async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
         """Answer an event outside of its group by the index that some work finds; None queues it again."""
@@ -281,12 +276,14 @@ class CommitQueue:
         finally:
             work.close()
 
-    async def _find_outcome(self, pending: PendingEvent) -> int | None:
+    async def _find_outcome(
+        self, pending: PendingEvent, refusal: MongoStoreError | None = None
+    ) -> int | None:
         """Return the index of an event that an earlier attempt has stored; None if its id is free by now.
 
         Raises:
             AlreadyExistsError: Another event has its id or its idempotency key.
-            UnavailableError: Nothing has them by now.
+            MongoStoreError: The refusal, if nothing has them; by default that the room is contended.
         """
         event = pending.event
         existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
@@ -301,7 +298,7 @@ class CommitQueue:
         if existing is not None:
             raise AlreadyExistsError("event", event["_id"])
         await self._refuse_taken_key(event)
-        raise UnavailableError(f"{self._connection.engine.address}: the room is contended")
+        raise refusal or UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
     async def _refuse_taken_key(self, event: StoredDocument) -> None:
         """Refuse an event whose idempotency key another one has.

@@ -13,7 +13,6 @@ from mongostore.arguments import (
     check_limit,
     check_list,
     check_members,
-    check_offset,
     check_text,
     decode_cursor,
     encode_cursor,
@@ -24,7 +23,8 @@ from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ReplySummary
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
+from mongostore.repositories.paging import KeyOrder, read_page, walk
+from mongostore.repositories.parts import aggregate_parts, count_parts, find_part, find_parts
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
@@ -47,17 +47,16 @@ class EventQueries:
         self, room_id: str, event_id: str, fields: StoredDocument | None = None
     ) -> StoredDocument | None:
         """Return a stored event of a room, or some of its fields."""
-        document: StoredDocument | None = await self._events.find_one(
-            {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}, fields
-        )
-        return document
+        event = {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}
+        return await find_part(self._connection, "events", event, fields)
 
     async def find_by_key(self, room_id: str, key: str, channel_id: str | None) -> Event | None:
         """Return the event that has an idempotency key."""
         of_key = {"room_id": check_id("room_id", room_id), "idempotency_key": check_id("key", key)}
         if channel_id is not None:
             of_key["channel_id"] = check_id("channel_id", channel_id)
-        document = await self._events.find_one(of_key, sort=None if channel_id else _order(False).sort)
+        sort = () if channel_id else event_order(False).sort
+        document = await find_part(self._connection, "events", of_key, sort=sort)
         return None if document is None else to_event(document)
 
     async def page(
@@ -69,20 +68,14 @@ class EventQueries:
         before: int | None,
         after: int | None,
         filter: EventFilter,
-        offset: int = 0,
     ) -> Page[Event]:
-        """Return a page of events, after `offset` others."""
-        limit, order = check_limit("limit", limit), _order(newest)
+        """Return a page of events."""
+        limit, order = check_limit("limit", limit), event_order(newest)
         query = event_filter(room_id, filter)
         bounds = _bounds(before, after, cursor, newest)
-        if check_offset("offset", offset):
-            start = await self._index_at_offset(query, bounds, offset, order)
-            if start is None:
-                return Page([])
-            bounds["$lte" if newest else "$gte"] = start
         if bounds:
             query["index"] = HAS_INDEX | bounds
-        documents = await find_page(self._connection, "events", query, order, limit + 1, _PUBLIC_FIELDS)
+        documents = await find_parts(self._connection, "events", query, order, limit + 1, _PUBLIC_FIELDS)
         if not documents:
             await self._check_room(room_id)
         more, documents = len(documents) > limit, documents[:limit]
@@ -93,7 +86,7 @@ class EventQueries:
         self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
     ) -> AsyncGenerator[Event, None]:
         """Yield events; `errors` collects those that cannot be read."""
-        query, order = event_filter(room_id, filter), _order(newest)
+        query, order = event_filter(room_id, filter), event_order(newest)
         check_room = partial(self._check_room, room_id)
         steps = walk(
             self._connection,
@@ -103,6 +96,7 @@ class EventQueries:
             to_event,
             errors,
             fields=_PUBLIC_FIELDS,
+            find=find_parts,
             when_empty=check_room,
         )
         async with aclosing(steps) as events:
@@ -111,10 +105,10 @@ class EventQueries:
 
     async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
         """Return how many events there are, `limit` at most."""
-        counted = await self._events.count_documents(event_filter(room_id, filter), **count_options(limit))
+        counted = await count_parts(self._connection, "events", event_filter(room_id, filter), limit)
         if not counted:
             await self._check_room(room_id)
-        return int(counted)
+        return counted
 
     async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
         """Return the summaries of the replies to these events."""
@@ -126,8 +120,9 @@ class EventQueries:
             "status": {"$ne": _BLOCKED},
         }
         summed = {"_id": "$parent_event_id", "count": {"$sum": 1}, "last": {"$max": "$created_at"}}
-        async with await self._events.aggregate([{"$match": replies}, {"$group": summed}]) as cursor:
-            found = await cursor.to_list()
+        found = await aggregate_parts(
+            self._connection, "events", replies, [{"$group": summed}], len(roots) + 1
+        )
         return {
             document["_id"]: ReplySummary(document["_id"], document["count"], from_micros(document["last"]))
             for document in found
@@ -137,28 +132,18 @@ class EventQueries:
     def _events(self) -> Any:
         return self._connection.collection("events")
 
-    async def _index_at_offset(
-        self, filter: StoredDocument, bounds: StoredDocument, offset: int, order: KeyOrder
-    ) -> int | None:
-        """Return the index of the event behind `offset` others, read from the database's index alone."""
-        where = {**filter, "index": HAS_INDEX | bounds}
-        found = self._events.find(
-            where,
-            {"_id": 0, "index": 1},
-            sort=order.sort,
-            skip=offset,
-            limit=1,
-        )
-        async with found:
-            return next((document["index"] for document in await found.to_list()), None)
-
     async def _check_room(self, room_id: str) -> None:
         """Refuse a room that is not there."""
         if await self._connection.collection("rooms").find_one(open_room_filter(room_id), {"_id": 1}) is None:
             raise NotFoundError("room", room_id)
 
 
-def _order(newest: bool) -> KeyOrder:
+def event_order(newest: bool) -> KeyOrder:
+    """Return the order of a list of events.
+
+    Raises:
+        InvalidValueError: If `newest` is no bool.
+    """
     return KeyOrder("index", kind=int, is_ascending=not check_flag("newest", newest))
 
 

@@ -22,8 +22,8 @@ _CATCH_UP = 200
 class EventStream:
     """Follows rooms.
 
-    Commits become visible in the order of their indexes, so that the highest index seen says all about
-    how far a follower has come.
+    Commits become visible in the order of their indexes, so the highest index that a follower has seen
+    is all that it must know.
     """
 
     def __init__(self, connection: Connection) -> None:

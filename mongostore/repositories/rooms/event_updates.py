@@ -56,7 +56,7 @@ class EventUpdates:
         return await self._commit(event, index, is_counted=False, is_activity=False)
 
     async def update(self, room_id: str, event_id: str, members: EventUpdate) -> Event:
-        """Change the given members of an event and return it."""
+        """Change members of an event and return it."""
         return await self._change(
             check_id("room_id", room_id), check_id("event_id", event_id), _update(members), None
         )

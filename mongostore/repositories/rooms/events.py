@@ -14,6 +14,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundE
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import page_around
+from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.event_queries import EventQueries
 from mongostore.repositories.rooms.event_stream import EventStream
 from mongostore.repositories.rooms.event_updates import EventUpdates
@@ -22,7 +23,7 @@ from mongostore.repositories.rooms.room_log import RoomLog
 
 
 class AsyncRoomEvents(Repository):
-    """The events of rooms. A list is in the order of indexes, whichever end it is taken from."""
+    """The events of rooms. A list is in the order of indexes, from either end."""
 
     def __init__(self, connection: Connection, log: RoomLog) -> None:
         super().__init__(connection)
@@ -36,7 +37,7 @@ class AsyncRoomEvents(Repository):
     ) -> Event:
         """Give an event the room's next index and store it, as one step; return it with its index.
 
-        Events of one room become visible in the order of their indexes, whichever process appends them. On
+        Events of one room become visible in the order of their indexes, from any process. On
         a server without transactions a crash midway may leave an edit or a delete without its effect on its
         target, or a paused room active without the event.
 
@@ -50,7 +51,7 @@ class AsyncRoomEvents(Repository):
         Raises:
             NotFoundError: If there is no such room, or no such target in it; nothing is written.
             AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
-                (`kind` says which); nothing is written.
+                (`kind` names it); nothing is written.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -114,9 +115,8 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._connection.collection("events").find_one(
-            {"_id": check_id("event_id", event_id), "index": HAS_INDEX}
-        )
+        event = {"_id": check_id("event_id", event_id), "index": HAS_INDEX}
+        document = await find_part(self._connection, "events", event)
         return None if document is None else to_event(document)
 
     @reads
@@ -243,7 +243,7 @@ class AsyncRoomEvents(Repository):
 
     @writes
     async def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
-        """Change the given members of an event; the others stay.
+        """Change members of an event; the others stay.
 
         Raises:
             NotFoundError: If the room has no such event.

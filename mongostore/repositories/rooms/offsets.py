@@ -1,52 +1,60 @@
-"""Lists by offset, for RoomKit's adapter alone: the public lists have cursors."""
+"""Where lists by offset begin, for RoomKit's adapter alone: the public lists have cursors."""
 
 from __future__ import annotations
 
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
-from mongostore.models import Event, EventFilter, Page, Room, RoomFilter
+from mongostore.arguments import check_offset, encode_cursor
+from mongostore.documents.mapping import StoredDocument
+from mongostore.models import EventFilter, RoomFilter
 from mongostore.repositories import Repository, reads, reads_majority
-from mongostore.repositories.rooms.event_queries import EventQueries
+from mongostore.repositories.paging import KeyOrder, SortOrder
+from mongostore.repositories.rooms.event_queries import event_filter, event_order
+from mongostore.repositories.rooms.room_lists import room_order
 from mongostore.repositories.rooms.room_lookup import room_filter
-from mongostore.repositories.rooms.room_reader import RoomReader
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
 
-class OffsetLists(Repository):
-    """Lists of rooms and events that pass over a number of them."""
+class Offsets(Repository):
+    """The cursors behind a number of rooms or events, which an index passes over."""
 
     @classmethod
     def of(cls, rooms: AsyncRooms) -> Self:
-        """Return the lists of a store's rooms."""
+        """Return the offsets of a store's rooms."""
         return cls(rooms._connection)
 
     @reads
-    async def list_rooms(
-        self,
-        *,
-        offset: int,
-        limit: int,
-        cursor: str | None,
-        metadata: dict[str, Any] | None,
-        **filter: Unpack[RoomFilter],
-    ) -> Page[Room]:
-        """Return a page of rooms, as `store.rooms.list` does, after `offset` others."""
-        reader = RoomReader(self._connection)
-        return await reader.page(False, limit, cursor, metadata, room_filter(filter), offset)
+    async def find_room_cursor(self, offset: int, **filter: Unpack[RoomFilter]) -> str | None:
+        """Return the cursor behind the first rooms of a list, of which there are so many; None if not.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        order = room_order(False)
+        last = await self._find_last("rooms", room_filter(filter), order, offset)
+        return None if last is None else order.cursor(order.sort_key(last))
 
     @reads_majority
-    async def list_events(
-        self,
-        room_id: str,
-        *,
-        offset: int,
-        newest: bool,
-        limit: int,
-        cursor: str | None,
-        before: int | None,
-        after: int | None,
-        **filter: Unpack[EventFilter],
-    ) -> Page[Event]:
-        """Return a page of events, as `store.rooms.events.list` does, after `offset` others."""
-        reader = EventQueries(self._connection)
-        return await reader.page(room_id, newest, limit, cursor, before, after, filter, offset)
+    async def find_event_cursor(
+        self, room_id: str, offset: int, *, newest: bool, **filter: Unpack[EventFilter]
+    ) -> str | None:
+        """Return the cursor behind the first or the last events of a room, likewise.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        last = await self._find_last("events", event_filter(room_id, filter), event_order(newest), offset)
+        return None if last is None else encode_cursor([last["index"]])
+
+    async def _find_last(
+        self, collection: str, filter: StoredDocument, order: SortOrder | KeyOrder, offset: int
+    ) -> StoredDocument | None:
+        """Return the fields of a list's order of its last document within an offset, read from an index."""
+        if not check_offset("offset", offset):
+            return None
+        fields = {"_id": 0} | dict.fromkeys(dict(order.sort), 1)
+        found = self._connection.collection(collection).find(
+            filter, fields, sort=order.sort, skip=offset - 1, limit=1
+        )
+        async with found:
+            return next(iter(await found.to_list()), None)

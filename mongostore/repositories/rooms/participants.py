@@ -7,6 +7,7 @@ from mongostore.documents.rooms import part_id, to_participant, to_stored_partic
 from mongostore.errors import NotFoundError
 from mongostore.models import RoomParticipant
 from mongostore.repositories import reads, writes
+from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
 
 
@@ -51,8 +52,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._collection.find_one(part_filter(room_id, "participant_id", participant_id))
-        return None if document is None else to_participant(document)
+        return await self._find(part_filter(room_id, "participant_id", participant_id))
 
     @reads
     async def exists(self, room_id: str, participant_id: str) -> bool:
@@ -62,7 +62,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
             InvalidValueError: If an id is no plain string.
         """
         participant = part_filter(room_id, "participant_id", participant_id)
-        return await self._collection.find_one(participant, {"_id": 1}) is not None
+        return await find_part(self._connection, self._NAME, participant, {"_id": 1}) is not None
 
     @writes
     async def delete(self, room_id: str, participant_id: str) -> bool:

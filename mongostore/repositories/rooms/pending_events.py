@@ -38,7 +38,7 @@ class PendingEvent:
         is_counted: Whether it moves the room's counters.
         is_activity: Whether it is the room's activity, which makes a paused room active.
         target: Its effect on another event.
-        index: The index that it is to have, unless that of a later event is given by then; None for the next.
+        index: The index that it is to have, unless a later event has that one by then; None for the next.
     """
 
     event: StoredDocument
@@ -52,7 +52,12 @@ class PendingEvent:
 
     def position(self, head: LogHead, now: int) -> StoredDocument:
         """Return it as it is stored behind the end of a log."""
-        return head.position(self.event, self.index, now, counted=self.is_counted, activity=self.is_activity)
+        index = head.next_index if self.index is None else self.index
+        counters = {**head.counters, "active_at": now} if self.is_activity else head.counters
+        if self.is_counted:
+            counters = {**counters, "event_count": counters["event_count"] + 1, "latest_index": index}
+        position = {"epoch": head.epoch, "log": head.log, "log_index": head.log_index + 1}
+        return {**self.event, "index": index, **position, "counters": counters}
 
     def wakes(self, head: LogHead) -> bool:
         """Return whether it makes a paused room active."""

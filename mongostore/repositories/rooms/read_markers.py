@@ -14,8 +14,10 @@ from mongostore.documents.mapping import StoredDocument, decode_document
 from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ReadMarker
-from mongostore.repositories import Repository, long_running, reads, writes
-from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.expiry import not_expired
+from mongostore.repositories.paging import KeyOrder, walk
+from mongostore.repositories.parts import count_parts, find_parts
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
@@ -36,11 +38,11 @@ class AsyncReadMarkers(Repository):
             index: The index to move to, instead of an event's, for a marker whose event is deleted.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
+            InvalidValueError: If an argument is of the wrong type, or there are both an event and an index.
         """
         key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
         if index is not None and event_id is not None:
-            raise InvalidValueError("index", "must not be given with event_id")
+            raise InvalidValueError("index", "must not be set beside event_id")
         if index is None:
             read = await self._event_of(room_id, event_id)
         else:
@@ -72,7 +74,7 @@ class AsyncReadMarkers(Repository):
         """
         marker = {"room_id": check_id("room_id", room_id), "channel_id": check_id("channel_id", channel_id)}
         pipeline: list[StoredDocument] = [
-            {"$match": open_room_filter(room_id)},
+            {"$match": open_room_filter(room_id) | not_expired(current_operation().now)},
             {"$project": {"epoch": 1}},
             {"$unionWith": {"coll": self._markers.name, "pipeline": [{"$match": marker}]}},
         ]
@@ -95,7 +97,7 @@ class AsyncReadMarkers(Repository):
         """
         limit, order = check_limit("limit", limit), _order(newest)
         behind = order.keyset_filter({"room_id": check_id("room_id", room_id)}, cursor)
-        documents = await find_page(self._connection, "read_markers", behind, order, limit + 1)
+        documents = await find_parts(self._connection, "read_markers", behind, order, limit + 1)
         return order.page(documents, limit, _to_marker)
 
     @long_running
@@ -113,7 +115,8 @@ class AsyncReadMarkers(Repository):
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
         of_room = {"room_id": check_id("room_id", room_id)}
-        steps = walk(self._connection, "read_markers", of_room, _order(newest), _to_marker, errors)
+        order = _order(newest)
+        steps = walk(self._connection, "read_markers", of_room, order, _to_marker, errors, find=find_parts)
         async with aclosing(steps) as markers:
             async for marker in markers:
                 yield marker
@@ -129,7 +132,7 @@ class AsyncReadMarkers(Repository):
         unread: StoredDocument = {"room_id": room_id, "index": HAS_INDEX}
         if marker is not None:
             unread["index"] = {"$gt": marker.index}
-        return int(await self._events.count_documents(unread, **count_options(limit)))
+        return await count_parts(self._connection, "events", unread, limit)
 
     async def _upsert(self, marker: StoredDocument, update: StoredDocument) -> None:
         while True:

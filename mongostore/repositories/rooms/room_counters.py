@@ -106,7 +106,7 @@ async def count_rooms_events(
 
 
 def count_events(room: StoredDocument, newest: StoredDocument | None) -> StoredDocument:
-    """Return a stored room with its counters up to date, given its newest event."""
+    """Return a stored room with the counters of its newest event."""
     # What a log began with goes before the events of earlier logs, and of an earlier room of that id.
     if newest is not None and newest.get("epoch") == room.get("epoch"):
         index = newest.get("index")

@@ -23,7 +23,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -83,31 +83,11 @@ class LogHead:
 
     def behind(self, event: StoredDocument) -> LogHead:
         """Return the end of the same log behind a later event."""
-        return replace(
-            self,
-            log_index=event["log_index"],
-            next_index=event["index"] + 1,
-            counters=event["counters"],
+        return LogHead(
+            *(self.epoch, self.log, event["log_index"], event["index"] + 1, event["counters"]),
+            is_paused=self.is_paused,
+            expires_at=self.expires_at,
         )
-
-    def position(
-        self, event: StoredDocument, index: int | None, now: int, *, counted: bool, activity: bool
-    ) -> StoredDocument:
-        """Return an event as it is stored behind this end.
-
-        Args:
-            event: The event.
-            index: The index that it is to have; else the next one.
-            now: When it is stored.
-            counted: Whether it is counted.
-            activity: Whether it is activity of the room.
-        """
-        index = self.next_index if index is None else index
-        counters = {**self.counters, "active_at": now} if activity else self.counters
-        if counted:
-            counters = {**counters, "event_count": counters["event_count"] + 1, "latest_index": index}
-        position = {"epoch": self.epoch, "log": self.log, "log_index": self.log_index + 1}
-        return {**event, "index": index, **position, "counters": counters}
 
 
 class RoomLog:
@@ -170,13 +150,15 @@ class RoomLog:
             NotFoundError: There is no such room any more.
         """
         newest = await self._newest(room_id, head)
-        if newest is not None and "index" in newest and newest["log_index"] > head.log_index:
-            return head.behind(newest)
         if newest is not None and "index" not in newest:
             # A fence, whose process is dead, or just about to open the next log.
-            if "next_index" in newest:
-                await self._open_next(room_id, _fenced(head, newest), {}, {})
+            _, end = await self.read(room_id)
+            if end.log != head.log:
+                return end
+            await self._open_next(room_id, end, {}, {})
             return (await self.read(room_id))[1]
+        if newest is not None and newest["log_index"] > head.log_index:
+            return head.behind(newest)
         # The majority does not have it yet.
         await asyncio.sleep(_PAUSE_SECONDS * random.random())
         return head
@@ -192,7 +174,7 @@ class RoomLog:
 
         Args:
             room_id: The room.
-            decide: Returns the update for the room that it is given, and what the update's filter adds; may
+            decide: Returns the update for a room, and the addition to the update's filter; may
                 be called several times.
             is_expired: Whether the room may have expired; the filter then names `expires_at`.
 
@@ -202,8 +184,12 @@ class RoomLog:
         while True:
             room, head = await self.read(room_id, is_expired=is_expired)
             update, guard = decide(room)
-            closes, sets = _closes(room, update), update.get("$set", {})
-            same = {"status": room["status"]} if "status" in sets else {}
+            closes, same = _closes(room, update), StoredDocument()
+            if "status" in update.get("$set", {}):
+                same["status"] = room["status"]
+            if "ops" in update.get("$push", {}):
+                # The majority may not have what an earlier attempt has done.
+                same["ops"] = {"$nin": update["$push"]["ops"]["$each"]}
             if not _needs_fence(room, update, guard):
                 changed = await self._update_beside(room, update, same, closes)
             elif await self._fence(room_id, head):
@@ -226,18 +212,16 @@ class RoomLog:
 
     async def _fence(self, room_id: str, head: LogHead) -> bool:
         """Take the next position of a log; return whether a fence has it, of this process or another one."""
-        position = {"room_id": room_id, "log": head.log, "log_index": head.log_index + 1}
-        fence = {**position, "epoch": head.epoch, "counters": head.counters, "next_index": head.next_index}
-        literal = {name: {"$literal": value} for name, value in fence.items()}
-        steps: list[StoredDocument] = [{"$set": {**literal, "emptied_at": "$$NOW"}}]
+        position = {"log": head.log, "log_index": head.log_index + 1, "epoch": head.epoch}
+        fence: list[StoredDocument] = [{"$set": {**position, "emptied_at": "$$NOW"}}]
         try:
             await self._connection.collection("events").update_one(
-                {"_id": uuid4().hex, "room_id": room_id}, steps, upsert=True
+                {"_id": uuid4().hex, "room_id": room_id}, fence, upsert=True
             )
         except DuplicateKeyError:
             newest = await self._newest(room_id, head)
             is_next = newest is not None and newest["log_index"] == head.log_index + 1
-            return is_next and newest is not None and "next_index" in newest
+            return is_next and newest is not None and "index" not in newest
         return True
 
     async def _open_next(
@@ -270,15 +254,6 @@ class RoomLog:
                 return next(iter(await found.to_list()), None)
 
         return await engine.read_majority(read)
-
-
-def _fenced(head: LogHead, fence: StoredDocument) -> LogHead:
-    return replace(
-        head,
-        log_index=fence["log_index"] - 1,
-        next_index=fence["next_index"],
-        counters=fence["counters"],
-    )
 
 
 def _needs_fence(room: StoredDocument, update: StoredDocument, guard: StoredDocument) -> bool:

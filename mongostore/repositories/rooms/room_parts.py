@@ -1,4 +1,4 @@
-"""What keeps a place in a room: the order in which things came, given by the room and never by a clock."""
+"""The parts of a room in the order in which they came, which the room counts and no clock decides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from mongostore.repositories import (
     reads,
 )
 from mongostore.repositories.operation import find_done, remember, update_once
-from mongostore.repositories.paging import SortOrder, find_page, walk
+from mongostore.repositories.paging import SortOrder, walk
+from mongostore.repositories.parts import find_part, find_parts
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
@@ -81,18 +82,24 @@ class RoomParts(Repository, Generic[V]):
     def _decode(document: StoredDocument) -> V:
         """Return what is stored as callers see it."""
 
+    async def _find(self, filter: StoredDocument) -> V | None:
+        document = await find_part(self._connection, self._NAME, filter)
+        return None if document is None else self._decode(document)
+
     async def _list_page(
         self, filter: StoredDocument, newest: bool, limit: int, cursor: str | None
     ) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
         behind = order.keyset_filter(filter, order.decode(cursor))
-        documents = await find_page(self._connection, self._NAME, behind, order, limit + 1)
+        documents = await find_parts(self._connection, self._NAME, behind, order, limit + 1)
         return order.page(documents, limit, self._decode)
 
     def _walk(
         self, filter: StoredDocument, newest: bool, errors: builtins.list[InvalidDocumentError] | None
     ) -> AsyncGenerator[V, None]:
-        return walk(self._connection, self._NAME, filter, _order(newest), self._decode, errors)
+        return walk(
+            self._connection, self._NAME, filter, _order(newest), self._decode, errors, find=find_parts
+        )
 
     async def _run_locked(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
@@ -192,7 +199,7 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
     """Return a part of a room with the id of the room.
 
     Raises:
-        InvalidValueError: It is of another type, or says that it belongs to another room.
+        InvalidValueError: It is of another type, or of another room.
     """
     check_instance(path, part, model)
     if part.room_id is None:

@@ -59,13 +59,17 @@ class RoomUpdates:
                 await self.delete_if(key, {"expires_at": existing["expires_at"]})
                 continue
             if existing["state"] == "open":
-                if may_exist:
-                    return await self._to_room(existing)
-                raise AlreadyExistsError("room", key)
+                if not may_exist:
+                    raise AlreadyExistsError("room", key)
+                (existing,) = await count_rooms_events(self._connection, [existing])
+                return to_room(existing)
+            if existing["state"] == "deleted":
+                # Erased with a person.
+                raise NotFoundError("room", key) if may_exist else AlreadyExistsError("room", key)
             await self.finish_delete(key, existing["epoch"])
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
-        """Change the given members of a room and return it."""
+        """Change members of a room and return it."""
         call, members = current_operation(), resolve_expiry(check_members(given_members, RoomUpdate))
         metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
         if not isinstance(metadata, dict):
@@ -80,10 +84,7 @@ class RoomUpdates:
         update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
-        if {"active_at", "expires_at", "status"} & sets.keys():
-            check_id("room_id", room_id)
-            return await self._change_log(room_id, lambda room: (update, {}))
-        return await self._to_room(await self._update(room_id, update))
+        return await self._change(check_id("room_id", room_id), lambda room: (update, {}))
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
@@ -104,7 +105,7 @@ class RoomUpdates:
             unmoved = {name: existing[name] for name in guard if name != "active_at"}
             return {"$set": sets, "$push": remember(call.token)}, unmoved
 
-        replaced = await self._change_log(room.id, decide)
+        replaced = await self._change(room.id, decide)
         if "created_at" in sets and created[-1:] != [sets["created_at"]]:
             # They are listed in the order of their rooms.
             for name in ("bindings", "participants"):
@@ -137,7 +138,12 @@ class RoomUpdates:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        await self._update(room_id, update)
+        open_room = open_room_filter(room_id)
+        once = {**open_room, "ops": {"$ne": current_operation().token}}
+        if not await update_room(self._connection, once, update) and not await find_done(
+            self._rooms, open_room
+        ):
+            raise NotFoundError("room", room_id)
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it and return whether it was there."""
@@ -165,10 +171,10 @@ class RoomUpdates:
                 return bool(room["delete_op"] == call.token)
         return call.attempt > 0 and "deleting" in call.memory
 
-    async def _change_log(
+    async def _change(
         self, room_id: str, decide: Callable[[StoredDocument], tuple[StoredDocument, StoredDocument]]
     ) -> Room:
-        """Change a room behind a fence, once, and return it."""
+        """Change a room, once, and return it."""
         call = current_operation()
 
         def decide_once(room: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
@@ -181,37 +187,18 @@ class RoomUpdates:
         except _DoneError as done:
             return to_room(done.room)
 
-    async def _update(self, room_id: str, update: StoredDocument) -> StoredDocument:
-        """Update a room, once, and return it.
-
-        Raises:
-            NotFoundError: There is no such room.
-            DocumentTooLargeError: It would be too large.
-        """
-        call, room = current_operation(), open_room_filter(room_id)
-        document = await update_room(self._connection, {**room, "ops": {"$ne": call.token}}, update)
-        if document is None:
-            document = await find_done(self._rooms, room, projection=PUBLIC_FIELDS)
-        if document is None:
-            raise NotFoundError("room", room_id)
-        return document
-
-    async def _to_room(self, document: StoredDocument) -> Room:
-        (counted,) = await count_rooms_events(self._connection, [document])
-        return to_room(counted)
-
     async def _was_deleted(self, room_id: str, epoch: str) -> bool:
         """Return whether a room of this life was deleted lately: its last fence is still there."""
-        fence = {"room_id": room_id, "epoch": epoch, "next_index": {"$exists": True}}
         if await self._rooms.find_one({"_id": room_id, "epoch": epoch}, {"_id": 1}) is not None:
             return False
-        return await self._connection.collection("events").find_one(fence, {"_id": 1}) is not None
+        of_life = {"room_id": room_id, "epoch": epoch}
+        return await self._connection.collection("events").find_one(of_life, {"_id": 1}) is not None
 
     async def finish_delete(self, room_id: str, epoch: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last.
 
-        A room that was made since under its id has another epoch. What was stored while there was no room
-        has none, and goes with the first room.
+        A room that was made since under its id has another epoch. A part that was stored while there was no
+        room has none, and goes with the first room.
         """
         parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
         await self._connection.collection("events").update_many({**parts, "index": HAS_INDEX}, emptied())

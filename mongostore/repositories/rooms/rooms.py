@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
 
-from mongostore.arguments import check_flag, check_id, check_text
+from mongostore.arguments import check_flag, check_id, check_limit, check_text
 from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
@@ -20,9 +20,9 @@ from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
 from mongostore.repositories.rooms.room_counters import count_events, find_full_room, find_room
+from mongostore.repositories.rooms.room_lists import count_rooms, cursor_behind, list_rooms
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
-from mongostore.repositories.rooms.room_reader import RoomReader, cursor_behind
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
@@ -34,8 +34,8 @@ class AsyncRooms(Repository):
 
     Every list, also of what belongs to rooms, takes `limit` (1 to 1000), the `cursor` that is the
     `next_cursor` of the page before, and `newest` to begin at the other end; documents that cannot be read
-    are in the page's `errors`. Every `iter` raises `InvalidDocumentError` at such a document, unless it is
-    given a list of `errors`, which collects them.
+    are in the page's `errors`. Every `iter` raises `InvalidDocumentError` at such a document, unless it has
+    a list of `errors`, which collects them.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
     `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError` if the
@@ -45,8 +45,8 @@ class AsyncRooms(Repository):
         events: The events of rooms.
         bindings: The channels that are attached to rooms.
         participants: The people in rooms.
-        tasks: What is to be done in rooms.
-        observations: What was noticed in rooms.
+        tasks: The tasks of rooms.
+        observations: The observations of rooms.
         read_markers: How far channels have read.
         voice_deliveries: Speech that exactly one process may speak.
         identities: People across rooms.
@@ -66,15 +66,14 @@ class AsyncRooms(Repository):
         self.identities: Final = AsyncIdentities(connection)
         self.verifications: Final = AsyncVerifications(connection)
         self._lookup = RoomLookup(connection)
-        self._reader = RoomReader(connection)
         self._updates = RoomUpdates(connection, log)
 
     @writes
     async def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
-        """Create a room, with a generated id unless one is given.
+        """Create a room, with a generated id by default.
 
         Raises:
-            AlreadyExistsError: If the id is taken; nothing is written.
+            AlreadyExistsError: If the id is taken, if only by a room that was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -85,6 +84,7 @@ class AsyncRooms(Repository):
         """Return the room, created with these members if it is not there.
 
         Raises:
+            NotFoundError: If the room was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             InvalidDocumentError: If it is there and cannot be read.
             DocumentTooLargeError: If it takes more than a document can hold.
@@ -207,7 +207,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return await self._reader.find_count(limit, where)
+        return await count_rooms(self._connection, limit, where)
 
     @long_running
     async def list(
@@ -232,7 +232,8 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._reader.find_page(newest, limit, cursor, where)
+        check_limit("limit", limit)
+        return await (await list_rooms(self._connection, newest, where)).page(limit, cursor)
 
     @reads
     async def list_by_channel(
@@ -282,7 +283,8 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a room cannot be read and `errors` is None.
         """
-        async with aclosing(self._reader.find_each(newest, where, errors)) as rooms:
+        found = await list_rooms(self._connection, newest, where)
+        async with aclosing(found.iterate(errors)) as rooms:
             async for room in rooms:
                 yield room
 
@@ -297,7 +299,7 @@ class AsyncRooms(Repository):
 
     @writes
     async def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
-        """Change the given members of a room; the others stay.
+        """Change members of a room; the others stay.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -311,7 +313,7 @@ class AsyncRooms(Repository):
     async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace all members of a room but its counters, its creation and what is private about it.
 
-        Its expiry stays unless another one is given.
+        Its expiry stays unless another one is set.
 
         Args:
             room: The room as it is to be.

@@ -79,8 +79,7 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._collection.find_one(owned_filter(room_id, "task_id", task_id))
-        return None if document is None else to_task(document)
+        return await self._find(owned_filter(room_id, "task_id", task_id))
 
     @reads
     async def find_by_id(self, task_id: str) -> Task | None:
@@ -90,8 +89,7 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._collection.find_one({"_id": check_id("task_id", task_id)})
-        return None if document is None else to_task(document)
+        return await self._find({"_id": check_id("task_id", task_id)})
 
     @reads
     async def list(
@@ -103,7 +101,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
+        """Return a page of a room's tasks, of one status or of all, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -119,7 +117,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Task]:
-        """Yield a room's tasks, of one status if given, in the order in which they were added.
+        """Yield a room's tasks, of one status or of all, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

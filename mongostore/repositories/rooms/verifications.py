@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
@@ -151,8 +151,4 @@ class AsyncVerificationRequests(Repository):
 
 async def _upsert(collection: Any, stored: StoredDocument) -> None:
     """Store a document, or replace what it says."""
-    while True:
-        # Two at once may both find nothing there; then the second one finds the first.
-        with suppress(DuplicateKeyError):
-            await collection.update_one({"_id": stored["_id"]}, {"$set": stored}, upsert=True)
-            return
+    await collection.update_one({"_id": stored["_id"]}, {"$set": stored}, upsert=True)

@@ -15,6 +15,7 @@ from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository, reads, writes
+from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.room_parts import in_room
 
 
@@ -29,9 +30,8 @@ class AsyncVoiceDeliveries(Repository):
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._deliveries.find_one(
-            {"_id": part_id(check_id("room_id", room_id), check_id("key", key)), "room_id": room_id}
-        )
+        delivery = {"_id": part_id(check_id("room_id", room_id), check_id("key", key)), "room_id": room_id}
+        document = await find_part(self._connection, "voice_deliveries", delivery)
         return None if document is None else to_delivery(document)
 
     @writes

@@ -28,6 +28,7 @@ _FORBIDDEN = 13
 _INDEXES: Final = {
     "sessions": "sessions_by_word",
     "session_segments": "segments_by_word",
+    "session_turns": "turns_by_word",
     "threads": "threads_by_word",
     "messages": "messages_by_word",
     "rooms": "rooms_by_word",
@@ -42,23 +43,21 @@ class House:
     """Where the texts of a house lie.
 
     Attributes:
-        head: The collection of its conversations.
-        part: The collection of what belongs to them.
-        owner: The field of a part that names its conversation.
+        owners: Its collections, each with the field that names the conversation.
         is_packed: Whether a document has several messages.
         is_marked: Whether words are made when a search comes, and not by each write.
     """
 
-    head: str
-    part: str
-    owner: str
+    owners: Mapping[str, str]
     is_packed: bool = False
     is_marked: bool = True
 
 
-SESSIONS: Final = House("sessions", "session_segments", "session", is_packed=True)
-THREADS: Final = House("threads", "messages", "thread_id", is_marked=False)
-ROOMS: Final = House("rooms", "events", "room_id")
+SESSIONS: Final = House(
+    {"sessions": "_id", "session_segments": "session", "session_turns": "session"}, is_packed=True
+)
+THREADS: Final = House({"threads": "_id", "messages": "thread_id"}, is_marked=False)
+ROOMS: Final = House({"rooms": "_id", "events": "room_id"})
 
 
 class TextSearch:
@@ -67,8 +66,8 @@ class TextSearch:
     Args:
         connection: The connection.
         house: The house.
-        terms: What is looked for.
-        scopes: Filters of the documents of both collections that may be found at all.
+        terms: The words to find.
+        scopes: Filters of the documents of its collections that may be found at all.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class TextSearch:
         self._terms = terms
         self._scopes = scopes or {}
         self._indexer = Indexer(connection)
-        self._owners = {house.head: "_id", house.part: house.owner}
+        self._owners = house.owners
 
     async def page(
         self, find_heads: FindHeads, order: SortOrder, place: SortKey | None, limit: int
@@ -142,7 +141,7 @@ class TextSearch:
                 found[collection] = await self._find(collection, filter, fields, hint=_INDEXES[collection])
             if sum(map(len, found.values())) <= FEW:
                 owners = [await self._owners_of(name, documents) for name, documents in found.items()]
-                return owners[0] | owners[1]
+                return set[str]().union(*owners)
         return None
 
     @property

@@ -10,15 +10,16 @@ from mongostore.codec import decode
 from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection
 from mongostore.repositories.search.marks import MARK, MARKED
-from mongostore.repositories.search.texts import TEXT_FIELDS, units_of
+from mongostore.repositories.search.texts import PACKED, TEXT_FIELDS, units_of
 from mongostore.repositories.search.words import words_of
 
 # So many documents, or characters, a step reads; a session's or a segment's has many messages.
-STEP = {"sessions": 50, "session_segments": 50}
+STEP = {"sessions": 50, "session_segments": 50, "session_turns": 200}
 SMALL_STEP = 500
 _INDEXES = {
     "sessions": "sessions_without_words",
     "session_segments": "segments_without_words",
+    "session_turns": "turns_without_words",
     "rooms": "rooms_without_words",
     "events": "events_without_words",
 }
@@ -57,7 +58,7 @@ class Indexer:
     async def units(self, collection: str, document: StoredDocument) -> list[list[str]]:
         """Return the texts of each message in a document, also of those that are stored apart."""
         units = [*units_of(collection, document)]
-        messages = document.get("messages") if collection in ("sessions", "session_segments") else None
+        messages = document.get(PACKED.get(collection, ""))
         for message in messages if isinstance(messages, list) else ():
             if isinstance(message, dict) and isinstance(key := message.get("overflow"), str):
                 apart = await self._connection.collection("session_overflows").find_one({"_id": key})

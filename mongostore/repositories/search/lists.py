@@ -10,7 +10,7 @@ from mongostore.codec import encode_members, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page
-from mongostore.repositories import Connection, majority_step, read_step
+from mongostore.repositories import Connection, current_operation, majority_step, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, check_errors, read_each, read_page
 from mongostore.repositories.search.finder import FindHeads, TextSearch
 
@@ -27,7 +27,7 @@ class ConversationList(Generic[V]):
         order: The order.
         find: Returns some of them, as far as another filter matches them, behind a place.
         read: Makes a conversation of a document.
-        matches: Returns whether a conversation has the values that the filter alone cannot tell.
+        matches: Returns whether a conversation has the values that the filter alone cannot check.
         search: The search.
     """
 
@@ -48,15 +48,20 @@ class ConversationList(Generic[V]):
         self._search = search
 
     async def page(self, limit: int, cursor: str | None) -> Page[V]:
-        """Return a page, which may be short where more follow.
+        """Return a page; that of a search may be short where more follow.
 
         Raises:
             InvalidValueError: If the cursor is not one that a page gave.
         """
-        documents, place = await self._step(self._order.decode(cursor), limit)
-        page = read_page(documents, None if place is None else self._order.cursor(place), self._read)
-        page.items = [one for one in page.items if self._matches(one)]
-        return page
+        place: SortKey | None = self._order.decode(cursor)
+        page: Page[V] = Page([])
+        while True:
+            documents, place = await self._step(place, limit - len(page))
+            found = read_page(documents, None if place is None else self._order.cursor(place), self._read)
+            items = [*page.items, *filter(self._matches, found.items)]
+            page = Page(items, found.next_cursor, page.errors + found.errors)
+            if place is None or self._search or len(page) == limit:
+                return page
 
     async def iterate(self, errors: list[InvalidDocumentError] | None) -> AsyncGenerator[V, None]:
         """Yield all; `errors` collects those that cannot be read.
@@ -89,9 +94,17 @@ class ConversationList(Generic[V]):
     ) -> tuple[Sequence[StoredDocument], SortKey | None]:
         if self._search:
             return await self._search.page(self._find, self._order, place, limit)
-        found = await step(self._connection, self._find, {}, place, limit + 1)
-        more = len(found) > limit
-        return found[:limit], self._order.sort_key(found[limit - 1]) if more else None
+        some: tuple[Sequence[StoredDocument], SortKey | None]
+        some = await step(self._connection, self._find_some, place, limit)
+        return some
+
+    async def _find_some(
+        self, place: SortKey | None, limit: int
+    ) -> tuple[Sequence[StoredDocument], SortKey | None]:
+        # Over a slow line fewer, of which an attempt can bring at least one.
+        limit = max(limit >> 4 * current_operation().attempt, 1)
+        found = await self._find({}, place, limit + 1)
+        return found[:limit], self._order.sort_key(found[limit - 1]) if len(found) > limit else None
 
 
 def both(filter: StoredDocument, other: StoredDocument) -> StoredDocument:

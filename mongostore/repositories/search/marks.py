@@ -1,9 +1,9 @@
-"""What each write of a text leaves for the search.
+"""The mark that each write of a text leaves for the search.
 
 A document whose texts have changed is marked with a number of its own, `unindexed`. Its `words` are made when
 a search comes: to keep them in an index costs as much as the text, and most texts are never searched for. The
 messages and names of threads, of which a user interface searches many, have them from their first write on,
-perhaps with some of texts that they had before: there the mark says that the texts are to be looked at.
+perhaps with some of texts that they had before: there the mark asks the search to read the texts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MARKED: StoredDocument = {MARK: {"$gt": 0}}
 _EAGER = ("messages", "threads")
 _REMOVED: StoredDocument = {"words": ""}
 # The names of threads and rooms have but a few words.
-_HIDDEN = ("sessions", "session_segments", "messages", "events")
+_HIDDEN = ("sessions", "session_segments", "session_turns", "messages", "events")
 
 
 def hide_words(collection: str, fields: Any) -> Any:

@@ -19,11 +19,15 @@ _MAX_DEPTH = 20
 TEXT_FIELDS: Mapping[str, frozenset[str]] = {
     "sessions": frozenset({"name", "description", "messages"}),
     "session_segments": frozenset({"messages"}),
+    "session_turns": frozenset({"turns"}),
     "threads": frozenset({"name"}),
     "messages": frozenset({"content", "data"}),
     "rooms": frozenset({"name", "data"}),
     "events": frozenset({"content", "data"}),
 }
+
+# The fields of documents with several messages.
+PACKED: Final = {"sessions": "messages", "session_segments": "messages", "session_turns": "turns"}
 
 
 def texts_in(value: Any, depth: int = 0) -> Iterator[str]:
@@ -43,8 +47,8 @@ def texts_in(value: Any, depth: int = 0) -> Iterator[str]:
 
 def units_of(collection: str, document: StoredDocument) -> Iterator[list[str]]:
     """Yield the texts of each message in a document, and those of its name: a search looks in each."""
-    if collection in ("sessions", "session_segments"):
-        for message in document.get("messages") or ():
+    if collection in PACKED:
+        for message in document.get(PACKED[collection]) or ():
             if isinstance(message, dict):
                 yield _texts_of(message, "content", "data")
     if collection in ("sessions", "threads"):

@@ -24,6 +24,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _LAST = "\U0010ffff"
+_SPACES = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
 def fold(text: str) -> str:
@@ -38,10 +39,14 @@ def words_of(texts: Iterable[str]) -> list[str]:
     """Return the different words of texts, as an index holds them."""
     words: dict[str, None] = {}
     for text in texts:
-        for word in _WORD.findall(fold(text)):
-            words |= dict.fromkeys(_indexed(word))
+        folded = fold(text)
+        # Most texts are ASCII, whose characters a table tells apart faster than a pattern does.
+        found = folded.translate(_SPACES).split() if text.isascii() else _WORD.findall(folded)
+        words |= dict.fromkeys(found)
         if len(words) >= _MOST_WORDS:
             break
+    if max(map(len, words), default=0) > _LETTERS or not all(map(str.isascii, words)):
+        words = {part: None for word in words for part in _indexed(word)}
     return [*words][:_MOST_WORDS]
 
 
@@ -53,11 +58,11 @@ def _indexed(word: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a search looks for: each of these in one text.
+    """The words of a search: each of them is in one text.
 
     Attributes:
         words: The words that an index is asked for, the longest first.
-        literals: What is looked for in the texts themselves, folded.
+        literals: The parts to find in the texts themselves, folded.
     """
 
     words: tuple[str, ...]

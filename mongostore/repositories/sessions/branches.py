@@ -57,7 +57,7 @@ class AsyncSessionBranches(Repository):
         Raises:
             NotFoundError: If there is no such session or message, or the session is deleted.
             ConflictError: If an id is there with other content, the session has another revision, or
-                others have appended meanwhile; nothing was written.
+                others have appended in between; nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message takes more than 16 MiB, or the branches more than 4 MiB.
         """

@@ -1,4 +1,4 @@
-"""What imports and exports need of sessions beside the public verbs."""
+"""The calls of imports and exports on sessions beside the public verbs."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ class SessionTransfer(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type.
         """
-        path, call = f"participants.{to_name(participant_id)}", current_operation()
+        name, call = to_name(participant_id), current_operation()
+        path = f"participants.{name}"
         bound = StoredParticipant(bound_at=to_micros("bound_at", time), epoch=call.token).model_dump()
         key = {"_id": self._key(session_id), "state": "open", path: {"$exists": False}}
-        update = {"$set": {path: bound}, "$inc": {"revision": 1}}
+        update = {"$set": {path: bound}, "$addToSet": {"participant_names": name}, "$inc": {"revision": 1}}
         await self._connection.collection("sessions").update_one(key, update)
 
     @writes

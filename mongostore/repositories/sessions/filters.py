@@ -33,8 +33,8 @@ def list_order(order: str, newest: bool) -> SortOrder:
     return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
-def session_filter(namespace: str, order: SortOrder, where: SessionFilter) -> StoredDocument:
-    """Return the filter of a namespace's sessions: the one place where such a filter begins.
+def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter) -> StoredDocument:
+    """Return the filter of a namespace's sessions, or of all: the one place where such a filter begins.
 
     Raises:
         InvalidValueError: If an argument is of the wrong type, or there is none of that name.
@@ -43,12 +43,13 @@ def session_filter(namespace: str, order: SortOrder, where: SessionFilter) -> St
     deleted = members.get("deleted", False)
     if deleted not in (True, False, None):
         raise InvalidValueError("deleted", "must be True, False or None")
-    filter: StoredDocument = {"namespace": namespace, "state": STATE_FILTERS[deleted]}
+    of_namespace = {} if namespace is None else {"namespace": namespace}
+    filter: StoredDocument = {**of_namespace, "state": STATE_FILTERS[deleted]}
     if members.get("user_id") is not None:
         filter["user_id"] = check_id("user_id", members["user_id"])
     if members.get("participant_id") is not None:
         name = escape_key(check_id("participant_id", members["participant_id"]))
-        filter[f"participants.{name}"] = {"$exists": True}
+        filter["participant_names"] = name
     filter |= metadata_filter(members.get("metadata"))
     if times := time_conditions(order, members.get("since"), members.get("until")):
         filter["$and"] = times

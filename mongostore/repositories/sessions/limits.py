@@ -13,7 +13,7 @@ MAX_SEGMENT_MESSAGES = 256
 
 @dataclass(frozen=True)
 class TailLimits:
-    """What a session's document embeds before messages and values move out of it.
+    """The most that a session's document embeds before messages and values move out of it.
 
     Attributes:
         keep: Messages that stay embedded at the least, and that a segment holds at the most.

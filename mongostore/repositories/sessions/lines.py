@@ -39,7 +39,7 @@ def lines_to(document: StoredDocument, message: Positioned) -> Lines:
 
 
 def is_tip(document: StoredDocument, message: Positioned) -> bool:
-    """Return whether a message is the newest of its line, as far as the session's document tells."""
+    """Return whether a message is the newest of its line, as far as the session's document has it."""
     line = message[1]["conversation_id"]
     newest = [one for one in messages_of(document) if one[1]["conversation_id"] == line]
     return bool(newest) and newest[-1][0] == message[0]

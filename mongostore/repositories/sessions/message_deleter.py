@@ -51,7 +51,7 @@ class MessageDeleter:
         """Remove messages and return how many of them were there.
 
         Those in segments are announced in the session's document first: that one write is the
-        deletion, and whoever comes next finishes it if this process dies.
+        deletion, and the next caller finishes it if this process dies.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -87,8 +87,8 @@ class MessageDeleter:
             document: The session's document, nothing of which is pending, with all messages of the tail that
                 are wanted, and the newest that stays if one of them is the newest.
             wanted: The ids of the messages.
-            sets: What the same write sets; with it, messages may be none.
-            counts: What the same write counts.
+            sets: The members that the same write sets; with them, messages may be none.
+            counts: The counters that the same write moves.
             seen_at: When the messages must have been changed last, if that matters.
         """
         call = current_operation()

@@ -1,4 +1,4 @@
-"""What a change sets and removes in one message, put into the words of an update."""
+"""The members that a change sets and removes in one message, as an update document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mongostore.models import Message
 
 @dataclass
 class MessagePatch:
-    """What a change sets and removes in one message.
+    """The members that a change sets and removes in one message.
 
     Attributes:
         members: Stored members by name; `metadata` here replaces it whole, and a `status` of None goes.
@@ -34,7 +34,7 @@ class MessagePatch:
 
     @classmethod
     def from_members(cls, message_id: str, members: StoredDocument) -> MessagePatch:
-        """Return the patch that changes the given members of a message as callers name them.
+        """Return the patch that changes members of a message as callers name them.
 
         Raises:
             InvalidValueError: A value cannot be stored.

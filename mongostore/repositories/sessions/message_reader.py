@@ -107,7 +107,7 @@ class MessageReader:
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
-            ConflictError: All messages were removed meanwhile.
+            ConflictError: All messages were removed in between.
             InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
         """
         document = await majority_step(self._connection, self._tail.read, key)
@@ -143,7 +143,7 @@ class MessageReader:
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed meanwhile.
+            ConflictError: If all messages were removed in between.
             InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
         """
         connection, begun, before = self._connection, await self._epoch(key), None
@@ -171,7 +171,7 @@ class MessageReader:
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed meanwhile.
+            ConflictError: If all messages were removed in between.
         """
         document = await self._tail.read(key)
         lines = await find_lines(self._tail, document, conversation_id, None)

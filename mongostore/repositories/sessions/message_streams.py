@@ -1,4 +1,4 @@
-"""The statements of messages that are being written: each sends what is new, whatever their length."""
+"""The statements of messages that are being written: each sends the new text alone."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class MessageWriter:
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
             is_next: Whether none can be there because of the newest position that the change wants.
-            change: What the same write does to the session.
+            change: The change of the session in the same write.
 
         Returns:
             The messages as they are stored with their positions, in the order of the arguments. The

@@ -47,7 +47,7 @@ from mongostore.repositories.sessions.stored_messages import find_stored_message
 
 
 class AsyncSessionMessages(Repository):
-    """The messages of sessions. A list is in reading order, whichever end it is taken from."""
+    """The messages of sessions. A list is in reading order, from either end."""
 
     def __init__(self, storage: SessionStorage) -> None:
         super().__init__(storage.connection)
@@ -138,7 +138,7 @@ class AsyncSessionMessages(Repository):
             **members: The members that the message begins with; `role` is `assistant` by default.
 
         Raises:
-            NotFoundError: If there is no such session, or it is deleted meanwhile, or the message is.
+            NotFoundError: If there is no such session, or it, or the message, is deleted in between.
             ConflictError: If a message of that id is complete, or another writer takes this one over.
             InvalidValueError: If an argument is of the wrong type or out of range.
             DocumentTooLargeError: If the message would take more than 16 MiB; the text before is kept.
@@ -287,7 +287,7 @@ class AsyncSessionMessages(Repository):
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed meanwhile.
+            ConflictError: If all messages were removed in between.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
@@ -344,11 +344,11 @@ class AsyncSessionMessages(Repository):
         expected: Message | None = None,
         **members: Unpack[MessageUpdate],
     ) -> Message:
-        """Change the given members of a message, and return it as it now is.
+        """Change members of a message, and return it as it now is.
 
         Args:
             session_id: The session.
-            message_id: The message, in whichever conversation.
+            message_id: The message, of any conversation.
             expected: The message as the caller has read it; it must not have changed since.
             **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
                 key by key, None removing a key. `content` and `status` end a stream that writes the message.

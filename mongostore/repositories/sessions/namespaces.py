@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
-from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import InvalidValueError
-from mongostore.models import Page, Session
+from mongostore.models import Page, Session, SessionFilter
 from mongostore.repositories import Repository, long_running, majority_step, reads
-from mongostore.repositories.paging import find_page
-from mongostore.repositories.sessions.filters import keyset_filter, list_order
+from mongostore.repositories.sessions.filters import list_order
+from mongostore.repositories.sessions.session_lists import list_sessions
+from mongostore.repositories.sessions.storage import SessionStorage
 
 # Each name is a look-up of its own in an index, for which thousands of sessions of one name are not read.
 _STEP = 50
@@ -19,6 +20,10 @@ _STEP = 50
 
 class AsyncNamespaces(Repository):
     """The namespaces that have sessions, deleted ones included."""
+
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
 
     @reads
     async def exists(self, namespace: str) -> bool:
@@ -47,28 +52,32 @@ class AsyncNamespaces(Repository):
         found = await self._names(after, limit + 1, newest)
         return Page(found[:limit], encode_cursor([found[limit - 1]]) if len(found) > limit else None)
 
-    @reads
+    @long_running
     async def list_sessions(
-        self, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[SessionFilter],
     ) -> Page[Session]:
         """Return a page of the sessions of all namespaces, by their newest activity.
 
-        Sessions that cannot be read are in the `errors` of the page.
+        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
+        empty, while others follow.
 
         Args:
             newest: Whether the most recently active come first.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments, or what
                 `store.sessions.cursor_of` gives.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         limit, order = check_limit("limit", limit), list_order("active", newest)
-        filter = keyset_filter(order, {"state": "open"}, order.decode(cursor))
-        fields = dict.fromkeys(PUBLIC_FIELDS, 1)
-        documents = await find_page(self._connection, "sessions", filter, order, limit + 1, fields)
-        return order.page(documents, limit, to_session)
+        return await list_sessions(self._storage, None, order, where).page(limit, cursor)
 
     @long_running
     async def iter(self) -> AsyncIterator[str]:

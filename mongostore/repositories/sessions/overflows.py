@@ -17,8 +17,8 @@ from mongostore.repositories import Connection
 class Overflows:
     """The collection of large values.
 
-    A value is never changed in place: a new one gets a new key, then whatever named the old key is
-    pointed to the new one, then the old value goes. So a reader, or a crash in between, finds either.
+    A value is never changed in place: a new one gets a new key, then the document with the old key
+    gets the new one, then the old value goes. So a reader, or a crash in between, finds either.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""What participants of sessions have outside of the session's document: batches, each behind the one before.
+"""The turns and insights of participants in collections of their own: batches, each behind the one before.
 
 A batch is stored under the number of its first entry, which two callers can therefore not take both, and then
 counted in the session's document. Nothing is there before it is counted. A caller that finds the next number

@@ -150,6 +150,7 @@ class AsyncSessionParticipants(Repository):
             {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}, **guard, **not_done()},
             {
                 "$set": {f"participants.{name}": new},
+                "$addToSet": {"participant_names": name},
                 "$push": record_operation(),
                 "$inc": {"revision": 1},
                 "$max": {"active_at": call.now},
@@ -188,6 +189,7 @@ class AsyncSessionParticipants(Repository):
                     {"_id": key, "state": "open", f"participants.{name}.epoch": epoch, **guard},
                     {
                         "$unset": {f"participants.{name}": ""},
+                        "$pull": {"participant_names": name},
                         "$push": {"unbound": epoch, **record_operation()},
                         "$inc": {"revision": 1},
                         "$max": {"active_at": call.now},

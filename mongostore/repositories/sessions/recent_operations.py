@@ -1,7 +1,7 @@
 """The newest operations on a document, by which a retry recognizes what an earlier attempt has done.
 
 Between an attempt whose answer was lost and the next one other callers may change, remove or replace what the
-first one wrote, so the values cannot tell. Each write therefore records its operation token in the
+first one wrote, so the values do not answer that. Each write therefore records its operation token in the
 same statement, and a write that removes messages records the tokens of those who had appended them.
 """
 

@@ -24,7 +24,7 @@ MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTE
 
 @dataclass(frozen=True)
 class SessionChange:
-    """What an append does to its session in the same command.
+    """The change of a session by an append in the same command.
 
     Attributes:
         create: The document of the session that is begun if there is none.
@@ -32,7 +32,7 @@ class SessionChange:
         after: The newest position that there may be, -1 for none.
         revision: The revision that the session must still have.
         added: The bytes that the update adds to what has a limit in sum.
-        count: What the session must still count of it; None for anything that allows the update.
+        count: The count that the session must still have of it; None for any count.
         active_at: When the session was active, if not now.
     """
 
@@ -151,7 +151,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             "session_id": key.partition("/")[2],
             **to_stored_members({**defaults, **given, "data": given.get("data") or {}}),
             "metadata": metadata,
-            "participants": bind_all(participants, created, call.token),
+            "participants": (bound := bind_all(participants, created, call.token)),
+            "participant_names": [*bound],
             "created_at": created,
             # One from elsewhere is as old as it says; a time to come would keep it on top of lists.
             "active_at": min(created, call.now),

@@ -1,4 +1,4 @@
-"""The sessions of a namespace as a list."""
+"""The sessions of a namespace, or of all, as a list."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from mongostore.repositories.sessions.storage import SessionStorage
 
 
 def list_sessions(
-    storage: SessionStorage, order: SortOrder, where: SessionFilter
+    storage: SessionStorage, namespace: str | None, order: SortOrder, where: SessionFilter
 ) -> ConversationList[Session]:
-    """Return the list of a namespace's sessions that a filter means.
+    """Return the list of a namespace's sessions, or of those of all, that a filter means.
 
     Raises:
         InvalidValueError: If a filter is of the wrong type, or there is none of that name.
     """
-    connection, namespace = storage.connection, storage.namespace
     filter, terms = session_filter(namespace, order, where), Terms.parse(where.get("text"))
     # A slash ends a namespace in the keys of sessions, and a 0 follows a slash.
-    of_namespace = {"$gte": f"{namespace}/", "$lt": f"{namespace}0"}
+    of_namespace = {"session": {"$gte": f"{namespace}/", "$lt": f"{namespace}0"}}
     scopes: dict[str, StoredDocument] = {
         "sessions": {"namespace": namespace},
-        "session_segments": {"session": of_namespace},
+        "session_segments": of_namespace,
+        "session_turns": of_namespace,
     }
     metadata = where.get("metadata")
     return ConversationList(
-        connection,
+        storage.connection,
         order,
         partial(_find, storage, order, filter),
         to_session,
         lambda session: has_metadata(session.metadata, metadata),
-        TextSearch(connection, SESSIONS, terms, scopes) if terms else None,
+        TextSearch(storage.connection, SESSIONS, terms, scopes if namespace else {}) if terms else None,
     )
 
 

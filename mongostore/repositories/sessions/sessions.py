@@ -84,7 +84,7 @@ class AsyncSessions(Repository):
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
-        self.namespaces: Final = AsyncNamespaces(connection)
+        self.namespaces: Final = AsyncNamespaces(self._storage)
 
     @property
     def namespace(self) -> str:
@@ -107,12 +107,12 @@ class AsyncSessions(Repository):
 
     @writes
     async def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
-        """Create a session, with a generated id unless one is given, as of now unless a time is given.
+        """Create a session, with a generated id and the time of the call by default.
 
         Args:
             session_id: The session's id.
             **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
-                are bound from the start; from `expires_at` on, or after `expires_in`, nobody finds it.
+                are bound from the start; from `expires_at` on, or after `expires_in`, it is not found.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -276,7 +276,7 @@ class AsyncSessions(Repository):
     async def update(
         self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
     ) -> Session:
-        """Change the given members of a session, and return it as it now is.
+        """Change members of a session, and return it as it now is.
 
         Args:
             session_id: The session.
@@ -394,4 +394,4 @@ class AsyncSessions(Repository):
         return changed
 
     def _list(self, order: SortOrder, where: SessionFilter) -> ConversationList[Session]:
-        return list_sessions(self._storage, order, where)
+        return list_sessions(self._storage, self.namespace, order, where)

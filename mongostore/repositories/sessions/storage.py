@@ -28,7 +28,7 @@ class SessionStorage:
     Args:
         connection: The store's connection.
         namespace: The namespace.
-        tail: The tails of all sessions of the store, whatever their namespace.
+        tail: The tails of all sessions of the store, in all namespaces.
     """
 
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:

@@ -95,8 +95,8 @@ class Tail:
     async def take_turn(self, key: str) -> AsyncGenerator[None, None]:
         """Let those of this store who have found no room in a session's tail go on one by one.
 
-        Otherwise each makes room that another takes, over and over where messages are large. Nobody waits
-        longer than an attempt may take.
+        Otherwise each makes room that another takes, over and over where messages are large. No call
+        waits longer than an attempt may take.
         """
         lock = self._turns.setdefault(key, asyncio.Lock())
         async with AsyncExitStack() as turn:

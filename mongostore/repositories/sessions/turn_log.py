@@ -164,7 +164,7 @@ class TurnLog:
 
         Raises:
             NotFoundError: If there is no such session or participant.
-            ConflictError: If they were removed meanwhile.
+            ConflictError: If they were removed in between.
             InvalidDocumentError: If one cannot be read and there are no `errors` to collect that.
         """
         step, until, epoch = self._connection, None, None

@@ -21,7 +21,7 @@ from mongostore.repositories.sessions.storage import SessionStorage
 
 
 class AsyncSessionTurns(Repository):
-    """What participants said and what was said to them, numbered from 1 for each of them."""
+    """The turns of participants, numbered from 1 for each of them."""
 
     def __init__(self, storage: SessionStorage) -> None:
         super().__init__(storage.connection)
@@ -135,7 +135,7 @@ class AsyncSessionTurns(Repository):
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            ConflictError: If the turns were removed meanwhile.
+            ConflictError: If the turns were removed in between.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
         """
@@ -152,8 +152,8 @@ class AsyncSessionTurns(Repository):
         """Give each participant's new turns to an integrator, and store its insights.
 
         New are the turns behind `integrated_until` that are there when the call begins. The insights
-        are added and the marker moves in one step, so each turn is covered once, whichever callers
-        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        are added and the marker moves in one step, so each turn is covered once, also if several
+        callers integrate at the same time: turns that another call has covered are left to it, and these
         insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
         something else than a list of JSON values, or more than the session can hold, nothing changes for
         this participant, and the others go on.
@@ -162,10 +162,10 @@ class AsyncSessionTurns(Repository):
             session_id: The session.
             integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
                 failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
-            executor: The executor of those threads; the event loop's own unless given.
+            executor: The executor of those threads; the event loop's own by default.
 
         Raises:
-            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            NotFoundError: If there is no such session, or it is deleted, also in between.
             ConflictError: If other callers kept changing the session for too long.
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session or a turn cannot be read.

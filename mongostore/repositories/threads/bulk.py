@@ -1,4 +1,4 @@
-"""What imports and exports need of threads beside the public verbs."""
+"""The calls of imports and exports on threads beside the public verbs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The content of files, from whatever holds it."""
+"""The content of files, from bytes, paths, files and iterators."""
 
 from __future__ import annotations
 

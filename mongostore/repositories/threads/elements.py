@@ -1,4 +1,4 @@
-"""What is shown beside the messages of threads; `store.threads.elements`."""
+"""Things that a user interface shows beside the messages of threads; `store.threads.elements`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import walk
+from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
@@ -27,7 +28,7 @@ from mongostore.repositories.threads.thread_writes import (
 
 
 class AsyncThreadElements(Repository):
-    """What is shown beside messages. An element may come before its message and its thread."""
+    """Things shown beside messages. An element may come before its message and its thread."""
 
     @writes
     async def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
@@ -36,7 +37,7 @@ class AsyncThreadElements(Repository):
         Args:
             thread_id: The thread.
             element: The element.
-            begun_at: When the caller began to make it, by the clock of this host, as of now unless given.
+            begun_at: When the caller began to make it, by the clock of this host, now by default.
                 Elements are listed in this order, and one that was deleted since stays deleted.
 
         Returns:
@@ -97,7 +98,7 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the element cannot be read.
         """
-        document = await self._elements.find_one(_key(thread_id, element_id))
+        document = await find_part(self._connection, "elements", _key(thread_id, element_id))
         return None if document is None else to_element(document)
 
     @reads
@@ -109,7 +110,7 @@ class AsyncThreadElements(Repository):
             InvalidDocumentError: If the element cannot be read.
         """
         key = {"_id": check_id("element_id", element_id), "state": {"$ne": "deleted"}}
-        document = await self._elements.find_one(key)
+        document = await find_part(self._connection, "elements", key)
         return None if document is None else to_element(document)
 
     @reads
@@ -131,7 +132,7 @@ class AsyncThreadElements(Repository):
         if message_id is not None:
             where["message_id"] = check_id("message_id", message_id)
         return await read_page(
-            self._connection, "elements", where, by_creation(newest), limit, cursor, to_element
+            self._connection, "elements", where, by_creation(newest), limit, cursor, to_element, find_parts
         )
 
     @long_running
@@ -146,10 +147,11 @@ class AsyncThreadElements(Repository):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If an element cannot be read and `errors` is not given.
+            InvalidDocumentError: If an element cannot be read and there is no list of `errors`.
         """
         where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
-        async for element in walk(self._connection, "elements", where, order, to_element, errors):
+        steps = walk(self._connection, "elements", where, order, to_element, errors, find=find_parts)
+        async for element in steps:
             yield element
 
     @writes

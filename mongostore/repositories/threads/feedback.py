@@ -1,4 +1,4 @@
-"""What users think of messages; `store.threads.feedback`."""
+"""The votes of users on messages; `store.threads.feedback`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback, Page
 from mongostore.repositories import Repository, current_operation, reads, writes
-from mongostore.repositories.paging import find_page
+from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_vote
 
@@ -36,7 +36,7 @@ class AsyncThreadFeedback(Repository):
 
         Raises:
             NotFoundError: If the thread has no such message, or the message is deleted.
-            ConflictError: If no thread is given, and the message is in one.
+            ConflictError: If there is no `thread_id`, and the message is in a thread.
             AlreadyExistsError: If the id is that of another message's feedback.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the message would take too much with it.
@@ -82,7 +82,7 @@ class AsyncThreadFeedback(Repository):
             InvalidDocumentError: If the feedback cannot be read.
         """
         key = _key(check_id("thread_id", thread_id), message_id)
-        return _read(await self._messages.find_one(key, _PARTS))
+        return _read(await find_part(self._connection, "messages", key, _PARTS))
 
     @reads
     async def find_by_id(self, feedback_id: str) -> Feedback | None:
@@ -93,7 +93,7 @@ class AsyncThreadFeedback(Repository):
             InvalidDocumentError: If the feedback cannot be read.
         """
         where = {"feedback.id": check_id("feedback_id", feedback_id)}
-        return _read(await self._messages.find_one(where, _PARTS))
+        return _read(await find_part(self._connection, "messages", where, _PARTS))
 
     @reads
     async def list(
@@ -118,7 +118,7 @@ class AsyncThreadFeedback(Repository):
             filter["feedback.value"] = check_vote("value", value)
         filter = order.keyset_filter(filter, order.decode(cursor))
         fields = _PARTS | {"created_at": 1}
-        documents = await find_page(self._connection, "messages", filter, order, limit + 1, fields)
+        documents = await find_parts(self._connection, "messages", filter, order, limit + 1, fields)
         return order.page(documents, limit, _decode)
 
     @writes

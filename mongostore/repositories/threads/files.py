@@ -59,7 +59,7 @@ class AsyncFiles(Repository):
             key: The file.
             content: Bytes, a path, an open file, or an iterator of bytes; these are read piece by piece.
             content_type: Its media type.
-            data: What else is to be known of the file.
+            data: The other members of the file.
 
         Raises:
             InvalidValueError: If a value cannot be stored, or the content does not consist of bytes.

@@ -27,8 +27,9 @@ from mongostore.errors import (
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import SortOrder, find_page, walk
+from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
-from mongostore.repositories.threads.pages import by_arrival, count, read_page
+from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
     new_tombstone,
@@ -68,7 +69,7 @@ class AsyncThreadMessages(Repository):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change the given members of a message, which is begun, with its thread, if it is not there.
+        """Change members of a message, which is begun, with its thread, if it is not there.
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
@@ -120,7 +121,8 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        key = _key(check_id("thread_id", thread_id), message_id)
+        document = await find_part(self._connection, "messages", key)
         return None if document is None else to_thread_message(document)
 
     @reads
@@ -131,7 +133,8 @@ class AsyncThreadMessages(Repository):
             NotFoundError: If the thread has no such message.
             InvalidValueError: If an id is no plain string.
         """
-        document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        key = _key(check_id("thread_id", thread_id), message_id)
+        document = await find_part(self._connection, "messages", key)
         if document is None:
             raise NotFoundError("message", message_id)
         return to_extended_json(document)
@@ -145,7 +148,7 @@ class AsyncThreadMessages(Repository):
             InvalidDocumentError: If the message cannot be read.
         """
         key = {"_id": check_id("message_id", message_id), "state": NOT_DELETED}
-        document = await self._messages.find_one(key)
+        document = await find_part(self._connection, "messages", key)
         return None if document is None else to_thread_message(document)
 
     @reads
@@ -156,7 +159,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an id is no plain string.
         """
         where = _key(check_id("thread_id", thread_id), message_id)
-        return await self._messages.find_one(where, {"_id": 1}) is not None
+        return await find_part(self._connection, "messages", where, {"_id": 1}) is not None
 
     @reads
     async def count(self, thread_id: str, *, limit: int | None = None) -> int:
@@ -166,7 +169,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If the id is no plain string, or the limit is out of range.
         """
         where = {"thread_id": check_id("thread_id", thread_id)}
-        return await count(self._connection, "messages", where, limit)
+        return await count_parts(self._connection, "messages", where, limit)
 
     @reads
     async def list(
@@ -196,7 +199,9 @@ class AsyncThreadMessages(Repository):
         filter = {"thread_id": check_id("thread_id", thread_id), **_filter(where)}
         order = by_arrival(newest)
         cursor = await self._with_arrival(order, cursor)
-        page = await read_page(self._connection, "messages", filter, order, limit, cursor, to_thread_message)
+        page = await read_page(
+            self._connection, "messages", filter, order, limit, cursor, to_thread_message, find_parts
+        )
         page.items = [message for message in page.items if _is_equal(message, where)]
         if newest:
             page.items.reverse()
@@ -220,15 +225,16 @@ class AsyncThreadMessages(Repository):
             **where: Only those with these members.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or neither a thread nor a kind is given.
-            InvalidDocumentError: If a message cannot be read and `errors` is not given.
+            InvalidValueError: If an argument is of the wrong type, or there is neither a thread nor a kind.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
         if thread_id is None and "kind" not in where:
-            raise InvalidValueError("thread_id", "must be given, or a kind")
+            raise InvalidValueError("thread_id", "must be set, or a kind")
         filter, order = _filter(where), by_arrival(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
-        async for message in walk(self._connection, "messages", filter, order, to_thread_message, errors):
+        steps = walk(self._connection, "messages", filter, order, to_thread_message, errors, find=find_parts)
+        async for message in steps:
             if _is_equal(message, where):
                 yield message
 

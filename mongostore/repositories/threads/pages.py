@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from mongostore.arguments import check_flag, check_limit
@@ -40,6 +40,7 @@ async def read_page(
     limit: int,
     cursor: str | None,
     read: Callable[[StoredDocument], V],
+    find: Callable[..., Awaitable[Sequence[StoredDocument]]] = find_page,
 ) -> Page[V]:
     """Return the page of a list that begins behind a cursor.
 
@@ -47,9 +48,8 @@ async def read_page(
         InvalidValueError: If the limit is out of range, or the cursor is not one that a page gave.
     """
     check_limit("limit", limit)
-    documents = await find_page(
-        connection, name, order.keyset_filter(filter, order.decode(cursor)), order, limit + 1
-    )
+    behind = order.keyset_filter(filter, order.decode(cursor))
+    documents = await find(connection, name, behind, order, limit + 1)
     return order.page(documents, limit, read)
 
 

@@ -1,4 +1,4 @@
-"""What the repositories of threads do to each other's documents."""
+"""The writes of the repositories of threads to each other's documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired
 
 # Nobody still writes to a thread that was deleted so long ago.
-_TOMBSTONE_LASTS = timedelta(days=30)
+TOMBSTONE_LASTS = timedelta(days=30)
 _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
@@ -58,7 +58,7 @@ async def upsert_thread(
     Args:
         connection: The connection.
         thread_id: The thread.
-        update: What to change.
+        update: The change.
         if_absent: The paths that must not be there.
         began: When the thing began that the caller stores, as of now unless it is known: of one that began
             before the present life of the thread, that is to be nothing.
@@ -122,12 +122,12 @@ def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
 
 
 async def delete_thread(connection: Connection, thread_id: str, guard: StoredDocument | None = None) -> bool:
-    """Delete a thread that is as a guard says, with all its parts; return whether it was there.
+    """Delete a thread that meets a guard, with all its parts; return whether it was there.
 
     Args:
         connection: The connection.
         thread_id: The thread.
-        guard: What else its filter says; with `expires_at` one that has expired is found as well.
+        guard: The rest of its filter; with `expires_at` one that has expired is found as well.
     """
     call, threads = current_operation(), connection.collection("threads")
     # A retry leaves alone what has begun after the attempt before.
@@ -160,7 +160,7 @@ async def finish_if_gone(connection: Connection, thread: StoredDocument) -> None
 async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> None:
     """Delete what is left of a deleted thread; only then its tombstone has an end.
 
-    What began after the deletion is of another life and stays.
+    A thread that began after the deletion has another life and stays.
     """
     if "expires_at" in tombstone:
         return
@@ -187,7 +187,7 @@ def new_tombstone(thread_id: str | None) -> StoredDocument:
 
 def tombstone_end() -> datetime:
     """Return when a tombstone of now expires, by the server's clock."""
-    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
+    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + TOMBSTONE_LASTS
 
 
 async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:

@@ -55,7 +55,7 @@ AFTER = ReturnDocument.AFTER
 
 
 class AsyncThreads(Repository):
-    """Threads of users, and those that nobody has claimed yet.
+    """Threads of users, and those without a user yet.
 
     A deleted thread stays deleted: for thirty days nothing that began before brings it back. A merge of the
     thread or of a message with a later `begun_at` begins it anew. Ids are plain strings of at most 512 bytes.
@@ -65,8 +65,8 @@ class AsyncThreads(Repository):
 
     Attributes:
         messages: The messages and steps of threads.
-        elements: What is shown beside messages.
-        feedback: What users think of messages.
+        elements: Things that a user interface shows beside messages.
+        feedback: The votes of users on messages.
         files: Files of any size, in GridFS.
         users: The users that threads belong to.
     """
@@ -87,7 +87,7 @@ class AsyncThreads(Repository):
         created_at: datetime | None = None,
         **members: Unpack[ThreadUpdate],
     ) -> Thread:
-        """Create a thread, with a generated id unless one is given, as of now unless a time is given.
+        """Create a thread, with a generated id and the time of the call by default.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.
@@ -129,10 +129,10 @@ class AsyncThreads(Repository):
 
     @writes
     async def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Change the given members of a thread.
+        """Change members of a thread.
 
         `data` is replaced whole. `metadata` is merged key by key, where None removes a key unless `unset` is
-        given.
+        set.
 
         Raises:
             NotFoundError: If the thread is not there, or there is no such user; nothing is changed.
@@ -158,9 +158,9 @@ class AsyncThreads(Repository):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadUpdate],
     ) -> None:
-        """Change the given members of a thread, which is begun if it is not there.
+        """Change members of a thread, which is begun if it is not there.
 
-        `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is given.
+        `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is set.
 
         Args:
             thread_id: The thread.
@@ -171,7 +171,7 @@ class AsyncThreads(Repository):
 
         Raises:
             NotFoundError: If the thread is deleted, or there is no such user; nothing is changed.
-            ConflictError: If `if_absent` is given and one of the keys is there.
+            ConflictError: If `if_absent` is set and one of the keys is there.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
@@ -286,7 +286,7 @@ class AsyncThreads(Repository):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
-            InvalidDocumentError: If a thread cannot be read and `errors` is not given.
+            InvalidDocumentError: If a thread cannot be read and there is no list of `errors`.
         """
         found = list_threads(self._connection, thread_order("created", newest), where).iterate(errors)
         async with aclosing(found) as threads:
@@ -307,7 +307,7 @@ class AsyncThreads(Repository):
     async def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short is finished by the next verb
+        From the first moment on it is not found. A deletion that is cut short is finished by the next verb
         that meets the thread.
 
         Raises:

@@ -33,7 +33,7 @@ class AsyncUsers(Repository):
         metadata: dict[str, Any] | None = None,
         created_at: datetime | None = None,
     ) -> User:
-        """Create a user, with a generated id unless one is given, as of now unless a time is given.
+        """Create a user, with a generated id and the time of the call by default.
 
         Raises:
             AlreadyExistsError: If there is a user with that identifier or id.
@@ -144,7 +144,7 @@ class AsyncUsers(Repository):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If a user cannot be read and `errors` is not given.
+            InvalidDocumentError: If a user cannot be read and there is no list of `errors`.
         """
         async for user in walk(self._connection, "users", {}, by_creation(newest), to_user, errors):
             yield user

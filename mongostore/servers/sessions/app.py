@@ -33,8 +33,8 @@ def create_app(
     Args:
         store: An open store, which stays its owner's to close; one that is not open is opened by the first
             request. Else the store that `MONGOSTORE_URI` and `MONGOSTORE_DATABASE` name.
-        integrator: The integrator of chat turns, or its name; else as `MONGOSTORE_INTEGRATOR` says.
-        require_keys: Whether a key is needed even while the store has none. Unless given, it is needed by
+        integrator: The integrator of chat turns, or its name; else by `MONGOSTORE_INTEGRATOR`.
+        require_keys: Whether a key is needed even while the store has none. By default it is needed by
             callers on other machines, and by all callers where the service is mounted.
         local: Whether, while no key is needed, only requests to this machine by its own name are answered.
         rate_limit: The number of requests of a key, or of an address without one, such as `100/minute`.

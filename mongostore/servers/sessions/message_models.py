@@ -34,9 +34,9 @@ class MessageCreateV1(Model):
 
     id: MessageId | None = Field(None, description="Unique in the session; generated unless set.")
     conversation_id: Id = Field("default", description="Groups the messages of a session.")
-    role: Role = Field(description="Who speaks, such as `user` or `assistant`.")
+    role: Role = Field(description="The speaker, such as `user` or `assistant`.")
     content: Json = Field(None, description="Any JSON value.")
-    data: JsonObject = Field(default={}, description="What belongs to the message, such as tool calls.")
+    data: JsonObject = Field(default={}, description="The members of the message, such as tool calls.")
     metadata: JsonObject = Field(default={}, description="Notes about the message.")
     created_at: AwareDatetime | None = Field(None, description="When it was said, if not now.")
 

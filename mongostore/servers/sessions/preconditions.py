@@ -49,7 +49,7 @@ def is_bound(request: Request) -> bool:
 
 
 def check_match(request: Request, etag: str) -> None:
-    """Check that a request whose If-Match header binds it is meant for this version.
+    """Check that the If-Match header of a request names this version.
 
     Raises:
         ProblemError: If the header names other ones only (412).

@@ -36,7 +36,7 @@ class SessionsService:
     Args:
         store: An open store, which stays its owner's to close; else one that the service opens when it is
             first used, and closes: this one, or that of the environment.
-        integrator: The integrator of chat turns, or its name; else as `MONGOSTORE_INTEGRATOR` says.
+        integrator: The integrator of chat turns, or its name; else by `MONGOSTORE_INTEGRATOR`.
         require_keys: As `Access` takes it.
         local: As `Access` takes it.
         rate_limit: The number of requests in a time, such as `100/minute`.

@@ -1,4 +1,4 @@
-"""Who may look: by the token that the command has printed, or by API keys; and from where."""
+"""Access: by the token that the command has printed, or by API keys; and from which host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COOKIE = "mongostore_studio"
 
 @dataclass(frozen=True)
 class Viewer:
-    """Somebody who looks.
+    """A reader of the studio.
 
     Attributes:
         namespaces: The only namespaces that are seen; None for all, and for threads, rooms and people, too.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -31,7 +31,7 @@ from mongostore.servers.studio import (
     threads,
 )
 from mongostore.servers.studio.access import StudioAccess
-from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, page_response
+from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, frame, page_response
 from mongostore.servers.studio.pages import asset_response, assets_version
 from mongostore.store import AsyncMongoStore
 
@@ -49,7 +49,7 @@ def create_app(
     Args:
         store: An open store, which stays its owner's to close; one that is not open is opened by the first
             request. Else the store that `MONGOSTORE_URI` and `MONGOSTORE_DATABASE` name.
-        token: What opens it on this machine, for which alone it answers then; None where callers need keys.
+        token: The token that opens it, on this machine alone; None where callers need keys.
         allow_erase: Whether a person can be erased here.
 
     Raises:
@@ -101,7 +101,7 @@ async def open_by_address(request: Request, token: str = "") -> Response:
 
 @router.post("/open")
 async def open_by_key(request: Request) -> Response:
-    """Trade a key that somebody has typed for the cookie."""
+    """Trade a typed key for the cookie."""
     studio = Studio.of(request)
     studio.access.check_source(request)
     await studio.open()
@@ -127,13 +127,21 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     return await page_response(
         request,
         "error.html",
-        await bare_frame(studio),
+        await _frame_of(request, studio),
         status=status,
         title=title,
         text=text,
         error_status=status,
         detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
     )
+
+
+async def _frame_of(request: Request, studio: Studio) -> dict[str, Any]:
+    """Return what is around an error: as around all pages, if the viewer is known and the store answers."""
+    try:
+        return await frame(studio, await studio.access.authenticate(request), request)
+    except (HTTPException, MongoStoreError):
+        return await bare_frame(studio)
 
 
 def _words(error: Exception, status: int) -> tuple[str, str]:

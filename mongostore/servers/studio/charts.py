@@ -25,7 +25,7 @@ class Column:
     """The boxes of one value, with what is said of them.
 
     Attributes:
-        tick: What stands below it; empty where there is no room.
+        tick: The label below it; empty where there is no room.
         center: Where that stands.
     """
 

@@ -1,4 +1,4 @@
-"""The content of messages and events, in whichever framework's form, as blocks that pages show."""
+"""The content of messages and events, in the form of any framework, as blocks that pages show."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Block:
 
     Attributes:
         kind: `text`, `json`, `image`, `remote` for an image that is elsewhere, or `file`.
-        html: What is shown of a text or JSON.
+        html: The visible part of a text or JSON.
         total: How many characters there are, where not all are shown.
         data: An image in base64.
-        media_type: What it says to be.
+        media_type: Its declared type.
         address: Where a remote one is.
-        name: What it is called.
+        name: Its name.
         number: Of an image, counted from 0 within its content.
     """
 
@@ -80,7 +80,7 @@ class Call:
 
     Attributes:
         status: `done`, `failed` or `open`.
-        note: What is said of it, such as how long it took.
+        note: A remark, such as how long it took.
         position: Where the result stands.
         whole: Whether nothing of it is left out.
     """
@@ -117,7 +117,7 @@ class Call:
 
 @dataclass
 class Content:
-    """What is in a content: blocks, calls of tools, and results of such by the ids of their calls."""
+    """The parts of a content: blocks, calls of tools, and results by the ids of their calls."""
 
     blocks: list[Block] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -240,6 +240,12 @@ def read_calls(data: dict[str, Any]) -> Iterator[Call]:
                 yield Call(str(call.get("id", "")), name, _parse(function.get("arguments")))
             case {"name": str(name)}:
                 yield Call(str(call.get("id", "")), name, call.get("args", call.get("arguments")))
+
+
+def images_in(data: dict[str, Any]) -> list[str]:
+    """Return the addresses of the images that stand beside a content."""
+    images = data.get("images")
+    return [image for image in images if isinstance(image, str)] if isinstance(images, list) else []
 
 
 def _parse(text: Any) -> Any:

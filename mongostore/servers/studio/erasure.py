@@ -25,7 +25,7 @@ router: Final = APIRouter()
 
 
 def plan_of(studio: Studio, person: Person) -> str:
-    """Return a text that says what a dry run has counted, and when; nobody but this studio can make one."""
+    """Return a signed text with the counts and the time of a dry run; no other studio can make one."""
     return _sign(studio, person, int(time.time()))
 
 

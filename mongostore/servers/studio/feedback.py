@@ -1,4 +1,4 @@
-"""What people think of answers: what was asked, what was answered, what was said of it."""
+"""The votes on answers, with question, answer and comment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Vote:
     """A feedback with what it is about.
 
     Attributes:
-        asked: What a user said before the answer.
+        asked: The user's text before the answer.
         answered: The answer.
     """
 

@@ -89,10 +89,16 @@ def seconds(duration: float) -> str:
 
 
 def number(count: int) -> str:
-    """Return a count; what was counted up to 10,000 alone says so."""
+    """Return a count; a count that stops at 10,000 has a plus sign."""
     return f"{count:,}"
 
 
+def plural(counted: tuple[int, str]) -> str:
+    """Return a count with its noun."""
+    count, noun = counted
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def initial(name: str) -> str:
-    """Return the letter that stands for somebody."""
+    """Return the letter that stands for a person."""
     return next((char.upper() for char in name if char.isalnum()), "?")

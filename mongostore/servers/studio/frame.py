@@ -1,4 +1,4 @@
-"""What every page has around its content: the studio's name, its list of conversations, its state."""
+"""The frame of every page: the studio's name, its list of conversations, its state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Studio:
 
 @dataclass
 class Frame:
-    """What is around a page's content."""
+    """The frame of a page's content."""
 
     studio: Studio
     viewer: Viewer
@@ -93,7 +93,7 @@ async def page_response(
 
 
 def describe_error(error: MongoStoreError) -> str:
-    """Return what a page says of an error: the fields of a document, and never their values."""
+    """Return the text of an error for a page: the fields of a document, and never their values."""
     if isinstance(error, InvalidDocumentError):
         fields = ", ".join(error.fields)
         return f"{error.kind} {error.id}: {fields or 'the document'} does not fit"

@@ -29,8 +29,8 @@ async def html_file(
 
     Args:
         kind: `session`, `thread` or `room`.
-        title: What the conversation is called.
-        facts: What stands below the title.
+        title: The name of the conversation.
+        facts: The line below the title.
         parts: The items of the conversation, and errors of those that could not be read, some at a time.
     """
     style, digest = _style()

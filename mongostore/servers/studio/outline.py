@@ -1,4 +1,4 @@
-"""The map of a session: a bar for each message, with which somebody goes anywhere in it."""
+"""The map of a session: a bar for each message, which leads to any place in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mark:
     """A bar: a message, or a stretch of them.
 
     Attributes:
-        style: Who speaks, or `e` where something failed.
+        style: The speaker, or `e` where something failed.
     """
 
     position: int

@@ -61,6 +61,7 @@ def _environment() -> Environment:
         "size",
         "seconds",
         "number",
+        "plural",
         "initial",
     ):
         env.filters[name] = getattr(formats, name)

@@ -35,7 +35,7 @@ async def people(request: Request, viewer: Looking, cursor: str | None = None) -
 
 @router.get("/people/find")
 async def find_person(request: Request, viewer: Looking, who: str) -> Response:
-    """Lead to the page of somebody whose id or identifier was typed."""
+    """Redirect to the page of a typed id or identifier."""
     viewer.require()
     return RedirectResponse(f"{request.scope.get('root_path', '')}/people/{encode_id(who)}", status_code=303)
 

@@ -40,11 +40,11 @@ router: Final = APIRouter()
 
 @dataclass
 class Query:
-    """What somebody looks for.
+    """The terms of a search.
 
     Attributes:
-        words: All of them are in a message, whatever their case.
-        filters: What stands before a colon, such as `role`.
+        words: All of them are in a message, in any case.
+        filters: The words before a colon, such as `role`.
     """
 
     text: str
@@ -106,7 +106,7 @@ class Hit:
 
 @dataclass
 class Found:
-    """What a search has found in its time.
+    """The result of a search in its time.
 
     Attributes:
         cursor: Where it goes on; None if it has looked at all.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mongostore.models import Element, Feedback, ThreadMessage
-from mongostore.servers.studio.content import read_calls, read_content
+from mongostore.servers.studio.content import images_in, read_calls, read_content
 from mongostore.servers.studio.formats import seconds
 from mongostore.servers.studio.transcript import Chip, Item, look_of, name_in
 
@@ -69,7 +69,7 @@ def thread_turns(
 
     Args:
         messages: The messages and steps, in order.
-        elements: What is shown beside them.
+        elements: The things beside them.
         path: The address of the thread.
         at: The message, or step, that is selected.
         first: The number of the first one; None if it is not known.
@@ -116,9 +116,8 @@ def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | 
     content.calls += read_calls(message.data)
     for call in content.calls:
         call.whole = whole
-    for image in message.data.get("images") or [] if isinstance(message.data.get("images"), list) else []:
-        if isinstance(image, str):
-            content.add_image(image)
+    for image in images_in(message.data):
+        content.add_image(image)
     look, icon = look_of(role)
     took = seconds_of(message)
     chips = (
@@ -217,7 +216,7 @@ def _depth(step: ThreadMessage, known: dict[str, ThreadMessage]) -> int:
 
 
 def begins_exchange(message: ThreadMessage) -> bool:
-    """Return whether a user says something, to which what follows belongs."""
+    """Return whether it is a user's text, to which the following steps belong."""
     return message.parent_id is None and _is_spoken(message) and _speaker(message) == "user"
 
 

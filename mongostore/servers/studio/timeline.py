@@ -40,7 +40,7 @@ class Entry(Item):
 
     Attributes:
         kind: `said` for a message, `sys` for all else.
-        html: What a `sys` event says, or the difference that an edit has made.
+        html: The text of a `sys` event, or the difference of an edit.
         target: The index of the event that it changes, if that is in the page.
         reply: The index of the event that it replies to, likewise.
         deliveries: How it has reached each channel.
@@ -154,7 +154,7 @@ def _told(event: Event, name: str) -> Markup:
     body = content.get("body") if isinstance(content.get("body"), str) else None
     words = event.type.replace("_", " ")
     if body:
-        return Markup('<span class="mono">{}</span> {}').format(words, visible(body[:500]))
+        return escape(visible(body[:500]))
     rest = shorten(event.content, 160) if event.content not in (None, {}) else ""
     return Markup('{} <span class="mono">{}</span> {}').format(visible(name), words, rest)
 
@@ -240,7 +240,7 @@ def lanes(
 
 
 def name_of(participant: RoomParticipant) -> str:
-    """Return what somebody in a room is called."""
+    """Return the name of a participant of a room."""
     for key in ("display_name", "name"):
         if isinstance(name := participant.data.get(key), str) and name:
             return name

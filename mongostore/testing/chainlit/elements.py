@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer for elements."""
+"""Chainlit's contract for a data layer: elements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = {
 
 
 class ElementSuite(InSession):
-    """Elements, whatever becomes of their files."""
+    """Elements, with and without their files."""
 
     async def test_elements_come_before_their_steps_and_threads(self, layer: Any) -> None:
         members: dict[str, Any] = {"content": CONTENT, "size": "large", "mime": "image/png", "language": "en"}

@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer for feedback and favourites."""
+"""Chainlit's contract for a data layer: feedback and favourites."""
 
 from __future__ import annotations
 

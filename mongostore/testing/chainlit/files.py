@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer for the files of elements."""
+"""Chainlit's contract for a data layer: the files of elements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Served = Callable[[str], Awaitable[bytes | None]]
 
 
 class FileSuite(InSession):
-    """What a data layer of Chainlit has to do with the files of elements.
+    """The contract of a data layer of Chainlit for the files of elements.
 
     Fixtures:
         layer: The data layer, an empty one for each test.
@@ -81,7 +81,7 @@ class FileSuite(InSession):
 
 
 class StorageSuite(FileSuite):
-    """The same of a data layer that keeps files in a storage client it is given.
+    """The same of a data layer that keeps files in a storage client of its caller.
 
     Fixtures:
         layer: The data layer, an empty one for each test, that keeps files in the fixture `shelf`.

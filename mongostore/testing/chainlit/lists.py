@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer for lists of threads."""
+"""Chainlit's contract for a data layer: lists of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of a data layer are made of: messages, steps, elements, and a storage of files."""
+"""The parts of tests of a data layer: messages, steps, elements, and a storage of files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def at(seconds: float) -> str:
 
 
 def message(id: str, output: str = "", seconds: float = 0, **more: Any) -> dict[str, Any]:
-    """What `Message.to_dict` makes."""
+    """The result of `Message.to_dict`."""
     return {
         "id": id,
         "threadId": THREAD,
@@ -50,7 +50,7 @@ def message(id: str, output: str = "", seconds: float = 0, **more: Any) -> dict[
 
 
 def step(id: str, output: str = "", seconds: float = 0, **more: Any) -> dict[str, Any]:
-    """What `Step.to_dict` makes."""
+    """The result of `Step.to_dict`."""
     return {
         "name": "lookup",
         "type": "tool",
@@ -76,12 +76,12 @@ def step(id: str, output: str = "", seconds: float = 0, **more: Any) -> dict[str
 
 
 def told(step: Mapping[str, Any]) -> dict[str, Any]:
-    """What a step says: None says nothing, as little as what is not there."""
+    """The members of a step: None counts as absent."""
     return {key: value for key, value in step.items() if value is not None}
 
 
 async def claim(layer: Any, *thread_ids: str, identifier: str = "ada") -> str:
-    """Make threads somebody's, and return that user's id."""
+    """Give threads to a user, and return the user's id."""
     user = await layer.create_user(chainlit.User(identifier=identifier))
     assert user is not None
     for thread_id in thread_ids:
@@ -99,7 +99,7 @@ async def listed(layer: Any, user_id: str | None, first: int = 20, **wanted: Any
 
 
 async def steps_of(layer: Any, thread_id: str = THREAD) -> dict[str, Any]:
-    """What the steps of a thread say by their ids, in their order."""
+    """The texts of the steps of a thread by their ids, in their order."""
     thread = await layer.get_thread(thread_id)
     return {one["id"]: told(one) for one in thread["steps"]} if thread else {}
 
@@ -110,7 +110,7 @@ def element(kind: str = "Image", **members: Any) -> Any:
 
 
 async def stored(layer: Any, **members: Any) -> dict[str, Any]:
-    """What an element is read as once it is stored."""
+    """An element in the form in which it is read."""
     given = element(**members)
     await layer.create_element(given)
     found = await layer.get_element(THREAD, given.id)

@@ -31,7 +31,7 @@ def http_session(thread_id: str = THREAD) -> HTTPSession:
 
 
 def socket_session(thread_id: str = THREAD) -> WebsocketSession:
-    """A session of a browser in which nobody has said anything yet."""
+    """A session of a browser without messages."""
 
     def emit(*_: Any) -> Any:
         return asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer for steps."""
+"""Chainlit's contract for a data layer: steps."""
 
 from __future__ import annotations
 

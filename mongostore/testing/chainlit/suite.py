@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer, whatever it is kept in."""
+"""Chainlit's contract for a data layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUEUED = {"create_step", "update_step", "delete_step", "create_element", "delete
 
 
 class DataLayerSuite(ThreadSuite, ThreadListSuite, StepSuite, FeedbackSuite, ElementSuite):
-    """What a data layer of Chainlit has to do, in a session that has begun and far from UTC.
+    """The contract of a data layer of Chainlit, in a session that has begun and far from UTC.
 
     Fixtures:
         layer: The data layer, an empty one for each test, with somewhere to keep files.

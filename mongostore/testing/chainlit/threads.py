@@ -1,4 +1,4 @@
-"""What Chainlit asks of a data layer for its users and threads."""
+"""Chainlit's contract for a data layer: its users and threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of Director's database, and what it answers, by the simplest means."""
+"""The requests to Director's database and its answers, by the simplest means."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Status(str, Enum):  # noqa: UP042  # what Director has
 
 
 class Oracle:
-    """What the database promises, by the simplest means: JSON text in SQLite."""
+    """The promises of the database, by the simplest means: JSON text in SQLite."""
 
     def __init__(self, sqlite: sqlite3.Connection) -> None:
         self.sqlite = sqlite

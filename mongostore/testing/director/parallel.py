@@ -12,7 +12,7 @@ from mongostore.testing.director.parts import ids, say
 
 
 class ParallelSuite:
-    """What many at once have to find: all that they have written, once and whole.
+    """Many writers at once find all that they have written, once and whole.
 
     Fixtures:
         db: The database, an empty one for each test.

@@ -23,5 +23,5 @@ def nested(depth: int) -> Any:
 
 
 def text(value: Any) -> str:
-    """What tells values apart: 1, 1.0 and true, the order of keys, and NaN, which equals nothing."""
+    """The form in which values differ: 1, 1.0 and true, the order of keys, and NaN, which equals nothing."""
     return json.dumps(value)

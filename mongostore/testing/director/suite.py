@@ -1,4 +1,4 @@
-"""What Director asks of a database, whatever it is kept in."""
+"""Director's contract for a database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mongostore.testing.director.values import ValueSuite
 
 
 class DatabaseSuite(ValueSuite, ParallelSuite):
-    """What a backend of Director's database has to do.
+    """The contract of a backend of Director's database.
 
     Fixtures:
         db: The database, an empty one for each test.

@@ -1,4 +1,4 @@
-"""What a database of Director gives back of what it was given."""
+"""The values that come back from a database of Director."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def assert_plain(value: Any) -> None:
 
 
 class ValueSuite:
-    """What values have to be when they come back: what JSON text would make of them.
+    """The values that come back: those of JSON text.
 
     Fixtures:
         db: The database, an empty one for each test.

@@ -1,4 +1,4 @@
-"""What RoomKit asks of a store for events."""
+"""RoomKit's contract for a store: events."""
 
 from __future__ import annotations
 

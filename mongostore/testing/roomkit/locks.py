@@ -1,4 +1,4 @@
-"""What RoomKit asks of a manager of room locks."""
+"""RoomKit's contract for a manager of room locks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOON = 30
 
 
 class RoomLockSuite:
-    """What a `RoomLockManager` has to do.
+    """The contract of a `RoomLockManager`.
 
     Fixtures:
         locks: The manager.

@@ -1,4 +1,4 @@
-"""What tests of a store are made of: a room, and what is kept in it."""
+"""The parts of tests of a store: a room and its contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RoomKit asks of a store for rooms."""
+"""RoomKit's contract for a store: rooms."""
 
 from __future__ import annotations
 

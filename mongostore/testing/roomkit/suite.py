@@ -1,4 +1,4 @@
-"""What RoomKit asks of a store, whatever it is kept in."""
+"""RoomKit's contract for a store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def public(owner: type) -> set[str]:
 
 
 class ConversationStoreSuite(ValueSuite, RoomSuite, EventSuite):
-    """What a `ConversationStore` has to do beyond what RoomKit's own tests ask of its stores.
+    """The contract of a `ConversationStore` beyond RoomKit's own tests of its stores.
 
     Fixtures:
         rooms: The store, an empty one for each test.

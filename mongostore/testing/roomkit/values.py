@@ -1,4 +1,4 @@
-"""What RoomKit asks of a store for values."""
+"""RoomKit's contract for a store: values."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def full_event(content: Any) -> RoomEvent:
 
 
 class ValueSuite(InRoom):
-    """What is stored comes back as it was, and belongs to whoever reads it."""
+    """Values come back as they were, and belong to their reader."""
 
     @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content.type)
     async def test_an_event_comes_back_as_it_was(self, rooms: Any, content: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a service says of itself."""
+"""A service's description of itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Operation(NamedTuple):
         successes: The statuses of its successes, each of them.
         problems: Statuses of its problems, beside 422.
         body: Whether it needs one.
-        optional: What else may be given.
+        optional: Its optional members.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""What a service does with participants and what they say."""
+"""Participants and their turns in a service."""
 
 from __future__ import annotations
 

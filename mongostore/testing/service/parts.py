@@ -1,4 +1,4 @@
-"""What is asked of a service again and again."""
+"""Requests to a service that several suites make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service refuses."""
+"""The refusals of a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_IDS = ["", "a/b", "-a", ".", "é", "a b", "a" * 129, "a\n", "$where", "%00"]
 
 
 class RefusalSuite:
-    """What does not fit is refused, as a problem of RFC 9457."""
+    """A request that does not fit is refused, as a problem of RFC 9457."""
 
     pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 

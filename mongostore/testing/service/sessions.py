@@ -1,4 +1,4 @@
-"""What a service does with sessions themselves."""
+"""The sessions of a service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients ask of a sessions service, whatever it is made with."""
+"""The contract of a sessions service."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mongostore.testing.service.sessions import SessionSuite
 
 
 class SessionsServiceSuite(SessionSuite, ParticipantSuite, RefusalSuite, OpenAPISuite):
-    """What a sessions service has to do over HTTP.
+    """The contract of a sessions service over HTTP.
 
     Fixtures:
         client: An `httpx.AsyncClient` of the service, which is empty for each test, and whose every namespace
-            may be used. What the service makes of chat turns is its own.
+            may be used. The insights that the service makes of chat turns are its own.
     """

@@ -1,4 +1,4 @@
-"""What programs ask of the images of role messages."""
+"""The contract for the images of role messages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def image_url(size: int, head: str = PNG.removesuffix(",")) -> str:
 
 
 class ImageSuite:
-    """Images: given in any way, and kept in their messages."""
+    """Images: added in any way, and kept in their messages."""
 
     @pytest.fixture(params=[by_post, by_message], ids=["posted", "made"])
     def give(self, request: pytest.FixtureRequest, threadmem: Any) -> Give:

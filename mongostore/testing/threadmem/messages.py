@@ -1,4 +1,4 @@
-"""What programs ask of role messages."""
+"""The contract for role messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What role threads and messages tell OpenAI, and are told by it."""
+"""Role threads and messages in OpenAI's form, and from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the suites of role threads say and look for."""
+"""The texts and values of the suites of role threads."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def role(threadmem: Any, name: str = "boss") -> Any:
 
 
 def text() -> str:
-    """Return a text that no other test says."""
+    """Return a text that no other test uses."""
     return f"said {uuid4().hex}"

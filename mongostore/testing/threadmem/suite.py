@@ -1,4 +1,4 @@
-"""What programs ask of threadmem, whatever its role threads are kept in."""
+"""The contract of threadmem."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mongostore.testing.threadmem.values import ValueSuite
 
 
 class RoleThreadSuite(ThreadSuite, MessageSuite, OpenAISuite, ValueSuite, ImageSuite):
-    """What threadmem's role threads on this side of a server, and their messages, have to do.
+    """The contract of threadmem's role threads on this side of a server, and of their messages.
 
     Fixtures:
-        threadmem: What stands in for the package: a module or object with its `RoleThread`, `Thread`,
+        threadmem: The package or its replacement: a module or object with its `RoleThread`, `Thread`,
             `RoleMessage`, `V1Role`, `V1RoleMessage`, `V1RoleThread` and `V1UpdateRoleThread`. Other threads
-            may be there, as long as nobody changes them meanwhile.
+            may be there, as long as no other program changes them.
     """

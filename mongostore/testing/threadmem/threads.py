@@ -1,4 +1,4 @@
-"""What programs ask of role threads."""
+"""The contract for role threads."""
 
 from __future__ import annotations
 

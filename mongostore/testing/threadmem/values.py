@@ -1,4 +1,4 @@
-"""What role threads keep as it is: any text, any JSON and any time."""
+"""Role threads keep any text, any JSON and any time as it is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def objects(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def told(value: Any) -> str:
-    """Return what tells values apart: 1, 1.0 and true, -0.0 and 0.0, and NaN, which equals nothing."""
+    """Return the form in which values differ: 1, 1.0 and true, -0.0 and 0.0, and NaN."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -54,7 +54,7 @@ def give_and_take(threadmem: Any, first: dict[str, Any], second: dict[str, Any],
 
 
 class ValueSuite:
-    """Values: they come back, and are told apart."""
+    """Values: they come back, and stay different."""
 
     @SETTINGS
     @given(first=objects(st.text(max_size=6)), second=objects(st.text(max_size=6)), name=st.text(max_size=6))

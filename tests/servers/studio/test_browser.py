@@ -208,6 +208,7 @@ def test_keys_do_what_they_say(studio: Studio, browse: Browse) -> None:
     watched = browse(studio)
     page = watched.page
     watched.go(f"{S}?at=205")
+    page.get_by_text("Following.").wait_for()
     page.keyboard.press("j")
     assert page.locator(".here").get_attribute("id") == "m209"
     page.locator("#rail").get_by_text("Message 209").wait_for()
@@ -217,6 +218,9 @@ def test_keys_do_what_they_say(studio: Studio, browse: Browse) -> None:
     opened = page.locator("#m205 details[open]").count()
     page.keyboard.press("t")
     assert {opened, page.locator("#m205 details[open]").count()} == {0, 3}
+    # The tail has sent nothing of what the page shows.
+    assert page.locator(".newbar").count() == 0
+    assert page.locator("#m205").get_by_text("not on this page").count() == 0
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").wait_for()
     accessible(page)

@@ -274,7 +274,7 @@ async def test_the_map_leads_to_every_message(asking: httpx.AsyncClient) -> None
 async def test_the_numbers_are_counted_once_for_all_who_ask(asking: httpx.AsyncClient) -> None:
     html = (await asking.get("/cards?days=7")).text
     assert "counted just now" in html
-    assert "7 sessions, 1 threads, 1 rooms" in html
+    assert "7 sessions, 1 thread, 1 room" in html
     assert len(re.findall(r'<rect class="h\d"', html)) == 168
     assert "2 votes" in html
     lines = (await asking.get("/statistics.csv?days=7")).text.splitlines()

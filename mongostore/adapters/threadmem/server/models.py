@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 
 
 class V1Role(BaseModel):
-    """Who speaks in a role of a thread."""
+    """The speaker in a role of a thread."""
 
     name: str
     user_id: str
@@ -77,7 +77,7 @@ class V1RoleThreads(BaseModel):
 
 
 class V1CreateRoleThread(BaseModel):
-    """A thread that is to be made, with an id of its own when none is given."""
+    """A thread that is to be made, with a generated id by default."""
 
     public: StrictBool = False
     name: str | None = None
@@ -87,7 +87,7 @@ class V1CreateRoleThread(BaseModel):
 
 
 class V1UpdateRoleThread(BaseModel):
-    """What a thread is changed to; without a name or metadata, or with empty ones, these stay as they are."""
+    """The new members of a thread; without a name or metadata, or with empty ones, these stay as they are."""
 
     public: StrictBool
     name: str | None = None
@@ -95,7 +95,7 @@ class V1UpdateRoleThread(BaseModel):
 
 
 class V1UserProfile(BaseModel):
-    """Who sends a request, as the hub knows them."""
+    """The sender of a request, as the hub knows them."""
 
     email: str | None = None
     display_name: str | None = None

@@ -177,7 +177,7 @@ async function follow() {
   if (!path || !scroll) return;
   if (!scroll.dataset.atEnd) return;
   if (document.body.dataset.polls || !(await holdLock())) { poll = setInterval(refresh, 5000); return following(); }
-  source = new EventSource(`${path}?after=${scroll.dataset.last}`);
+  source = new EventSource(`${path}?after=${scroll.dataset.last}${scroll.dataset.since ? `&since=${encodeURIComponent(scroll.dataset.since)}` : ""}`);
   const on = (name, act) => source.addEventListener(name, (event) => act(JSON.parse(event.data)));
   source.addEventListener("open", () => { if (!paused) following(); });
   source.addEventListener("error", () => {
@@ -185,6 +185,7 @@ async function follow() {
     else setTail("away", "Reconnecting.", "The tail goes on behind the last change; nothing in between is skipped.");
   });
   on("put", put);
+  on("change", (one) => { if (document.getElementById(one.id)) put(one); });
   on("drop", ({ id }) => document.getElementById(id)?.remove());
   on("reset", () => location.reload());
   on("away", () => setTail("away", "MongoDB does not answer.", "The tail goes on when it does."));
@@ -231,7 +232,7 @@ const wait = $("[data-reload], [data-retry]");
 if (wait) setTimeout(() => location.reload(), 1000 * Number(wait.dataset.reload ?? wait.dataset.retry));
 
 // ---------- palette and keys ----------
-const KEYS = [["/", "search"], ["Ctrl K", "jump to a conversation"], ["j k", "next, previous item"], ["Enter", "open it"], ["u", "up to the list"], ["[ ]", "previous, next conversation"], ["g 128", "go to message 128"], ["Home End", "first, last"], ["f", "follow or pause"], ["t", "fold or unfold tools"], [".", "details"], ["y", "copy link"], ["c", "copy as text"], ["e", "export"], ["1–4", "all, sessions, threads, rooms"], ["d", "light, dark, system"], ["?", "these keys"], ["Esc", "close"]];
+const KEYS = [["/", "search"], ["Ctrl K", "jump to a conversation"], ["j k", "next, previous item"], ["Enter", "open it"], ["u", "up to the list"], ["[ ]", "previous, next conversation"], ["g 128", "go to message 128"], ["Home End", "first, last"], ["f", "follow or pause"], ["t", "fold or unfold tools"], [".", "details"], ["y", "copy link"], ["c", "copy as text"], ["e", "export"], ["1–4", "all, sessions, threads, rooms"], ["d", "light, dark, system"], ["r", "load again"], ["?", "these keys"], ["Esc", "close"]];
 function dialog(label) {
   const box = document.createElement("dialog");
   box.className = "veil";
@@ -257,37 +258,47 @@ function showKeys() {
   box.append(make("div", { class: "pal" }, make("h3", { text: "Keys" }), table, make("footer", {}, toggle)));
   box.showModal();
 }
+// What the palette does beside jumping, each where a page has what it needs.
+const COMMANDS = [["f", "Follow new messages, or pause", "#live"], ["e", "Export this conversation", "#export"], ["t", "Fold or unfold tools", ".call"], ["d", "Light, dark or as the system", "body"], ["?", "All keys", "body"]];
+const hint = (text, ...keys) => make("span", {}, ...keys.map((key) => make("kbd", { text: key })), ` ${text}`);
 function palette() {
   const box = dialog("Jump to"), input = make("input", { type: "text", "aria-label": "Jump to", autocomplete: "off", role: "combobox", "aria-expanded": "true", "aria-controls": "found" });
   const found = make("ul", { role: "listbox", id: "found", "aria-label": "Choices" });
-  box.append(make("div", { class: "pal" }, make("div", { class: "in" }, input, make("kbd", { text: "esc" })), make("h3", { text: "Jump to" }), found,
-    make("footer", {}, make("span", { text: "↑ ↓ choose" }), make("span", { text: "↵ open" }), make("span", { class: "hide-s", text: "? all keys" }))));
+  box.append(make("div", { class: "pal" }, make("div", { class: "in" }, $(".ask svg")?.cloneNode(true) ?? "", input, make("kbd", { text: "esc" })), make("h3", { text: "Jump to" }), found,
+    make("footer", {}, hint("choose", "↑", "↓"), hint("open", "↵"), hint("in a new tab", "ctrl ↵"))));
   let timer = 0;
   const choose = (one) => { $$("li", found).forEach((li) => li.setAttribute("aria-selected", String(li === one))); one?.scrollIntoView({ block: "nearest" }); input.setAttribute("aria-activedescendant", one?.id ?? ""); };
-  const add = (label, note, href, noun) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, "data-href": href }, noun?.cloneNode(true) ?? "", make("span", { class: "grow cut", text: label }), make("span", { class: "n", text: note })));
+  const add = (label, note, target, noun) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, ...target }, noun?.cloneNode(true) ?? "", make("span", { class: "grow cut", text: label }), make(target["data-key"] ? "kbd" : "span", { class: "n", text: note })));
+  const go = (one, elsewhere) => {
+    const { href, key } = one.dataset;
+    if (key) { box.close(); ACTS[key](); } else if (elsewhere) open(href); else location.href = href;
+  };
   async function fill() {
     const text = input.value.trim();
     const answer = await fetch(`${root}/list?fragment=true&palette=true&q=${encodeURIComponent(text)}`).catch(() => null);
     const rows = answer?.ok ? $$(".conv", parse(await answer.text())) : $$(".conv", list);
     const local = $$(".conv", list).filter((one) => $(".t", one).textContent.toLowerCase().includes(text.toLowerCase()));
     found.replaceChildren();
-    if (/^\d+$/.test(text) && talk) add(`Go to message ${text}`, "number", `${location.pathname}?at=${text}`);
+    if (/^\d+$/.test(text) && talk) add(`Go to message ${text}`, "number", { "data-href": `${location.pathname}?at=${text}` });
     const seen = new Set();
     for (const one of [...local, ...rows]) {
       if (seen.has(one.getAttribute("href")) || seen.size > 9) continue;
       seen.add(one.getAttribute("href"));
-      add($(".t", one).textContent, $("time", one)?.textContent ?? "", one.getAttribute("href"), $(".noun", one));
+      add($(".t", one).textContent, $("time", one)?.textContent.trim() ?? "", { "data-href": one.getAttribute("href") }, $(".noun", one));
     }
-    if (text) add(`Search all messages for “${text}”`, "search", `${root}/search?q=${encodeURIComponent(text)}`);
+    if (text) add(`Search all messages for “${text}”`, "search", { "data-href": `${root}/search?q=${encodeURIComponent(text)}` });
+    for (const [key, label, needed] of COMMANDS) {
+      if (label.toLowerCase().includes(text.toLowerCase()) && $(needed)) add(label, key, { "data-key": key });
+    }
     choose($("li", found));
   }
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(fill, 120); });
   box.addEventListener("keydown", (event) => {
     const all = $$("li", found), at = all.findIndex((one) => one.getAttribute("aria-selected") === "true");
     if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); choose(all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]); }
-    if (event.key === "Enter" && all[at]) { event.preventDefault(); const { href } = all[at].dataset; if (event.ctrlKey) open(href); else location.href = href; }
+    if (event.key === "Enter" && all[at]) { event.preventDefault(); go(all[at], event.ctrlKey); }
   });
-  found.addEventListener("click", (event) => { const one = event.target.closest("li"); if (one) location.href = one.dataset.href; });
+  found.addEventListener("click", (event) => { const one = event.target.closest("li"); if (one) go(one, event.ctrlKey); });
   box.showModal();
   input.focus();
   fill();

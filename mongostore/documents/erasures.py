@@ -1,0 +1,17 @@
+"""The stored form of an erasure that is under way."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+
+class StoredErasure(BaseModel):
+    """The names of a person who is being erased: what links them goes before all else has gone."""
+
+    id: str
+    names: list[str]
+    namespaces: list[str] | None
+    organization_id: str | None
+    expires_at: datetime

@@ -1,0 +1,87 @@
+"""Rooms as a list, in the order of their creation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mongostore.arguments import check_flag, check_id
+from mongostore.codec import to_micros
+from mongostore.documents.mapping import StoredDocument, check_instance
+from mongostore.documents.rooms import to_room
+from mongostore.models import Room, RoomSearch
+from mongostore.repositories import Connection, read_step
+from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page
+from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_lookup import room_search_filter
+from mongostore.repositories.search.finder import ROOMS, TextSearch
+from mongostore.repositories.search.lists import ConversationList, both, has_metadata
+from mongostore.repositories.search.words import Terms
+
+
+async def list_rooms(
+    connection: Connection, newest: bool, where: RoomSearch, *, is_counted: bool = True
+) -> ConversationList[Room]:
+    """Return the list of rooms that a filter means.
+
+    Args:
+        connection: The connection.
+        newest: Whether the newest ones come first.
+        where: The filter.
+        is_counted: Whether the counters of the rooms are up to date.
+
+    Raises:
+        InvalidValueError: If a filter is of the wrong type, or there is none of that name.
+    """
+    order, terms = room_order(newest), Terms.parse(where.get("text"))
+    filter = await read_step(connection, room_search_filter, connection, where, order)
+    metadata = where.get("metadata")
+
+    async def find(more: StoredDocument, place: SortKey | None, limit: int) -> Sequence[StoredDocument]:
+        behind = order.keyset_filter(both(filter, more), place)
+        rooms = await find_page(connection, "rooms", behind, order, limit, PUBLIC_FIELDS)
+        return await count_rooms_events(connection, rooms) if is_counted else rooms
+
+    return ConversationList(
+        connection,
+        order,
+        find,
+        to_room,
+        lambda room: has_metadata(room.metadata, metadata),
+        TextSearch(connection, ROOMS, terms) if terms else None,
+    )
+
+
+async def count_rooms(connection: Connection, limit: int | None, where: RoomSearch) -> int:
+    """Return how many rooms a filter means, `limit` at most.
+
+    Raises:
+        InvalidValueError: If an argument is of the wrong type or out of range.
+    """
+    options = count_options(limit)
+    if Terms.parse(where.get("text")) or where.get("metadata"):
+        return await (await list_rooms(connection, True, where, is_counted=False)).count(limit)
+
+    async def count() -> int:
+        filter = await room_search_filter(connection, where, room_order(True))
+        return int(await connection.collection("rooms").count_documents(filter, **options))
+
+    return await read_step(connection, count)
+
+
+def room_order(newest: bool) -> SortOrder:
+    """Return the order of a list of rooms.
+
+    Raises:
+        InvalidValueError: If `newest` is no bool.
+    """
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
+
+
+def cursor_behind(room: Room) -> str:
+    """Return the cursor of the page that begins behind a room.
+
+    Raises:
+        InvalidValueError: It is no room, or none that is stored.
+    """
+    created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
+    return room_order(False).cursor((created_at, check_id("id", room.id)))

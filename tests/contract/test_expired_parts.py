@@ -1,0 +1,176 @@
+"""From the expiry of a thread or a room on, nothing that belongs to it is found, before it is pruned too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    Element,
+    Event,
+    Feedback,
+    NotFoundError,
+    Observation,
+    RoomParticipant,
+    Task,
+    VoiceDelivery,
+)
+from tests.contract.wire import repositories_of, verbs_of
+
+HOUR = timedelta(hours=1)
+LetPass = Callable[[timedelta], None]
+READS = ("get", "find", "exists", "list", "count", "iter", "summarize", "describe")
+# These belong to no conversation, and files to those that name their keys.
+OWN = {"threads.users", "threads.files", "rooms.identities", "rooms.verifications"}
+
+
+async def _all(found: AsyncIterator[Any]) -> list[Any]:
+    return [one async for one in found]
+
+
+PARTS: dict[str, dict[str, Callable[[Any], Awaitable[Any]]]] = {
+    "threads.messages": {
+        "describe_document": lambda verbs: verbs.describe_document("x", "m"),
+        "get": lambda verbs: verbs.get("x", "m"),
+        "find": lambda verbs: verbs.find("x", "m"),
+        "find_by_id": lambda verbs: verbs.find_by_id("m"),
+        "exists": lambda verbs: verbs.exists("x", "m"),
+        "count": lambda verbs: verbs.count("x"),
+        "list": lambda verbs: verbs.list("x"),
+        "list_pinned": lambda verbs: verbs.list_pinned("u"),
+        "iter": lambda verbs: _all(verbs.iter(kind="k")),
+    },
+    "threads.feedback": {
+        "find": lambda verbs: verbs.find("x", "m"),
+        "find_by_id": lambda verbs: verbs.find_by_id("f"),
+        "list": lambda verbs: verbs.list(),
+    },
+    "threads.elements": {
+        "get": lambda verbs: verbs.get("x", "e"),
+        "find": lambda verbs: verbs.find("x", "e"),
+        "find_by_id": lambda verbs: verbs.find_by_id("e"),
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+    },
+    "rooms.events": {
+        "describe_document": lambda verbs: verbs.describe_document("x", "e"),
+        "get": lambda verbs: verbs.get("x", "e"),
+        "find": lambda verbs: verbs.find("x", "e"),
+        "find_by_id": lambda verbs: verbs.find_by_id("e"),
+        "find_by_key": lambda verbs: verbs.find_by_key("x", "k"),
+        "exists": lambda verbs: verbs.exists("x", "e"),
+        "count": lambda verbs: verbs.count("x"),
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+        "summarize_replies": lambda verbs: verbs.summarize_replies("x", ["e"]),
+    },
+    "rooms.bindings": {
+        "get": lambda verbs: verbs.get("x", "c"),
+        "find": lambda verbs: verbs.find("x", "c"),
+        "exists": lambda verbs: verbs.exists("x", "c"),
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+    },
+    "rooms.participants": {
+        "get": lambda verbs: verbs.get("x", "p"),
+        "find": lambda verbs: verbs.find("x", "p"),
+        "exists": lambda verbs: verbs.exists("x", "p"),
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+    },
+    "rooms.tasks": {
+        "get": lambda verbs: verbs.get("x", "t"),
+        "find": lambda verbs: verbs.find("x", "t"),
+        "find_by_id": lambda verbs: verbs.find_by_id("t"),
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+    },
+    "rooms.observations": {
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+    },
+    "rooms.read_markers": {
+        "find": lambda verbs: verbs.find("x", "c"),
+        "list": lambda verbs: verbs.list("x"),
+        "iter": lambda verbs: _all(verbs.iter("x")),
+        "count_unread": lambda verbs: verbs.count_unread("x", "c"),
+    },
+    "rooms.voice_deliveries": {"find": lambda verbs: verbs.find("x", "d")},
+}
+
+
+async def fill(store: AsyncMongoStore) -> None:
+    """Store one of each part in a thread and a room that expire in an hour."""
+    await store.threads.users.create("user", user_id="u")
+    await store.threads.create("x", user_id="u", expires_in=HOUR)
+    await store.threads.messages.merge("x", "m", kind="k", content="text", pinned=True)
+    await store.threads.feedback.upsert("x", Feedback(id="f", message_id="m", value=1))
+    await store.threads.elements.upsert("x", Element(id="e", message_id="m"))
+    rooms = store.rooms
+    await rooms.create("x", expires_in=HOUR)
+    await rooms.events.append("x", Event(id="e", channel_id="c", idempotency_key="k"))
+    await rooms.read_markers.advance("x", "c")
+    await rooms.events.append("x", Event(channel_id="c", parent_event_id="e"))
+    await rooms.bindings.upsert("x", Binding(channel_id="c"))
+    await rooms.participants.upsert("x", RoomParticipant(id="p"))
+    await rooms.tasks.create("x", Task(id="t"))
+    await rooms.observations.create("x", Observation())
+    await rooms.voice_deliveries.claim("x", VoiceDelivery(key="d", content_hash="h"))
+
+
+def _verbs(store: AsyncMongoStore, path: str) -> Any:
+    return repositories_of(store)[path]
+
+
+async def _read(read: Callable[[Any], Awaitable[Any]], verbs: Any) -> Any:
+    try:
+        return await read(verbs)
+    except NotFoundError:
+        return None
+
+
+@pytest.mark.smoke
+async def test_parts_of_what_has_expired_are_found_by_no_verb(
+    store: AsyncMongoStore, let_pass: LetPass
+) -> None:
+    await fill(store)
+    for path, reads in PARTS.items():
+        for name, read in reads.items():
+            assert await read(_verbs(store, path)), f"{path}.{name} finds nothing before"
+    let_pass(HOUR)
+    for path, reads in PARTS.items():
+        for name, read in reads.items():
+            assert not await _read(read, _verbs(store, path)), f"{path}.{name} finds it"
+
+
+@pytest.mark.smoke
+async def test_parts_of_others_are_found_beside_what_has_expired(
+    store: AsyncMongoStore, let_pass: LetPass
+) -> None:
+    for number in range(5):
+        thread, expiry = f"t{number}", {"expires_in": HOUR} if number % 2 else {}
+        await store.threads.create(thread, **expiry)
+        await store.threads.messages.merge(thread, f"m{number}", kind="k")
+        feedback = Feedback(id=f"f{number}", message_id=f"m{number}", value=1)
+        await store.threads.feedback.upsert(thread, feedback)
+    let_pass(HOUR)
+    first = await store.threads.feedback.list(newest=False, limit=2)
+    rest = await store.threads.feedback.list(newest=False, limit=2, cursor=first.next_cursor)
+    assert [[one.id for one in page] for page in (first, rest)] == [["f0", "f2"], ["f4"]]
+    assert [one.id for one in await _all(store.threads.messages.iter(kind="k"))] == ["m0", "m2", "m4"]
+
+
+def test_each_verb_that_reads_parts_is_asked(store: AsyncMongoStore) -> None:
+    found = {
+        path: {name for name in verbs_of(type(verbs)) if name.startswith(READS)}
+        for path, verbs in repositories_of(store).items()
+        if path.startswith(("threads.", "rooms.")) and not path.startswith(tuple(OWN))
+    }
+    assert {path: names for path, names in found.items() if names} == {
+        path: set(reads) for path, reads in PARTS.items()
+    }

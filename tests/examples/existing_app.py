@@ -1,0 +1,36 @@
+"""An application with its own client and documents of Beanie adds chats: one pool, one database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from beanie import Document, init_beanie
+from pymongo import AsyncMongoClient
+
+from mongostore import AsyncMongoStore, Message
+from mongostore.beanie import DOCUMENTS, Session
+
+
+class Order(Document):
+    number: int
+    chat_id: str
+
+
+async def main() -> None:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(os.environ["MONGOSTORE_URI"])
+    database = client[os.environ.get("MONGOSTORE_DATABASE", "shop")]
+    async with AsyncMongoStore(database) as store:
+        await init_beanie(database, document_models=[Order, *DOCUMENTS], skip_indexes=True)
+        session = await store.sessions.create(user_id="ada", metadata={"order": 17})
+        await store.sessions.messages.append(session.id, Message(role="user", content="Where is it?"))
+        await Order(number=17, chat_id=session.id).insert()
+        for found in await Session.find(Session.user_id == "ada").to_list():
+            order = await Order.find_one(Order.chat_id == found.session_id)
+            print(found.messages[0].content, order and order.number)
+    await client.aclose()  # the store has left it open
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
