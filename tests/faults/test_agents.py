@@ -34,7 +34,7 @@ async def check_interrupted(framework: Framework, begun: int) -> None:
     assert await framework.read() == {}, place
 
 
-@pytest.mark.parametrize("stride", [700, pytest.param(61, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [300, pytest.param(61, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", FRAMEWORKS)
 async def test_a_cancellation_at_any_moment_leaves_a_whole_prefix_and_a_retry_acts_once(
     name: str, stride: int

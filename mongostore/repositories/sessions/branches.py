@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.arguments import check_id, check_limit
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_messages, to_session
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -17,6 +17,7 @@ from mongostore.repositories.sessions.lines import BRANCHES, branches_of, find_m
 from mongostore.repositories.sessions.message_arguments import store_messages
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import TailPosition
 
 
 class AsyncSessionBranches(Repository):
@@ -70,7 +71,7 @@ class AsyncSessionBranches(Repository):
         if "line" not in memory:
             # A retry finds what the first attempt has written: it must not take that for another branch.
             memory["line"] = await self._place(key, parent_id, stored[0]["id"], revision, create is not False)
-        line, branches, after, is_next = memory["line"]
+        line, branches, after, absent_at = memory["line"]
         members: SessionUpdate = {**(update or {})}
         if branches is not None:
             members["metadata"] = {**members.get("metadata", {}), BRANCHES: branches}
@@ -78,9 +79,10 @@ class AsyncSessionBranches(Repository):
             key, {"create": create, "update": members, "after": after, "revision": revision}
         )
         branched = [{**message, "conversation_id": line} for message in stored]
-        return to_messages(
-            await self._storage.writer.append(key, branched, fresh=fresh, is_next=is_next, change=change)
-        )[0]
+        appended = await self._storage.writer.append(
+            key, branched, fresh=fresh, change=change, absent_at=absent_at
+        )
+        return to_messages(appended)[0]
 
     @reads_majority
     async def list(
@@ -108,8 +110,8 @@ class AsyncSessionBranches(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If the session cannot be read, and a function wants it.
         """
-        key, newest = self._storage.key(session_id), check_flag("newest", newest)
-        start, end = position_bounds(newest, cursor, None, None)
+        key, bounds = self._storage.key(session_id), position_bounds(newest, cursor, None, None)
+        size = check_limit("limit", limit)
         if not callable(message_id):
             check_id("message_id", message_id)
 
@@ -123,14 +125,7 @@ class AsyncSessionBranches(Repository):
             self._storage.tail.keep(document)
             return None
 
-        return await self._storage.reader.page(
-            key,
-            check_limit("limit", limit),
-            newest=newest,
-            start=start,
-            before=end,
-            head_of=head_of,
-        )
+        return await self._storage.reader.page(key, size, bounds, newest=newest, head_of=head_of)
 
     @reads
     async def find_by_message(self, message_id: str) -> Session | None:
@@ -156,10 +151,10 @@ class AsyncSessionBranches(Repository):
 
     async def _place(
         self, key: str, parent_id: str | None, new_id: str, revision: int | None, may_create: bool
-    ) -> tuple[str, dict[str, Any] | None, int, bool]:
+    ) -> tuple[str, dict[str, Any] | None, int, TailPosition | None]:
         """Return the line of new messages, all lines if it is new, and the newest position before them.
 
-        Also whether nothing continues their parent so far, so that they cannot have been appended before.
+        Also the position of the tail, if nothing continues their parent: they were not appended before.
         """
         tail, left = self._storage.tail, None
         try:
@@ -167,7 +162,7 @@ class AsyncSessionBranches(Repository):
         except NotFoundError:
             if not may_create or parent_id is not None:
                 raise
-            return new_id, {new_id: None}, -1, False
+            return new_id, {new_id: None}, -1, None
         newest = document["next_position"] - 1
         # As it is read here anyhow: an append that meets a full tail has to read it once more.
         await tail.roll_if_full(document)
@@ -175,8 +170,8 @@ class AsyncSessionBranches(Repository):
             parent = await get_message(tail, document, check_id("parent_id", parent_id))
             left = [parent[1]["conversation_id"], parent[0]]
             if is_tip(document, parent):
-                return left[0], None, newest, True
+                return left[0], None, newest, tail.cached_position(key)
         if stored := await find_message(tail, document, new_id):
             # They were appended before.
-            return stored[1]["conversation_id"], None, newest, False
-        return new_id, {**branches_of(document), new_id: left}, newest, False
+            return stored[1]["conversation_id"], None, newest, None
+        return new_id, {**branches_of(document), new_id: left}, newest, None

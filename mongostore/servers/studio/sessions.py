@@ -144,7 +144,7 @@ async def session_part(request: Request, place: InSession, part: str) -> Respons
         case "conversations":
             if session.count > _MOST:
                 raise ProblemError(422, f"Conversations of more than {_MOST:,} messages are not counted here")
-            known["conversations"] = await sessions.messages.list_conversations(place.id, limit=200)
+            known["conversations"] = await sessions.conversations.list(place.id, limit=200)
         case _:
             raise ProblemError(404)
     around = await frame(place.studio, place.viewer, request)
