@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import types
+from collections.abc import Coroutine, Generator
 from dataclasses import asdict
+from functools import partial
+from itertools import count
+from typing import Any
 
 import pytest
 
@@ -34,12 +39,34 @@ async def check_interrupted(framework: Framework, begun: int) -> None:
     assert await framework.read() == {}, place
 
 
-@pytest.mark.parametrize("stride", [300, pytest.param(61, marks=pytest.mark.long)])
+@types.coroutine
+def cancel_at(number: int, coroutine: Coroutine[Any, Any, None]) -> Generator[Any, None, None]:
+    """Run a coroutine, whose task is cancelled at that one of its awaits."""
+    steps = coroutine.__await__()
+    step = partial(steps.send, None)
+    while True:
+        try:
+            awaited = step()
+        except StopIteration:
+            return
+        number -= 1
+        if number == 0:
+            task = asyncio.current_task()
+            assert task
+            task.cancel()
+        try:
+            yield awaited
+            step = partial(steps.send, None)
+        except BaseException as error:
+            step = partial(steps.throw, error)
+
+
+@pytest.mark.parametrize("stride", [50, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", FRAMEWORKS)
-async def test_a_cancellation_at_any_moment_leaves_a_whole_prefix_and_a_retry_acts_once(
+async def test_a_cancellation_at_any_await_leaves_a_whole_prefix_and_a_retry_acts_once(
     name: str, stride: int
 ) -> None:
-    begun = cancelled = 0
+    begun = 0
     async with AsyncMongoStore("mongomock://", tail_limits=LIMITS) as store:
 
         async def play(framework: Framework) -> None:
@@ -49,20 +76,18 @@ async def test_a_cancellation_at_any_moment_leaves_a_whole_prefix_and_a_retry_ac
                 begun += 1
                 await framework.do(*step)
 
-        while True:
-            framework = FRAMEWORKS[name](store, str(cancelled * stride))
-            playing = asyncio.create_task(play(framework))
-            await asyncio.sleep(0)
-            for _ in range(cancelled * stride):
-                await asyncio.sleep(0)
-            if playing.done():
-                break
-            playing.cancel()
+        async def play_until(number: int, framework: Framework) -> None:
+            await cancel_at(number, play(framework))
+
+        for number in count(1, stride):
+            framework = FRAMEWORKS[name](store, str(number))
+            playing = asyncio.create_task(play_until(number, framework))
             await asyncio.wait([playing])
-            assert playing.cancelled()
+            if not playing.cancelled():
+                assert playing.exception() is None
+                break
             await check_interrupted(framework, begun)
-            cancelled += 1
-    assert cancelled > 1
+    assert number > stride
 
 
 @pytest.mark.server
