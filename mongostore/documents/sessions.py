@@ -79,8 +79,9 @@ class StoredSession(SessionFields, Stored, Searched):
 
     The messages before position `tail_start` are in segments; the next message gets `next_position`.
     `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
-    but an append. `merged_size` is at least the size of name, description and metadata together.
-    `pending_deletes` are ids that are being removed from segments.
+    but an append. `merged_size` is at least the size of name, description and metadata together,
+    `participants_size` that of the participants. `pending_deletes` are ids that are being removed from
+    segments.
 
     `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
     `stale` lists the epochs whose parts still have to go, `unbound` those of participants. `create_op` never
@@ -103,6 +104,7 @@ class StoredSession(SessionFields, Stored, Searched):
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
     merged_size: int = 0
+    participants_size: int = 0
     tail_start: int = 0
     next_position: int = 0
     edit_count: int = 0

@@ -483,7 +483,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If the session has another revision; nothing was bound.
             InvalidValueError: If an argument is of the wrong type.
-            DocumentTooLargeError: If the session takes all that a document can hold.
+            DocumentTooLargeError: If the participants of the session would take more than 1 MB.
         """
 
     def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
@@ -493,7 +493,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
             NotFoundError: If there is no such session, or it is deleted.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the participant is bound and cannot be read.
-            DocumentTooLargeError: If the session takes all that a document can hold.
+            DocumentTooLargeError: If the participants of the session would take more than 1 MB.
         """
 
     def get(self, session_id: str, participant_id: str) -> SessionParticipant:

@@ -28,6 +28,7 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.sessions.limits import TailLimits
+from mongostore.repositories.sessions.recent_operations import is_later
 
 # So many documents are kept for callers who append to what they have just read.
 _KEPT = 64
@@ -349,7 +350,8 @@ def check_incarnation(session: StoredDocument) -> None:
     Raises:
         NotFoundError: If it is another one.
     """
-    if current_operation().memory.setdefault("incarnation", session["create_op"]) != session["create_op"]:
+    seen = current_operation().memory.setdefault("incarnation", session["create_op"])
+    if seen != session["create_op"] or is_later(session):
         raise NotFoundError("session", session_id_of(session["_id"]))
 
 
