@@ -139,13 +139,17 @@ class StoredOverflow(BaseModel):
     value: Any
 
 
+# How the members of a new session begin. To ask pydantic for each of them takes 0.6 ms a session.
+_BEGINNINGS: Final = {
+    name: (member.default, member.default_factory)
+    for name, member in StoredSession.model_fields.items()
+    if not member.is_required() and name not in Searched.model_fields
+}
+
+
 def to_new_session(members: StoredDocument) -> StoredDocument:
     """Return the document of a new session: its members in their stored form, and how all else begins."""
-    begin = {
-        name: member.get_default(call_default_factory=True)
-        for name, member in StoredSession.model_fields.items()
-        if not member.is_required() and name not in Searched.model_fields
-    }
+    begin = {name: make() if make else default for name, (default, make) in _BEGINNINGS.items()}  # type: ignore[call-arg]
     return {**begin, **members}
 
 
