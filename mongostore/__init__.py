@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from mongostore.hooks import CallRecord, Hooks, RetryRecord
     from mongostore.index_definitions import IndexReport, IndexState
     from mongostore.models import (
         ApiKey,
@@ -108,6 +109,7 @@ __all__ = [
     "AsyncSessions",
     "AsyncThreads",
     "Binding",
+    "CallRecord",
     "Capability",
     "ChangeKind",
     "CheckResult",
@@ -129,6 +131,7 @@ __all__ = [
     "Feedback",
     "File",
     "FullRoom",
+    "Hooks",
     "House",
     "Identity",
     "IndexConflictError",
@@ -162,6 +165,7 @@ __all__ = [
     "ReadMarker",
     "ReplySummary",
     "RetentionPolicy",
+    "RetryRecord",
     "Room",
     "RoomCreate",
     "RoomFilter",
@@ -203,6 +207,7 @@ __version__: str
 # In the order in which they are looked into: the later ones take long to import.
 _MODULES = (
     "errors",
+    "hooks",
     "models",
     "engines",
     "repositories.statistics",

@@ -42,6 +42,15 @@ def check_id(path: str, value: object) -> str:
     return text
 
 
+def check_optional_id(path: str, value: object) -> str | None:
+    """Return `value`, an id or None.
+
+    Raises:
+        InvalidValueError: If it is anything else.
+    """
+    return None if value is None else check_id(path, value)
+
+
 def check_limit(path: str, value: object) -> int:
     """Return `value`, a number of items to return: an integer from 1 to 1000.
 

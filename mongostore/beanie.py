@@ -242,6 +242,10 @@ class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
     VERBS: ClassVar[str] = "store.threads.messages"
 
     @classmethod
+    def _visible(cls) -> StoredDocument:
+        return {"state": {"$ne": "deleted"}}
+
+    @classmethod
     def _members(cls, document: StoredDocument) -> StoredDocument:
         return {**document, **feedback_of(document)}
 

@@ -72,6 +72,7 @@ class Sharding:
         unsharded: The collections that stay on one shard, and why they do.
         scattered: The statements that ask every shard, by the house whose verbs send them, and why they do.
         crossing: The transactions over more than one owner, by their collections, and why they are.
+        moving: The statements that give a document another owner, and why they do.
     """
 
     keys: Mapping[str, Mapping[str, str]]
@@ -79,6 +80,7 @@ class Sharding:
     unsharded: Mapping[str, str]
     scattered: Mapping[str, Mapping[str, str]]
     crossing: Mapping[str, str]
+    moving: Mapping[str, str]
 
 
 @functools.cache
@@ -149,6 +151,9 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
         found = await _list_existing(engine, command["createIndexes"])
         compared = [_compare(command["createIndexes"], defined, found) for defined in command["indexes"]]
         known = {"_id_", *(report.found["name"] for report in compared if report.found)}
+        if shard_key := load_sharding().keys.get(command["createIndexes"]):
+            # A cluster has made that of the shard key.
+            known |= {name for name, index in found.items() if index["key"] == shard_key}
         reports += compared
         reports += [
             IndexReport(command["createIndexes"], name, IndexState.FOREIGN, None, index)

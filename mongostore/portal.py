@@ -268,7 +268,10 @@ def mirror(
     def call(self: Twin[S], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # The portal first: after a fork it renews the core.
         portal = self.portal
-        return portal.run(method(self.core, *args, **kwargs))
+        try:
+            return portal.run(method(self.core, *args, **kwargs))
+        except Exception as error:
+            raise _without_portal(error)  # noqa: B904  # the same error
 
     return call
 
@@ -292,7 +295,7 @@ def mirror_iter(
                 fetched, error = portal.run(_fetch(items, prefetch))
                 yield from fetched
                 if error is not None:
-                    raise error
+                    raise _without_portal(error)
                 if len(fetched) < prefetch:
                     return
         finally:
@@ -324,6 +327,14 @@ def mirror_context(
 
     vars(call)["__signature__"] = _blocking_signature(method)
     return call
+
+
+def _without_portal(error: BaseException) -> BaseException:
+    """Return an error without the frames of this module, at which its traceback begins."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    return error.with_traceback(frames)
 
 
 def _blocking_signature(method: Callable[..., object]) -> inspect.Signature:

@@ -99,9 +99,8 @@ def plan_commands(database: str, prefix: str, shards: Sequence[str]) -> list[tup
             )
             for one in ranges
         ]
-        # The chunks are made where the zones are, and need not be moved.
-        shard = {"shardCollection": namespace, "key": dict(key), "presplitHashedZones": True}
-        commands.append((collection, shard))
+        # An empty collection gets one chunk a zone, on the zone's shard; none need be moved.
+        commands.append((collection, {"shardCollection": namespace, "key": dict(key)}))
     return commands
 
 
@@ -173,11 +172,14 @@ async def apply_sharding(engine: Engine) -> list[ShardReport]:
     """
     missing = {one.collection for one in await diff_sharding(engine) if one.state is ShardState.MISSING}
     if missing:
-        prefix = engine.collection("").name
+        name = next(iter(missing))
+        prefix = engine.collection(name).name.removesuffix(name)
         shards = await list_shards(engine)
         for collection, command in plan_commands(engine.database.name, prefix, shards):
             if not collection or collection in missing:
-                await _run(engine, await _adapt(engine, collection, command))
+                if "shardCollection" in command:
+                    await _prepare(engine, collection, command["key"])
+                await _run(engine, command)
     return await diff_sharding(engine)
 
 
@@ -188,18 +190,14 @@ def _compare(name: str, key: Mapping[str, str], found: Mapping[str, Any] | None)
     return ShardReport(name, key, ShardState.SHARDED if is_same else ShardState.DIFFERS, found)
 
 
-async def _adapt(engine: Engine, collection: str, command: dict[str, Any]) -> dict[str, Any]:
-    """Return the command for a collection that may hold documents, whose index is then made first."""
-    if "shardCollection" not in command:
-        return command
-    documents, key = engine.collection(collection), command["key"]
+async def _prepare(engine: Engine, collection: str, key: Mapping[str, str]) -> None:
+    """Make the index of a shard key, which a collection with documents must have before."""
+    documents = engine.collection(collection)
     try:
-        if await documents.find_one({}, {"_id": 1}) is None:
-            return command
-        await documents.create_index([*key.items()])
+        if await documents.find_one({}, {"_id": 1}) is not None:
+            await documents.create_index([*key.items()])
     except PyMongoError as error:
         raise _explain(engine, error) from None
-    return {name: value for name, value in command.items() if name != "presplitHashedZones"}
 
 
 async def _run(engine: Engine, command: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import weakref
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ from mongostore.engines import (
 )
 from mongostore.engines.driver_errors import drop_driver_context
 from mongostore.errors import ConfigurationError, MongoStoreError
+from mongostore.hooks import Hooks, check_hooks
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.models.retention import RetentionPolicy
 from mongostore.people import AsyncPeople
@@ -35,7 +36,7 @@ from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
-from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
+from mongostore.repositories.sessions import AsyncSessions, SessionStorage, Tail, TailLimits
 from mongostore.repositories.statistics import AsyncStatistics, Statistics
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.retention import AsyncRetention, RetentionWorker
@@ -76,8 +77,18 @@ class AsyncMongoStore:
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else by `MONGOSTORE_ENSURE_INDEXES`.
         retention: The policy by which the open store prunes, one process at a time; else it does not.
+        hooks: Objects that receive each call and each retry, for metrics and alerts.
         tail_limits: When a session's messages move out of its document, the same in all processes:
             `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
+
+    Attributes:
+        sessions: Sessions: conversations whose application owns their order.
+        threads: Threads: steps of a user interface, in any order, with elements, files and feedback.
+        rooms: Rooms: several channels and people on one timeline of events.
+        people: One person over all of them: find, export, erase.
+        retention: The deletion of what is old or expired.
+        keys: The API keys of the store's servers.
+        leases: The right to do something alone for a while.
 
     Raises:
         ConfigurationError: If the target is none of these, or an argument does not fit it.
@@ -94,6 +105,7 @@ class AsyncMongoStore:
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
         retention: RetentionPolicy | None = None,
+        hooks: Sequence[Hooks] = (),
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
@@ -109,12 +121,12 @@ class AsyncMongoStore:
             mongod=self._settings.mongod,
         )
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
-        self._connection = Connection(self._engine, self._timeout)
+        self._connection = Connection(self._engine, self._timeout, check_hooks(hooks))
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
         self._closing: AsyncGenerator[None, None] | None = None
         self._tail = Tail(self._connection, tail_limits)
-        self.sessions: Final = AsyncSessions(self._connection, tail=self._tail)
+        self.sessions: Final = AsyncSessions(SessionStorage(self._connection, self._tail))
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)

@@ -18,6 +18,8 @@ from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
+from tests.cluster.deployment import sharded_cluster
+from tests.cluster.differences import DIFFERENCES
 from tests.faults.deployments import certificate, cluster
 
 # What is begun last should be short: first come the files that take longest, then those that wait most.
@@ -73,6 +75,8 @@ def pytest_collection_modifyitems(
         is_embedded = cases is not None and "embedded" in cases.params.values()
         if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
+        if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
+            _expect_difference(item)
         if not _is_traced(item, tests):
             item.add_marker(pytest.mark.untraced)
     # `-m long` chooses here.
@@ -82,6 +86,13 @@ def pytest_collection_modifyitems(
     left_out = [item for item in items if item.get_closest_marker("long")]
     items[:] = [item for item in items if not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _expect_difference(item: pytest.Item) -> None:
+    """Mark a test that finds something else on a cluster, and must do so."""
+    for end, reason in DIFFERENCES.items():
+        if item.nodeid.endswith(end.removeprefix("?")):
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=not end.startswith("?")))
 
 
 def _is_traced(item: pytest.Item, tests: set[str]) -> bool:
@@ -154,7 +165,7 @@ def databases() -> list[str]:
 
 @dataclass(frozen=True)
 class Server:
-    """A real replica set.
+    """A real replica set, or a cluster of several.
 
     Attributes:
         uri: How stores reach it; on a guarded one as a user with `readWrite`, who may also drop databases.
@@ -171,7 +182,8 @@ def server(
 ) -> Iterator[Server]:
     """The replica set that tests use.
 
-    MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login.
+    MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login, and =sharded a
+    cluster of two shards.
     """
     if given := os.environ.get("MONGOSTORE_TEST_URI"):
         yield Server(given, given)
@@ -184,6 +196,10 @@ def server(
     # would run out of file descriptors if it did not close those that nobody uses soon.
     idle = "file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=100)"
     options = [f"--wiredTigerEngineConfigString={idle}"]
+    if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
+        with sharded_cluster(binary, folder, options=options) as sharded:
+            yield Server(sharded.uri, sharded.uri)
+        return
     if os.environ.get("MONGOSTORE_TEST_SERVER") == "guarded":
         certificate(folder, "server")
         with cluster(binary, folder / "data", members=1, login=True, tls=folder, options=options) as guarded:

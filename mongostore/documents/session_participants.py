@@ -50,7 +50,7 @@ class StoredTurn(Turn):
 class StoredBatch(BaseModel):
     """The batch of a participant that one call stored: the numbers `number` to `end` of its epoch.
 
-    `op` is the token of that call.
+    `op` is the token of that call, `revision` that of the session to which the call was bound, if it was.
     """
 
     id: str
@@ -59,6 +59,7 @@ class StoredBatch(BaseModel):
     number: int
     end: int
     op: str
+    revision: int | None = None
 
 
 class StoredTurns(StoredBatch, Searched):

@@ -33,7 +33,16 @@ MAX_DATA_BYTES = 4 * 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
-    *("created_at", "active_at", "deleted_at", "expires_at", "message_count", "last", "context.overflow"),
+    *(
+        "created_at",
+        "updated_at",
+        "active_at",
+        "deleted_at",
+        "expires_at",
+        "message_count",
+        "last",
+        "context.overflow",
+    ),
     "participants",
 ]
 

@@ -114,7 +114,7 @@ class _Source:
         for (namespace, id), members in self._all("sessions"):
             context, participants = members.pop("context", []), members.pop("participants", [])
             moment = members["created_at"]
-            session = Session.model_validate({**members, "id": id, "active_at": moment})
+            session = Session.model_validate({**members, "id": id, "updated_at": moment, "active_at": moment})
             arguments = {name: getattr(session, name) for name in members}
             yield SessionUnit(
                 id=id,

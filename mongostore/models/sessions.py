@@ -140,6 +140,7 @@ class SessionFields(Model):
     last: Preview | None = None
     revision: int = 0
     created_at: Time
+    updated_at: Time
     active_at: Time
     deleted_at: Time | None = None
     expires_at: Time | None = None
@@ -158,6 +159,7 @@ class Session(SessionFields):
         has_context: Whether context messages are stored.
         revision: Grows with every change of what is shown here, but for messages and the context; hand it
             back to change only what you have seen.
+        updated_at: When what is shown here was last changed, messages and the context apart.
         active_at: When it, its messages or its context were last changed; an import takes the times of
             the messages.
         deleted_at: When it was soft-deleted; None while it is open.
@@ -221,6 +223,7 @@ class Turn(Model):
     """Something said by or to a participant of a session.
 
     Attributes:
+        id: Unique among the participant's turns; the store generates one by default.
         role: The speaker, such as `user` or `assistant`.
         content: Any JSON value.
         number: From 1 without gaps among the participant's turns; set by the store. It never changes until
@@ -228,6 +231,7 @@ class Turn(Model):
         created_at: When it was first stored, aware UTC; by default the store sets it.
     """
 
+    id: Id = Field(default_factory=GeneratedId)
     role: Text
     content: JsonValue = None
     number: Annotated[int | None, StoreOwned()] = None

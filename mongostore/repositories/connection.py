@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +18,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+from mongostore.hooks import CallRecord, Hooks, call_hooks
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.expiry import states_of
@@ -40,14 +41,16 @@ class Connection:
     Args:
         engine: The engine, opened and closed by the store.
         timeout: Seconds that one call may take, retries included.
+        hooks: The application's hooks.
 
     Attributes:
         clock: The server's clock.
         changes: The store's change stream.
     """
 
-    def __init__(self, engine: Engine, timeout: float) -> None:
+    def __init__(self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = ()) -> None:
         self.engine = engine
+        self.hooks = hooks
         self.clock: ServerClock = ServerClock()
         self.changes: ChangeFeed = ChangeFeed(self)
         self.timeout = timeout
@@ -101,16 +104,23 @@ class Connection:
             NotOpenError: The store is closed, or belongs to another process or event loop.
         """
         self.check_open()
-        ticket = object()
+        ticket, began, failure = object(), time.monotonic(), None
+        is_outermost = _ticket.get() not in self._admitted
         self._admitted[ticket] = operation
         token = _ticket.set(ticket)
         try:
             yield
+        except BaseException as error:
+            failure = type(error).__name__
+            raise
         finally:
             _ticket.reset(token)
             self._admitted.pop(ticket, None)
             if not self._admitted:
                 self._is_idle.set()
+            if self.hooks and is_outermost:
+                call = CallRecord(operation, time.monotonic() - began, failure)
+                call_hooks(self.hooks, lambda hooks: hooks.on_call(call))
 
     async def drain(self) -> list[str]:
         """Admit no other verb, and wait for those under way as long as one may take and the server answers.

@@ -17,6 +17,8 @@ _VISIBLE_STATES: Mapping[str, tuple[Any, ...]] = {
     "threads": ("open",),
     "rooms": ("open",),
 }
+_WITH_TOMBSTONES = {"elements", "messages"}
+_FIRST = -(2**63)
 
 
 def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
@@ -36,6 +38,16 @@ def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
         return {**members, "expires_at": from_micros(current_operation().now) + span}
     except OverflowError:
         raise InvalidValueError("expires_in", "must end before the year 10000") from None
+
+
+def hide_tombstones(filter: Any, collection: str) -> Any:
+    """Return a filter of the parts of a thread that finds none that is deleted.
+
+    A tombstone has no time of creation, which the indexes of a thread's parts have next to the thread.
+    """
+    if collection not in _WITH_TOMBSTONES or "thread_id" not in filter:
+        return filter
+    return filter if filter.keys() & {"created_at", "state"} else {**filter, "created_at": {"$gte": _FIRST}}
 
 
 def is_expired(head: StoredDocument, now: int) -> bool:

@@ -71,7 +71,7 @@ class Leftovers(Repository):
 
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
-        deleter = SessionStorage(connection, "", tail).deleter
+        deleter = SessionStorage(connection, tail).deleter
         rooms = RoomUpdates(connection, RoomLog(connection)).finish_delete
         self._parts = _Deletions(
             "sessions",

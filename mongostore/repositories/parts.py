@@ -7,7 +7,7 @@ from typing import Final
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.expiry import is_open
+from mongostore.repositories.expiry import hide_tombstones, is_open
 from mongostore.repositories.paging import KeyOrder, SortOrder, count_options
 from mongostore.repositories.search.marks import hide_words
 
@@ -75,7 +75,8 @@ async def aggregate_parts(
         {"$project": {"_id": 0, "state": 1, "expires_at": 1}},
     ]
     union = {"$unionWith": {"coll": connection.collection(heads).name, "pipeline": head}}
-    documents = await _aggregate(connection, collection, [{"$match": filter}, *stages, union], batch_size + 1)
+    match = {"$match": hide_tombstones(filter, collection)}
+    documents = await _aggregate(connection, collection, [match, *stages, union], batch_size + 1)
     if documents and "_id" not in documents[-1] and not is_open(documents.pop()):
         return []
     return documents
@@ -100,7 +101,7 @@ async def _find(
     names = {"localField": owner, "foreignField": "_id", "as": "head"}
     is_gone = {"$elemMatch": {"$or": [{"state": {"$ne": "open"}}, _expired()]}}
     found = [
-        {"$match": filter},
+        {"$match": hide_tombstones(filter, collection)},
         *sorted_,
         {"$lookup": {"from": connection.collection(heads).name, **names}},
         {"$match": {"head": {"$not": is_gone}}},

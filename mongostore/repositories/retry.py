@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, UnavailableError
+from mongostore.hooks import RetryRecord, call_hooks
 from mongostore.repositories.operation import Access, Operation, running, verify_match
 
 if TYPE_CHECKING:
@@ -131,11 +132,13 @@ async def _back_off(connection: Connection, call: Operation, reported: MongoStor
     if time.monotonic() + pause >= call.ends:
         raise reported from None
     operation, attempt, reason = call.operation, call.attempt + 1, str(reported)
+    retry = RetryRecord(operation, attempt, reason, call.ends - time.monotonic())
     _log.warning(
         "%s: attempt %d failed (%s); %.1f s left",
-        *(operation, attempt, reason, call.ends - time.monotonic()),
+        *(operation, attempt, reason, retry.remaining),
         extra={"operation": operation, "attempt": attempt, "reason": reason},
     )
+    call_hooks(connection.hooks, lambda hooks: hooks.on_retry(retry))
     await asyncio.sleep(pause)
     try:
         async with asyncio.timeout(call.ends - time.monotonic()):

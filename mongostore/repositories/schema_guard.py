@@ -17,7 +17,7 @@ from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, Upd
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
-from mongostore.repositories.expiry import expired, hide_expired
+from mongostore.repositories.expiry import expired, hide_expired, hide_tombstones
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
 from mongostore.repositories.search.marks import hide_words, mark_document, mark_update
 
@@ -94,7 +94,7 @@ class VersionCheckedCollection:
         visible = self._visible(where)
         if limit is not None:
             options["limit"] = limit
-        if limit is not None or visible == where:
+        if limit is not None or not self._states or visible == where:
             return int(await self._read_from.count_documents(visible, **options))
         gone = {**where, **expired(self._time())}
         less = {"coll": self.name, "pipeline": [{"$match": gone}, {"$group": {"_id": 0, "n": {"$sum": -1}}}]}
@@ -103,7 +103,10 @@ class VersionCheckedCollection:
             return sum(part["n"] for part in await cursor.to_list())
 
     def _visible(self, where: Any) -> Any:
-        return hide_expired(where, self._states, self._time()) if self._states and where else where
+        if not where:
+            return where
+        visible = hide_tombstones(where, self._kind)
+        return hide_expired(visible, self._states, self._time()) if self._states else visible
 
     def _time(self) -> int:
         """Return the time by which things expire: of a verb one alone, that of its beginning."""

@@ -48,7 +48,7 @@ class AsyncRetention(Repository):
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
         self._heads = Heads(connection, tail)
-        self._sessions = SessionStorage(connection, "", tail)
+        self._sessions = SessionStorage(connection, tail)
 
     @long_running
     async def prune(

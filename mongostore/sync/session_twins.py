@@ -13,6 +13,7 @@ from mongostore.repositories.sessions import (
     AsyncNamespaces,
     AsyncSessionBranches,
     AsyncSessionContext,
+    AsyncSessionConversations,
     AsyncSessionMessages,
     AsyncSessionParticipants,
     AsyncSessions,
@@ -38,6 +39,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     append = mirror(AsyncSessionMessages.append)
     append_many = mirror(AsyncSessionMessages.append_many)
     stream = mirror_stream(AsyncSessionMessages.stream, MessageStream)
+    replace = mirror(AsyncSessionMessages.replace)
     replace_newest = mirror(AsyncSessionMessages.replace_newest)
     pop = mirror(AsyncSessionMessages.pop)
     get = mirror(AsyncSessionMessages.get)
@@ -48,13 +50,18 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     list = mirror(AsyncSessionMessages.list)
     iter = mirror_iter(AsyncSessionMessages.iter, prefetch=100)
     cursor_of = staticmethod(AsyncSessionMessages.cursor_of)
-    list_conversations = mirror(AsyncSessionMessages.list_conversations)
     update = mirror(AsyncSessionMessages.update)
     upsert = mirror(AsyncSessionMessages.upsert)
     delete = mirror(AsyncSessionMessages.delete)
     delete_many = mirror(AsyncSessionMessages.delete_many)
     truncate = mirror(AsyncSessionMessages.truncate)
     watch = mirror_iter(AsyncSessionMessages.watch, prefetch=1)
+
+
+class SessionConversations(Mirror[AsyncSessionConversations]):
+    """Blocking twin of `AsyncSessionConversations`."""
+
+    list = mirror(AsyncSessionConversations.list)
 
 
 class SessionContext(Mirror[AsyncSessionContext]):
@@ -112,6 +119,7 @@ class Sessions(Mirror[AsyncSessions]):
         super().__init__(store, find)
         self.messages = SessionMessages(store, lambda core: find(core).messages)
         self.branches = SessionBranches(store, lambda core: find(core).branches)
+        self.conversations = SessionConversations(store, lambda core: find(core).conversations)
         self.context = SessionContext(store, lambda core: find(core).context)
         self.participants = SessionParticipants(store, lambda core: find(core).participants)
         self.turns = SessionTurns(store, lambda core: find(core).turns)

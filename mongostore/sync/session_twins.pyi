@@ -31,6 +31,7 @@ from mongostore.repositories.sessions import (
     AsyncNamespaces,
     AsyncSessionBranches,
     AsyncSessionContext,
+    AsyncSessionConversations,
     AsyncSessionMessages,
     AsyncSessionParticipants,
     AsyncSessions,
@@ -163,6 +164,16 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             NotOpenError: If the store is closed before the end of the block.
         """
 
+    def replace(self, session_id: str, message: Message) -> Message:
+        """Put a message in the place of the one with its id, as `upsert` does, and return it as it is stored.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
     def replace_newest(
         self, session_id: str, message_ids: Sequence[str], messages: Sequence[Message]
     ) -> builtins.list[Message]:
@@ -291,25 +302,6 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidValueError: If it is no message, or has no position.
         """
 
-    def list_conversations(
-        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
-    ) -> Page[Conversation]:
-        """Return a page of a session's conversations, in the order in which they began.
-
-        It reads all messages of the session.
-
-        Args:
-            session_id: The session.
-            newest: Whether the page begins with the conversation that began last.
-            limit: The size of the page, 1 to 1000.
-            cursor: The `next_cursor` of the page before, with the same other arguments.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If an argument is of the wrong type or out of range.
-            InvalidDocumentError: If a message cannot be read.
-        """
-
     def update(
         self,
         session_id: str,
@@ -400,6 +392,28 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidValueError: If the token is not one that a change gave, or `last` is out of range, or both
                 are set.
             TokenExpiredError: If the token is older than the server's history.
+        """
+
+class SessionConversations(Mirror[AsyncSessionConversations]):
+    """Blocking twin of `AsyncSessionConversations`."""
+
+    def list(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """Return a page of a session's conversations, in the order in which they began.
+
+        It reads all messages of the session.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the conversation that began last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a message cannot be read.
         """
 
 class SessionContext(Mirror[AsyncSessionContext]):
@@ -601,17 +615,30 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
 class SessionTurns(Mirror[AsyncSessionTurns]):
     """Blocking twin of `AsyncSessionTurns`."""
 
-    def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
-        """Append a turn, and return it with its number.
+    def append(
+        self, session_id: str, participant_id: str, turn: Turn, *, revision: int | None = None
+    ) -> Turn:
+        """Append a turn, exactly once however often the call is repeated, and return it with its number.
+
+        A turn whose id is there with the same content is left as it is.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            turn: The turn.
+            revision: The revision that the session must still have.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If the id is there with other content, the session has another revision, or other
+                callers kept changing it for too long; nothing was appended.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the turn takes too much.
         """
 
-    def append_many(self, session_id: str, participant_id: str, turns: Sequence[Turn]) -> builtins.list[Turn]:
+    def append_many(
+        self, session_id: str, participant_id: str, turns: Sequence[Turn], *, revision: int | None = None
+    ) -> builtins.list[Turn]:
         """Append turns in order, all or none of them, and return them with their numbers.
 
         They are no messages of the session. Each participant's are numbered from 1 without gaps.
@@ -620,10 +647,12 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
             session_id: The session.
             participant_id: The participant.
             turns: At most 1,000.
+            revision: The revision that the session must still have.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If an id is there with other content, the session has another revision, or other
+                callers kept changing it for too long; none was appended.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a turn takes more than 16 MiB; none was appended.
         """
@@ -686,7 +715,12 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         """
 
     def integrate(
-        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+        self,
+        session_id: str,
+        integrator: Integrator,
+        *,
+        executor: Executor | None = None,
+        revision: int | None = None,
     ) -> Integration:
         """Give each participant's new turns to an integrator, and store its insights.
 
@@ -702,11 +736,13 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
             integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
                 failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
             executor: The executor of those threads; the event loop's own by default.
+            revision: The revision that the session must still have when the first insights are stored.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted, also in between.
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision, or other callers kept changing it for too
+                long.
+            InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the session or a turn cannot be read.
         """
 
@@ -768,6 +804,7 @@ class Sessions(Mirror[AsyncSessions]):
 
     messages: SessionMessages
     branches: SessionBranches
+    conversations: SessionConversations
     context: SessionContext
     participants: SessionParticipants
     turns: SessionTurns

@@ -7,12 +7,13 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 from mongostore.engines import Capability, Target, Transactions, settings_of
 from mongostore.errors import NotOpenError
+from mongostore.hooks import Hooks
 from mongostore.models.retention import RetentionPolicy
 from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
@@ -44,7 +45,17 @@ class MongoStore(StoreVerbs):
         transactions: Likewise.
         ensure_indexes: Likewise.
         retention: Likewise.
+        hooks: Likewise; the store calls them in its own thread.
         tail_limits: Likewise.
+
+    Attributes:
+        sessions: Sessions: conversations whose application owns their order.
+        threads: Threads: steps of a user interface, in any order, with elements, files and feedback.
+        rooms: Rooms: several channels and people on one timeline of events.
+        people: One person over all of them: find, export, erase.
+        retention: The deletion of what is old or expired.
+        keys: The API keys of the store's servers.
+        leases: The right to do something alone for a while.
 
     Raises:
         ConfigurationError: The target cannot work.
@@ -61,6 +72,7 @@ class MongoStore(StoreVerbs):
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
         retention: RetentionPolicy | None = None,
+        hooks: Sequence[Hooks] = (),
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._make = functools.partial(
@@ -74,6 +86,7 @@ class MongoStore(StoreVerbs):
             transactions=transactions,
             ensure_indexes=ensure_indexes,
             retention=retention,
+            hooks=hooks,
             tail_limits=tail_limits,
         )
         self._core = self._make()

@@ -20,9 +20,7 @@ OTHERS = {
     "sqlite": "the framework's own store on SQLite",
 }
 TITLES = {"sessions": "Sessions", "rooms": "Rooms", "threads": "Chainlit's threads", "roles": "Role threads"}
-WIDTH, LEFT, RIGHT, LINE = 880, 330, 190, 24
-# Bars that are longer end at the edge; their numbers say how long they are.
-LONGEST = 2.5
+WIDTH, LEFT, RIGHT, LINE = 880, 345, 195, 24
 
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -76,7 +74,8 @@ def describe_machine(uri: str) -> str:
 def draw(bars: Sequence[Bar], machine: str) -> str:
     """Return the chart: a shorter bar is faster, and the dashed line is the work beside it."""
     body: list[str] = []
-    y = 64
+    y = 82
+    unit = (WIDTH - LEFT - RIGHT) / max(1.5, *(bar.ratio for bar in bars))
     groups = {bar.group: [other for other in bars if other.group == bar.group] for bar in bars}
     for group, members in groups.items():
         y += LINE + 6
@@ -84,8 +83,8 @@ def draw(bars: Sequence[Bar], machine: str) -> str:
         top = y + 8
         for bar in members:
             y += LINE
-            body += _draw_bar(bar, y)
-        one = LEFT + _length(1)
+            body += _draw_bar(bar, y, bar.ratio * unit)
+        one = LEFT + unit
         body.append(f'<line class="one" x1="{one:.0f}" x2="{one:.0f}" y1="{top}" y2="{y + 6}"/>')
     height = y + 24
     head = [
@@ -95,21 +94,18 @@ def draw(bars: Sequence[Bar], machine: str) -> str:
         f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
         '<text class="title" x="20" y="32">Time of a call, as a multiple of the same work beside it</text>',
         f'<text class="small" x="20" y="54">{escape(machine)}. Medians, both sides in turns.</text>',
+        '<text class="small" x="20" y="74">Shorter is faster. The dashed line is the work beside it. '
+        "Orange is over its budget.</text>",
     ]
     return "\n".join([*head, *body, "</svg>\n"])
 
 
-def _draw_bar(bar: Bar, y: int) -> Iterable[str]:
-    length = _length(bar.ratio)
+def _draw_bar(bar: Bar, y: int, length: float) -> Iterable[str]:
     kind = "bar" if bar.ok else "bar over"
     yield f'<text class="end" x="{LEFT - 12}" y="{y}">{escape(bar.work.strip())}</text>'
     yield f'<rect class="{kind}" x="{LEFT}" y="{y - 11}" width="{length:.0f}" height="14" rx="3"/>'
     yield f'<text x="{LEFT + length + 8:.0f}" y="{y}">{bar.ratio:.2f}x</text>'
     yield f'<text class="small end" x="{WIDTH - 20}" y="{y}">{escape(bar.times)}</text>'
-
-
-def _length(ratio: float) -> float:
-    return (WIDTH - LEFT - RIGHT) * min(ratio, LONGEST) / LONGEST
 
 
 def _summarize(bars: Sequence[Bar]) -> str:

@@ -24,6 +24,8 @@ _TIMES = 50
 _SESSIONS = 5_000
 _STREAMS = 200
 _APPENDS = 300
+# Seconds of the processor in one second of which there is little to do.
+_IDLE = 0.1
 
 
 async def fill(store: AsyncMongoStore, messages: int) -> None:
@@ -77,6 +79,16 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+async def settle() -> None:
+    """Wait until this process has little to do: what opens a stream goes on behind its first bytes."""
+    spent = time.process_time()
+    while True:
+        await asyncio.sleep(1)
+        before, spent = spent, time.process_time()
+        if spent - before < _IDLE:
+            return
+
+
 async def open_stream(studio: Studio, cookie: str, path: str, number: int) -> asyncio.StreamWriter:
     """Open the stream of one session, and wait until it has begun."""
     host, port = studio.url.removeprefix("http://").split(":")
@@ -119,13 +131,14 @@ async def time_streams(uri: str, database: str) -> None:
             if path:
                 numbers = range(10, 10 + _STREAMS)
                 open_ones += [await open_stream(studio, cookie, path, number) for number in numbers]
-                await asyncio.sleep(2)
+                await settle()
                 each = (resident() - before) / _STREAMS
                 print(f"{_STREAMS} more: {each / 1024:.0f} KiB each, with the sockets of both ends")
             took, spent = await time_appends(studio)
             print(f"append beside {name}: {1e6 * took:.0f} us, {1e6 * spent:.0f} us of the processor")
         for writer in open_ones:
             writer.close()
+        await settle()
 
 
 async def main(uri: str, messages: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -38,6 +38,7 @@ class Statement:
     filter: Mapping[str, Any]
     is_upsert: bool = False
     is_multi: bool = True
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str | None:
@@ -48,7 +49,7 @@ class Statement:
     def reach(self) -> Reach:
         if self.key is None:
             return Reach.ONE
-        match self.verb, _values(self.filter, self.key):
+        match self.verb, values_of(self.filter, self.key):
             case _, [_]:
                 return Reach.ONE
             case "find_and_modify", _:
@@ -61,8 +62,13 @@ class Statement:
         return Reach.SOME
 
     @property
+    def is_moving(self) -> bool:
+        """Whether it gives documents another owner, who may be on another shard."""
+        return self.key in self.sets and [self.sets[self.key]] != values_of(self.filter, self.key)
+
+    @property
     def owners(self) -> list[Any] | None:
-        return _values(self.filter, self.key) if self.key else None
+        return values_of(self.filter, self.key) if self.key else None
 
     def __str__(self) -> str:
         fields = ", ".join(sorted(_fields(self.filter) - _BEHIND))
@@ -78,13 +84,13 @@ def statements(sent: Sent) -> Iterator[Statement]:
     elif name in _READS:
         yield Statement("find", str(collection), command.get("filter", command.get("query", {})))
     elif name == "findAndModify":
-        yield Statement(
-            "find_and_modify", str(collection), command["query"], bool(command.get("upsert")), is_multi=False
-        )
+        is_upsert, sets = bool(command.get("upsert")), _set_by(command.get("update"))
+        yield Statement("find_and_modify", str(collection), command["query"], is_upsert, False, sets)
     elif name in _WRITES:
         for one in command[_WRITES[name]]:
             is_multi = bool(one.get("multi")) if name == "update" else one["limit"] == 0
-            yield Statement(name, str(collection), one["q"], bool(one.get("upsert")), is_multi)
+            is_upsert, sets = bool(one.get("upsert")), _set_by(one.get("u"))
+            yield Statement(name, str(collection), one["q"], is_upsert, is_multi, sets)
     elif name == "insert":
         for document in command["documents"]:
             yield Statement(name, str(collection), document, is_multi=False)
@@ -98,6 +104,11 @@ def scattered(sent: Iterable[Sent]) -> set[str]:
 def refused(sent: Iterable[Sent]) -> set[str]:
     """Return the statements that a router refuses, or sends to every shard though they write one document."""
     return {str(one) for command in sent for one in statements(command) if one.reach is Reach.REFUSED}
+
+
+def moving(sent: Iterable[Sent]) -> set[str]:
+    """Return the statements that give documents another owner; of several at once a router refuses them."""
+    return {str(one) for command in sent for one in statements(command) if one.is_moving}
 
 
 def crossing(sent: Iterable[Sent]) -> set[str]:
@@ -123,8 +134,14 @@ def check(house: str, sent: Iterable[Sent]) -> None:
         "scattered, but not listed": found - sharding.scattered[house].keys(),
         "listed, but not sent": sharding.scattered[house].keys() - found,
         "crossing": crossing(sent) - sharding.crossing.keys(),
+        "moving": moving(sent) - sharding.moving.keys(),
     }
     assert not any(problems.values()), problems
+
+
+def _set_by(update: Any) -> Mapping[str, Any]:
+    stages = update if isinstance(update, list) else [update or {}]
+    return {path: value for stage in stages for path, value in stage.get("$set", {}).items()}
 
 
 def _of_pipeline(collection: str, pipeline: list[dict[str, Any]]) -> Iterator[Statement]:
@@ -144,7 +161,7 @@ def _of_pipeline(collection: str, pipeline: list[dict[str, Any]]) -> Iterator[St
     yield Statement("find", collection, filter)
 
 
-def _values(filter: Mapping[str, Any], field: str) -> list[Any] | None:
+def values_of(filter: Mapping[str, Any], field: str) -> list[Any] | None:
     """Return the values that a filter allows a field to have; None if any."""
     if field in filter:
         value = filter[field]
@@ -154,9 +171,9 @@ def _values(filter: Mapping[str, Any], field: str) -> list[Any] | None:
             return [value["$eq"]]
         return list(value["$in"]) if "$in" in value else None
     for part in filter.get("$and", ()):
-        if (values := _values(part, field)) is not None:
+        if (values := values_of(part, field)) is not None:
             return values
-    found = [_values(part, field) for part in filter.get("$or", ())]
+    found = [values_of(part, field) for part in filter.get("$or", ())]
     if not found or None in found:
         return None
     return list({str(value): value for values in found for value in values or ()}.values())

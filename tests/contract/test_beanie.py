@@ -195,6 +195,11 @@ async def test_what_is_deleted_for_good_is_not_shown(store: AsyncMongoStore, ses
         # The embedded engine has no such command.
         assert await documents.distinct("_id") == ["t2"]
     assert await documents.aggregate([{"$project": {"_id": 1}}]).to_list() == [{"_id": "t2"}]
+    for message_id in ("m1", "m2"):
+        await store.threads.messages.merge("t2", message_id, content="x")
+    await store.threads.messages.delete("t2", "m1")
+    messages = store.documents.ThreadMessage
+    assert [one.id for one in await messages.find(messages.thread_id == "t2").to_list()] == ["m2"]
 
 
 @pytest.mark.parametrize(

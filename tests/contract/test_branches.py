@@ -142,7 +142,7 @@ async def test_branches_are_messages_like_all_others(
     await branches.append_many("s", said(1, 2, 3), create=True)
     await branches.append_many("s", said(4), parent_id="2")
     assert [message.id for message in await store.sessions.messages.list("s")] == ["1", "2", "3", "4"]
-    conversations = await store.sessions.messages.list_conversations("s")
+    conversations = await store.sessions.conversations.list("s")
     assert [(each.id, each.count) for each in conversations] == [("1", 3), ("4", 1)]
     await store.sessions.messages.delete("s", "2")
     assert await history(branches, 4) == ["1", "4"]

@@ -76,6 +76,57 @@ class TestChatTurns:
         assert await sessions.participants.delete("s", "a")
         assert (await sessions.get("s")).count == 0
 
+    async def test_repeated_append_of_turns_stores_each_id_once(self, store: AsyncMongoStore) -> None:
+        turns = store.sessions.turns
+        await store.sessions.create("s", participants=["a", "b"])
+        given = [Turn(id=f"t{n}", role="user", content=text) for n, text in enumerate(("x", "y" * 2_000_000))]
+        first = await turns.append_many("s", "a", given)
+        revision = (await store.sessions.get("s")).revision
+        assert await turns.append_many("s", "a", given, revision=0) == first
+        assert await turns.append("s", "a", given[1]) == first[1]
+        # In another order, with one that is new.
+        more = [Turn(id="t2", role="user"), given[1], given[0]]
+        assert [turn.number for turn in await turns.append_many("s", "a", more)] == [3, 2, 1]
+        assert (await store.sessions.get("s")).revision == revision + 1
+        assert [turn.id for turn in (await turns.list("s", "a")).items] == ["t0", "t1", "t2"]
+        for other in ({"content": "other"}, {"role": "assistant"}):
+            with pytest.raises(ConflictError, match="t0"):
+                await turns.append_many("s", "a", [Turn(id="t9", role="user"), altered(given[0], **other)])
+        await refused(turns.append_many("s", "a", [given[0], given[0]]))
+        assert await turns.count("s", "a") == 3
+        # Of another participant, and in another epoch, it is another one.
+        assert (await turns.append("s", "b", given[0])).number == 1
+        await store.sessions.truncate("s")
+        assert (await turns.append("s", "a", given[0])).number == 1
+
+    async def test_turns_of_one_id_appended_at_the_same_time_are_one(self, store: AsyncMongoStore) -> None:
+        turns = store.sessions.turns
+        await store.sessions.create("s", participants=["a"])
+        calls = [[f"t{n + k}" for k in range(3)] for n in (0, 1, 2) * 4]
+        appended = await asyncio.gather(
+            *(turns.append_many("s", "a", [Turn(id=id, role="user") for id in ids]) for ids in calls)
+        )
+        stored = {turn.id: turn.number for turn in (await turns.list("s", "a")).items}
+        assert sorted(stored.values()) == [*range(1, 6)]
+        for ids, found in zip(calls, appended, strict=True):
+            assert [(turn.id, turn.number) for turn in found] == [(id, stored[id]) for id in ids]
+        assert [one.collection for one in await store.find_leftovers()] == []
+
+    async def test_batch_of_a_crashed_caller_is_not_counted_at_another_revision(
+        self, store: AsyncMongoStore
+    ) -> None:
+        sessions, database = store.sessions, store.engine.database
+        await sessions.create("s", participants=["a"])
+        before = await database["sessions"].find_one({})
+        bound = [Turn(role="user", content="x" * 2_000_000)]
+        await sessions.turns.append_many("s", "a", bound, revision=before["revision"])
+        # As a process leaves it that dies between its two writes.
+        await database["sessions"].replace_one({}, before)
+        await sessions.update("s", name="n")
+        assert await numbers(sessions, "a", said("next")) == [1]
+        assert await contents(store, "a") == [(1, "next")]
+        assert await store.find_leftovers() == []
+
     async def test_pages_of_turns_meet_every_turn_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])

@@ -253,7 +253,7 @@ OF_APPEND = {"create": False, "update": {}, "after": 0, "revision": 1}
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
-    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [Turn(role="user")]}, {}),
+    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [Turn(role="user")]}, {"revision": 1}),
     "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, OF_APPEND),
     "sessions.messages.append_many": lambda n: (
         {"session_id": n.session, "messages": [message(n)]},
@@ -266,7 +266,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.branches.list": lambda n: ({"session_id": n.session, "message_id": n.message}, BOTH_WAYS),
     "sessions.branches.find_by_message": lambda n: ({"message_id": n.message}, {}),
     "sessions.participants.ensure": lambda n: (place(n), {}),
-    "sessions.messages.list_conversations": lambda n: (
+    "sessions.conversations.list": lambda n: (
         {"session_id": n.session},
         {"newest": True, **PAGED},
     ),
@@ -281,7 +281,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "sessions.create": lambda n: ({"session_id": n.new}, OF_SESSION),
     "sessions.cursor_of": lambda n: (
-        {"session": Session(id=n.session, created_at=SOON, active_at=SOON)},
+        {"session": Session(id=n.session, created_at=SOON, updated_at=SOON, active_at=SOON)},
         {"order": "active"},
     ),
     "sessions.ensure": lambda n: ({"session_id": n.new}, OF_SESSION),
@@ -302,7 +302,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.in_namespace": lambda n: ({"namespace": n.namespace}, {}),
     "sessions.turns.integrate": lambda n: (
         {"session_id": n.session, "integrator": counted},
-        {"executor": None},
+        {"executor": None, "revision": 1},
     ),
     "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None, **WALKED}),
     "sessions.turns.iter": lambda n: (place(n), WALKED),
@@ -315,7 +315,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"user_id": n.user},
         {"deleted": None, "order": "created", "newest": True, **PAGED},
     ),
-    "sessions.turns.append": lambda n: ({**place(n), "turn": Turn(role="user")}, {}),
+    "sessions.turns.append": lambda n: ({**place(n), "turn": Turn(role="user")}, {"revision": 1}),
     "sessions.turns.count": lambda n: (place(n), {"limit": 1}),
     "sessions.turns.list": lambda n: (place(n), {"after": 0, **BOTH_WAYS}),
     "sessions.messages.list": lambda n: (
@@ -341,6 +341,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "sessions.messages.upsert": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
     "sessions.messages.pop": lambda n: ({"session_id": n.new}, {}),
+    "sessions.messages.replace": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
     "sessions.messages.replace_newest": lambda n: (
         {"session_id": n.session, "message_ids": [], "messages": [message(n)]},
         {},

@@ -271,7 +271,7 @@ class TestMessages:
         )
         assert (contents(page.items), page.next_cursor) == (ones[:-70], None)
         assert (await sessions.messages.list("s", conversation_id="none")).items == []
-        conversations = await sessions.messages.list_conversations("s")
+        conversations = await sessions.conversations.list("s")
         assert [(one.id, one.count, one.first_position, one.last_position) for one in conversations] == [
             ("c0", 100, 0, 297),
             ("c1", 100, 1, 298),
@@ -328,6 +328,18 @@ class TestMessages:
         stored = await sessions.messages.upsert("s", Message(id="other", role="user", content="added"))
         assert (stored.position, stored.created_at) == (300, stored.updated_at)
         assert contents((await sessions.messages.list("s", newest=True, limit=1)).items) == ["added"]
+
+    @pytest.mark.parametrize("message_id", ["m299", "m280", "m3"])
+    async def test_replace_is_an_upsert_of_what_is_there(self, sessions: Any, message_id: str) -> None:
+        await fill(sessions, 300)
+        before = await sessions.messages.get("s", message_id)
+        stored = await sessions.messages.replace("s", Message(id=message_id, role="tool", data={"d": 1}))
+        assert stored == await sessions.messages.get("s", message_id)
+        assert (stored.role, stored.content, stored.data) == ("tool", None, {"d": 1})
+        assert (stored.created_at, stored.position) == (before.created_at, before.position)
+        with pytest.raises(NotFoundError):
+            await sessions.messages.replace("s", Message(id="x", role="user"))
+        assert await sessions.messages.count("s") == 300
 
     async def test_parallel_upserts_of_one_new_id_store_once(self, sessions: Any) -> None:
         news = await asyncio.gather(

@@ -11,6 +11,7 @@ import pytest
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, ConflictError, InvalidValueError, Message
 from mongostore.models import Turn
+from tests.contract.turns import insights_of
 
 Change = Callable[[AsyncMongoStore, int], Awaitable[Any]]
 CHANGES: dict[str, Change] = {
@@ -23,6 +24,15 @@ CHANGES: dict[str, Change] = {
     ),
     "participants.delete": lambda store, revision: store.sessions.participants.delete(
         "s", "p", revision=revision
+    ),
+    "turns.append": lambda store, revision: store.sessions.turns.append(
+        "s", "p", Turn(role="user", content="y"), revision=revision
+    ),
+    "turns.append_many": lambda store, revision: store.sessions.turns.append_many(
+        "s", "p", [Turn(role="user", content=text) for text in ("y", "z" * 2_000_000)], revision=revision
+    ),
+    "turns.integrate": lambda store, revision: store.sessions.turns.integrate(
+        "s", insights_of, revision=revision
     ),
 }
 
@@ -48,7 +58,11 @@ def test_every_verb_with_a_revision_is_tried_here() -> None:
     sessions = AsyncMongoStore("mongomock://").sessions
     found = {
         prefix + name
-        for prefix, noun in (("", sessions), ("participants.", sessions.participants))
+        for prefix, noun in (
+            ("", sessions),
+            ("participants.", sessions.participants),
+            ("turns.", sessions.turns),
+        )
         for name, verb in inspect.getmembers(type(noun), inspect.iscoroutinefunction)
         if "revision" in inspect.signature(verb).parameters
     }
@@ -66,6 +80,19 @@ async def test_change_at_another_revision_changes_nothing(store: AsyncMongoStore
         await CHANGES[name](store, True)
     assert await contents(store) == before
     await CHANGES[name](store, revision)
+
+
+@pytest.mark.parametrize("name", CHANGES.keys() - {"delete"})
+async def test_change_that_counts_as_a_revision_sets_updated_at(store: AsyncMongoStore, name: str) -> None:
+    revision = await prepared(store)
+    before = await store.sessions.get("s")
+    await store.sessions.messages.append("s", Message(role="user"))
+    await store.sessions.context.set("s", [1])
+    assert (await store.sessions.get("s")).updated_at == before.updated_at
+    await CHANGES[name](store, revision)
+    [after] = (await store.sessions.list(deleted=None)).items
+    assert after.revision > before.revision
+    assert after.updated_at > before.updated_at
 
 
 @pytest.mark.parametrize("name", CHANGES)

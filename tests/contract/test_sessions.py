@@ -101,11 +101,12 @@ class TestSessions:
             store.sessions.messages.append_many("x", []),
             store.sessions.messages.update("x", "m", content=1),
             store.sessions.messages.upsert("x", Message(role="user")),
+            store.sessions.messages.replace("x", Message(role="user")),
             store.sessions.messages.get("x", "m"),
             store.sessions.messages.truncate("x"),
             store.sessions.messages.list("x"),
             store.sessions.messages.count("x"),
-            store.sessions.messages.list_conversations("x"),
+            store.sessions.conversations.list("x"),
             store.sessions.context.get("x"),
             store.sessions.context.set("x", []),
             store.sessions.describe_storage("x"),
@@ -126,7 +127,12 @@ class TestSessions:
         after = await store.sessions.update("s", name="other")
         assert after == await store.sessions.get("s")
         assert after == before.model_copy(
-            update={"name": "other", "active_at": after.active_at, "revision": before.revision + 1}
+            update={
+                "name": "other",
+                "updated_at": after.updated_at,
+                "active_at": after.active_at,
+                "revision": before.revision + 1,
+            }
         )
         assert after.active_at > before.active_at
         assert (await store.sessions.update("s", data={"c": 3}, name=None)).data == {"c": 3}
@@ -189,7 +195,8 @@ class TestSessions:
         [deleted] = (await store.sessions.list(deleted=True)).items
         assert deleted.deleted_at is not None
         restored = await store.sessions.undelete("s")
-        assert restored == before.model_copy(update={"revision": before.revision + 2})
+        changes = {"revision": before.revision + 2, "updated_at": restored.updated_at}
+        assert restored == before.model_copy(update=changes)
         with pytest.raises(ConflictError):
             await store.sessions.undelete("s")
         assert (await store.sessions.messages.get("s", "m")).content == "hi"
@@ -357,6 +364,11 @@ class TestSessions:
         for name in ("", "a/b", None, 1):
             with pytest.raises(InvalidValueError):
                 store.sessions.in_namespace(name)
+
+    async def test_namespace_has_the_same_verbs_each_time(self, store: AsyncMongoStore) -> None:
+        acme = store.sessions.in_namespace("acme")
+        assert acme is store.sessions.in_namespace("acme") is acme.in_namespace("acme")
+        assert acme.in_namespace("default") is store.sessions
 
     async def test_ids_with_slashes_do_not_meet(self, store: AsyncMongoStore) -> None:
         for name in ("a", "a/b", "a/b/c", "", "é", "a b", "$x", "0"):

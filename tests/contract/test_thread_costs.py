@@ -24,7 +24,7 @@ from tests.contract.wire import (
     Wire,
     concerned,
     executed_by_indexes,
-    is_union,
+    executions,
     nested,
     verbs_of,
     wired_store,
@@ -348,7 +348,7 @@ def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: 
             costs = executed_by_indexes(sent)
             # The messages of the threads that a search walks are read; an index finds those threads.
             if not is_search(sent):
-                assert len(costs) == (2 if is_union(sent) else 1), sent
+                assert len(costs) == executions(sent), sent
                 for stats in costs:
                     assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
 

@@ -141,7 +141,7 @@ class TestValues:
             sessions.messages.delete_many("s", [bad]),
             sessions.messages.list(bad),
             sessions.messages.count(bad),
-            sessions.messages.list_conversations(bad),
+            sessions.conversations.list(bad),
             sessions.context.get(bad),
             sessions.context.set(bad, []),
             sessions.context.delete(bad),

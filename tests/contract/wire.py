@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from mongostore import AsyncMongoStore
-from mongostore.index_definitions import load_indexes
+from mongostore.index_definitions import load_indexes, load_sharding
 from mongostore.repositories import Repository
 
 W = TypeVar("W")
@@ -25,16 +25,23 @@ ENVELOPE = {
     *("writeConcern", "readConcern", "maxTimeMS"),
 }
 INDEXES = {"_id_"} | {index["name"] for command in load_indexes() for index in command["indexes"]}
+# Those that a cluster makes of the shard keys.
+INDEXES |= {f"{field}_hashed" for key in load_sharding().keys.values() for field in key}
 
 
 @dataclass
 class Sent:
-    """A command on its way to the server; the plan is that of the very moment at which it was sent."""
+    """A command on its way to the server; the plan is that of the very moment at which it was sent.
+
+    Attributes:
+        returned: How many documents came back, or were written.
+    """
 
     name: str
     command: Mapping[str, Any]
     bytes: int
     plan: dict[str, Any] | None = None
+    returned: int = 0
 
     @property
     def is_query(self) -> bool:
@@ -50,11 +57,13 @@ class Wire(CommandListener):
 
     def __init__(self, explainer: MongoClient[dict[str, Any]] | None = None) -> None:
         self.sent: list[Sent] = []
+        self._under_way: dict[int, Sent] = {}
         self._explainer = explainer
 
     def started(self, event: CommandStartedEvent) -> None:
         sent = Sent(event.command_name, event.command, len(bson.encode(event.command)))
         self.sent.append(sent)
+        self._under_way[event.request_id] = sent
         if self._explainer and sent.is_query:
             command = {
                 name: value
@@ -66,10 +75,13 @@ class Wire(CommandListener):
             )
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        pass
+        cursor = event.reply.get("cursor", {})
+        batch = cursor.get("firstBatch", cursor.get("nextBatch", ()))
+        written = int(event.reply.get("n", event.reply.get("value") is not None))
+        self._under_way.pop(event.request_id).returned = len(batch) or written
 
     def failed(self, event: CommandFailedEvent) -> None:
-        pass
+        self._under_way.pop(event.request_id)
 
 
 @asynccontextmanager
@@ -186,6 +198,12 @@ def is_union(sent: Sent) -> bool:
     return sent.name == "aggregate" and "$unionWith" in sent.command["pipeline"][-1]
 
 
+def executions(sent: Sent) -> int:
+    """Return how often a query is carried out: two questions in one are, and each on every shard it asks."""
+    shards = sent.plan.get("shards", ()) if sent.plan else ()
+    return (2 if is_union(sent) else 1) * max(len(shards), 1)
+
+
 def executed_by_indexes(sent: Sent, *, may_sort: bool = False) -> list[dict[str, Any]]:
     """Check that a query finds all by indexes of ours, and by default in their order; return what it cost."""
     assert sent.plan, f"{sent} was not explained"
@@ -196,3 +214,18 @@ def executed_by_indexes(sent: Sent, *, may_sort: bool = False) -> list[dict[str,
     assert used <= INDEXES, (sent, stages)
     assert used or names & {"IDHACK", "EOF"}, (sent, stages)
     return list(nested(sent.plan, "executionStats"))
+
+
+def examined(sent: Sent) -> int:
+    """Return how many keys or documents a query looks at, those that it joins among them."""
+    looked_at = sum(
+        max(stats["totalKeysExamined"], stats["totalDocsExamined"])
+        for stats in nested(sent.plan, "executionStats")
+    )
+    joined = (stage for stages in nested(sent.plan, "stages") for stage in stages if "$lookup" in stage)
+    return int(looked_at + sum(stage["totalDocsExamined"] for stage in joined))
+
+
+def is_beyond(sent: Sequence[Sent]) -> bool:
+    """Return whether a verb examines more than three times what it returns, and ten."""
+    return sum(map(examined, sent)) > 3 * sum(one.returned for one in sent) + 10

@@ -130,6 +130,7 @@ class Cluster:
     members: list[Member]
     credentials: str = ""
     options: str = ""
+    name: str = "rs"
 
     @property
     def admin_uri(self) -> str:
@@ -139,7 +140,7 @@ class Cluster:
     def uri_of(self, credentials: str = "", database: str = "") -> str:
         """Return the URI for somebody, as `name:password@`."""
         hosts = ",".join(member.address for member in self.members)
-        return f"mongodb://{credentials}{hosts}/{database}?replicaSet=rs{self.options}"
+        return f"mongodb://{credentials}{hosts}/{database}?replicaSet={self.name}{self.options}"
 
     def add_user(self, name: str, *roles: str | Mapping[str, str]) -> str:
         """Make a user with the password `SECRET`, and return the URI for it."""
@@ -167,7 +168,9 @@ class Cluster:
             "catchUpTimeoutMillis": _CATCH_UP_MS,
             "heartbeatIntervalMillis": _HEARTBEAT_MS,
         }
-        config = {"_id": "rs", "members": members, "settings": settings}
+        config = {"_id": self.name, "members": members, "settings": settings}
+        if "--configsvr" in self.members[0].options:
+            config["configsvr"] = True
         credentials, self.credentials = self.credentials, ""
         self.ask(self.members[0], {"replSetInitiate": config})
         self.primary()

@@ -15,7 +15,7 @@ from pymongo.errors import AutoReconnect
 
 from mongostore import AsyncMongoStore, MongoStoreError, Turn
 from mongostore.repositories.connection import Connection
-from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
+from mongostore.repositories.sessions import AsyncSessions, SessionStorage, Tail, TailLimits
 from tests.faults.test_unknown_outcomes import FULL, KEEP, LIMITS, VERBS, left, message, plain, prepare
 
 Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
@@ -124,7 +124,7 @@ class Client:
     def __init__(self, store: AsyncMongoStore) -> None:
         connection = Connection(store.engine, 20.0)
         connection.attach()
-        self.sessions = AsyncSessions(connection, tail=Tail(connection, LIMITS))
+        self.sessions = AsyncSessions(SessionStorage(connection, Tail(connection, LIMITS)))
 
 
 class LossyCollection:

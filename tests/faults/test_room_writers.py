@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
+from contextvars import Context
 from subprocess import Popen
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from mongostore import AsyncMongoStore, Binding, Event, NotFoundError
 from mongostore.index_definitions import load_indexes
@@ -266,3 +268,50 @@ async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_delete
             if event.type == "edit" and event.target_event_id == erasure.target_event_id:
                 before = (event.index or 0) < (erasure.index or 0)
                 assert event.metadata.get("deleted", False) is before
+
+
+async def test_an_update_that_the_majority_has_yet_to_learn_of_is_not_done_twice(
+    server_uri: str, server_store: AsyncMongoStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = server_store.rooms
+    await rooms.create("r", metadata={"k": "first"})
+    log, before = rooms._updates._log, await rooms._updates._log.read("r")
+    read, update_room, reads = log.read, room_log.update_room, 0
+
+    async def update_without_an_answer(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(room_log, "update_room", update_room)
+        assert await update_room(*arguments, **options)
+        # Another process goes on from there.
+        await asyncio.create_task(other.rooms.update("r", metadata={"k": "third"}), context=Context())
+        raise AutoReconnect("lost")
+
+    async def read_late(room_id: str, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return before if reads == 2 else await read(room_id, **options)
+
+    monkeypatch.setattr(room_log, "update_room", update_without_an_answer)
+    monkeypatch.setattr(log, "read", read_late)
+    async with AsyncMongoStore(server_uri, database) as other:
+        await rooms.update("r", metadata={"k": "second"})
+    assert reads == 3
+    assert (await rooms.get("r")).metadata == {"k": "third"}
+
+
+async def test_who_meets_the_fence_of_a_dead_process_opens_the_next_log_with_the_counters_of_all(
+    server_uri: str, server_store: AsyncMongoStore, database: str
+) -> None:
+    rooms = server_store.rooms
+    await rooms.create("r")
+    await rooms.events.append("r", Event(channel_id="c"))
+    async with AsyncMongoStore(server_uri, database) as other:
+        # Unknown to the first process, as is the fence behind them.
+        for _ in range(2):
+            await other.rooms.events.append("r", Event(channel_id="c"))
+        log = other.rooms._updates._log
+        _, head = await log.read("r")
+        assert await log._fence("r", head)
+    assert (await rooms.events.append("r", Event(channel_id="c"))).index == 3
+    room = await rooms.get("r")
+    assert (room.event_count, room.latest_index) == (4, 3)
+    assert [event.index for event in await everything(server_store)] == [0, 1, 2, 3]

@@ -96,6 +96,7 @@ VERBS: dict[str, Verb] = {
     "update-to-large": lambda store, id: store.sessions.messages.update(id, "m3", content=LARGE),
     "update-large": lambda store, id: store.sessions.messages.update(id, "mlarge", content=LARGE + "y"),
     "update-to-small": lambda store, id: store.sessions.messages.update(id, "mlarge", content="small"),
+    "replace": lambda store, id: store.sessions.messages.replace(id, message(3, "new")),
     "upsert-new": lambda store, id: store.sessions.messages.upsert(id, message("new")),
     "upsert": lambda store, id: store.sessions.messages.upsert(id, message(3, "new")),
     "delete-in-tail": lambda store, id: store.sessions.messages.delete(id, f"m{FULL}"),
@@ -111,6 +112,12 @@ VERBS: dict[str, Verb] = {
     "append-turns": lambda store, id: store.sessions.turns.append_many(id, "p", turns("new", "newer")),
     "append-large-turns": lambda store, id: store.sessions.turns.append_many(id, "q", turns("new", LARGE)),
     "append-many-turns": lambda store, id: store.sessions.turns.append_many(id, "q", turns(*range(KEEP + 9))),
+    "append-guarded-turns": lambda store, id: store.sessions.turns.append_many(
+        id, "p", turns("new", LARGE), revision=1
+    ),
+    "append-named-turns": lambda store, id: store.sessions.turns.append_many(
+        id, "p", [Turn(id="t", role="user", content=LARGE)]
+    ),
     "integrate": integrate,
     "update": lambda store, id: store.sessions.update(id, revision=1, name="new", metadata={"a": None}),
     "set-context": lambda store, id: store.sessions.context.set(id, [{"small": 1}]),

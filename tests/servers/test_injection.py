@@ -229,7 +229,7 @@ async def test_every_member_of_every_body_is_known(services: list[Service]) -> N
     [
         pytest.param("server", 8, marks=pytest.mark.server),
         pytest.param("server", 1, marks=[pytest.mark.server, pytest.mark.long]),
-        pytest.param("embedded", 1, marks=pytest.mark.long),
+        pytest.param("embedded", 5, marks=pytest.mark.long),
     ],
     indirect=["store_uri"],
 )

@@ -49,7 +49,7 @@ async def async_use(store: AsyncMongoStore) -> None:
     assert_type(page, Page[Message])
     assert_type(page.items[0].position, int | None)
     assert_type(await sessions.list(user_id="u", cursor=page.next_cursor), Page[Session])
-    assert_type(await sessions.messages.list_conversations("s"), Page[Conversation])
+    assert_type(await sessions.conversations.list("s"), Page[Conversation])
     async for one in sessions.messages.iter("s"):
         assert_type(one, Message)
     assert_type(await sessions.create("t", participants=["a"]), Session)

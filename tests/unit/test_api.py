@@ -139,6 +139,7 @@ REPOSITORIES = [
     sessions.AsyncSessions,
     sessions.AsyncNamespaces,
     sessions.AsyncSessionBranches,
+    sessions.AsyncSessionConversations,
     sessions.AsyncSessionContext,
     sessions.AsyncSessionMessages,
     sessions.AsyncSessionParticipants,
@@ -184,6 +185,15 @@ def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_corout
     helped = pydoc.render_doc(twins.Files, renderer=pydoc.plaintext)
     assert "-> 'Iterator[bytes]'" in helped
     assert "async iter_content(" not in helped
+
+
+@pytest.mark.parametrize("kind", [mongostore.AsyncMongoStore, mongostore.MongoStore])
+def test_help_of_a_store_lists_its_houses(kind: type) -> None:
+    helped = pydoc.render_doc(kind, renderer=pydoc.plaintext)
+    store = kind("mongomock://")
+    houses = [name for name in vars(store) if not name.startswith("_")]
+    assert "sessions" in houses
+    assert [name for name in houses if f"     {name}: " not in helped] == []
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)

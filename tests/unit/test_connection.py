@@ -25,6 +25,7 @@ from mongostore.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from mongostore.hooks import Hooks, RetryRecord
 from mongostore.repositories import connection as connection_module
 from mongostore.repositories import retry as module
 from mongostore.repositories.connection import Connection
@@ -294,6 +295,21 @@ async def test_a_call_that_succeeds_is_one_attempt(connection: Connection, engin
     assert engine.deadlines == pytest.approx([150.0], abs=0.1)
     assert engine.asked == []
     assert find_operation() is None
+
+
+async def test_each_retry_reaches_the_hooks(engine: ScriptedEngine) -> None:
+    retries: list[RetryRecord] = []
+
+    class Retries(Hooks):
+        def on_retry(self, retry: RetryRecord) -> None:
+            retries.append(retry)
+
+    connection = Connection(engine, 1000, [Retries()])
+    connection.attach()
+    action = Script(away(), away(), "done")
+    assert await run_with_retry(connection, action, Access.WRITE, "a.verb") == "done"
+    assert [(one.operation, one.attempt) for one in retries] == [("a.verb", 1), ("a.verb", 2)]
+    assert all(one.reason and 900 < one.remaining < 1000 for one in retries)
 
 
 async def test_a_closed_store_does_nothing(connection: Connection) -> None:

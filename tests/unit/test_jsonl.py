@@ -138,7 +138,7 @@ def test_members_that_say_nothing_are_not_written() -> None:
         "content": None,
         "id": "m",
     }
-    session = Session(id="s", created_at=NOON, active_at=NOON)
+    session = Session(id="s", created_at=NOON, updated_at=NOON, active_at=NOON)
     assert session_members(session) == {"id": "s", "created_at": "2024-02-29T12:00:00.000000+00:00"}
 
 

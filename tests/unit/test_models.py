@@ -50,7 +50,7 @@ NEEDED: dict[str, Any] = {
     **{"dry_run": False, "names": [], "counts": {}, "mode": "delete", "collection": "x", "relation": "owner"},
     "status": "failed",
     "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
-    "session": {"id": "s", "created_at": NOON, "active_at": NOON},
+    "session": {"id": "s", "created_at": NOON, "updated_at": NOON, "active_at": NOON},
 }
 VALUES = [
     value
@@ -241,7 +241,10 @@ def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
             Event(room_id="r", channel_id="c"),
             {"type": "message", "status": "delivered", "visibility": "all", "change": None},
         ),
-        (Session(id="s", created_at=NOON, active_at=NOON), {"namespace": "default", "count": 0}),
+        (
+            Session(id="s", created_at=NOON, updated_at=NOON, active_at=NOON),
+            {"namespace": "default", "count": 0},
+        ),
         (Thread(id="t", created_at=NOON, active_at=NOON), {"kind": None, "tags": [], "user_id": None}),
         (Turn(role="user"), {"number": None, "content": None, "created_at": None}),
     ],

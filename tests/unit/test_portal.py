@@ -70,6 +70,25 @@ def test_a_call_returns_what_the_coroutine_returns(portal: Portal) -> None:
     assert portal.run(add(20, 22)) == 42
 
 
+def test_traceback_of_a_call_has_one_frame_of_the_portal(portal: Portal) -> None:
+    class Core:
+        async def get(self) -> None:
+            raise NotFoundError("thing", "x")
+
+        async def iter(self) -> AsyncIterator[int]:
+            yield 1
+            raise NotFoundError("thing", "x")
+
+    twin = SimpleNamespace(core=Core(), portal=portal)
+    for call in (mirror(Core.get), lambda twin: list(mirror_iter(Core.iter, prefetch=9)(twin))):
+        with pytest.raises(NotFoundError) as caught:
+            call(twin)
+        frames = [one.path.name for one in caught.traceback]
+        assert frames.count("portal.py") == 1
+        assert frames[-1] == "test_portal.py"
+        assert caught.value.__context__ is None
+
+
 def test_calls_run_on_one_thread_that_is_not_the_callers(portal: Portal) -> None:
     async def thread() -> threading.Thread:
         return threading.current_thread()

@@ -23,8 +23,9 @@ def message(**members: Any) -> StoredDocument:
 
 def session(**members: Any) -> StoredDocument:
     """Return a stored session of an older version, with what it must have alone."""
-    base = {"_id": "n/s", "namespace": "n", "session_id": "s", "created_at": NOW, "active_at": NOW}
-    return {**base, **members}
+    base = {"_id": "n/s", "namespace": "n", "session_id": "s"}
+    times = dict.fromkeys(("created_at", "updated_at", "active_at"), NOW)
+    return {**base, **times, **members}
 
 
 def test_a_message_without_times_is_stored_as_of_now() -> None:

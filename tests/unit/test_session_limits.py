@@ -6,7 +6,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
 from mongostore.repositories import Connection
-from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
+from mongostore.repositories.sessions import AsyncSessions, SessionStorage, Tail, TailLimits
 
 
 @pytest.mark.parametrize(("keep", "full"), [(0, 8), (-1, 8), (8, 8), (9, 8), (257, 512)])
@@ -36,7 +36,8 @@ async def test_what_rolled_by_larger_limits_is_read_by_smaller_ones(store: Async
     assert (await store.sessions.describe_storage("s")).segments > 1
     connection = Connection(store.engine, 20.0)
     connection.attach()
-    smaller = AsyncSessions(connection, tail=Tail(connection, TailLimits(keep=4, full=8))).messages
+    tail = Tail(connection, TailLimits(keep=4, full=8))
+    smaller = AsyncSessions(SessionStorage(connection, tail)).messages
     for newest in (False, True):
         found: list[int] = []
         page = await smaller.list("s", limit=37, newest=newest)

@@ -31,7 +31,7 @@ def test_unique_indexes_begin_with_the_shard_key() -> None:
 
 def test_every_exception_has_a_reason() -> None:
     sharded = load_sharding()
-    reasons = [*sharded.unsharded.values(), *sharded.crossing.values()]
+    reasons = [*sharded.unsharded.values(), *sharded.crossing.values(), *sharded.moving.values()]
     reasons += [reason for listed in sharded.scattered.values() for reason in listed.values()]
     assert all(len(reason) > 10 for reason in reasons)
 
@@ -97,6 +97,18 @@ def test_statements_that_are_missing_or_unused_in_the_list_are_found() -> None:
         sharding.check("participants", [sent("find", "sessions", filter={"name": 1})])
     with pytest.raises(AssertionError):
         sharding.check("participants", [update({"_id": 1})])
+
+
+def test_a_statement_that_changes_an_owner_is_found() -> None:
+    def sets(**changes: Any) -> Sent:
+        return sent(
+            "update", "messages", updates=[{"q": {"_id": 1, "thread_id": "t"}, "u": {"$set": changes}}]
+        )
+
+    assert sharding.moving([sets(thread_id="t"), sets(content="x")]) == set()
+    moved = {"update messages {_id, thread_id}"}
+    assert sharding.moving([sets(thread_id="other")]) == moved
+    assert sharding.moving([sets(thread_id={"deleted": "t"})]) == moved
 
 
 def test_a_transaction_over_two_owners_is_found() -> None:

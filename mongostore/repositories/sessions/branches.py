@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.arguments import check_id, check_limit
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_messages, to_session
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -104,16 +104,9 @@ class AsyncSessionBranches(Repository):
             ConflictError: If the session kept changing under the reader for too long.
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        key, newest = self._storage.key(session_id), check_flag("newest", newest)
-        start, end = position_bounds(newest, cursor, None, None)
-        return await self._storage.reader.page(
-            key,
-            check_limit("limit", limit),
-            newest=newest,
-            start=start,
-            before=end,
-            message_id=check_id("message_id", message_id),
-        )
+        key, bounds = self._storage.key(session_id), position_bounds(newest, cursor, None, None)
+        size, last = check_limit("limit", limit), check_id("message_id", message_id)
+        return await self._storage.reader.page(key, size, bounds, newest=newest, message_id=last)
 
     @reads
     async def find_by_message(self, message_id: str) -> Session | None:

@@ -68,7 +68,12 @@ class SessionTransfer(Repository):
         path = f"participants.{name}"
         bound = StoredParticipant(bound_at=to_micros("bound_at", time), epoch=call.token).model_dump()
         key = {"_id": self._key(session_id), "state": "open", path: {"$exists": False}}
-        update = {"$set": {path: bound}, "$addToSet": {"participant_names": name}, "$inc": {"revision": 1}}
+        update = {
+            "$set": {path: bound},
+            "$addToSet": {"participant_names": name},
+            "$inc": {"revision": 1},
+            "$max": {"updated_at": call.now},
+        }
         await self._connection.collection("sessions").update_one(key, update)
 
     @writes

@@ -97,8 +97,9 @@ def position_bounds(
     """Return the first position of a page and the one before which it ends, if any.
 
     Raises:
-        InvalidValueError: If an argument is no position, or no cursor of a page.
+        InvalidValueError: If an argument is no position, no cursor of a page, or no bool.
     """
+    check_flag("newest", newest)
     start = 0 if after is None else check_number("after", after) + 1
     end = None if before is None else check_number("before", before)
     position = decode_cursor(cursor)

@@ -22,7 +22,15 @@ class InsightLog:
         self._tail = tail
         self._log = ParticipantLog(connection, overflows, "session_insights", "integrated_until", _totals)
 
-    async def append(self, key: str, end: LogEnd, last: int, insights: list[Any], taken: int) -> bool:
+    async def append(
+        self,
+        key: str,
+        end: LogEnd,
+        last: int,
+        insights: list[Any],
+        taken: int,
+        revision: int | None = None,
+    ) -> bool:
         """Add insights into the turns behind a marker, and move it; return whether it still stood there.
 
         Args:
@@ -31,9 +39,11 @@ class InsightLog:
             last: The number of the last turn that the insights cover.
             insights: Their stored forms.
             taken: The bytes of all insights of the session, when they were last read.
+            revision: The revision that the session must still have.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; the marker stays.
             DocumentTooLargeError: If the session has too many insights; the marker stays.
         """
         what, added = f"the insights of session {session_id_of(key)!r}", {"insights": insights}
@@ -43,7 +53,7 @@ class InsightLog:
         if size and size + taken > MAX_INSIGHTS_BYTES:
             taken = total_size(await self._tail.read_fields(key, "participants"))
             check_size(what, added, MAX_INSIGHTS_BYTES - taken)
-        return await self._log.append(key, end, last, {**added, "size": size})
+        return await self._log.append(key, end, last, {**added, "size": size}, revision)
 
     async def load_into(self, sessions: Sequence[StoredDocument]) -> list[StoredDocument]:
         """Return stored sessions, or parts of such, with the insights that their participants count.

@@ -19,7 +19,7 @@ from mongostore.repositories import majority_step, retry_step
 from mongostore.repositories.sessions.insight_log import size_of, total_size
 from mongostore.repositories.sessions.participant_log import LogEnd
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import back_off, contention_error
+from mongostore.repositories.sessions.tail import back_off, contention_error, other_revision_error
 
 # A model may think for minutes over the turns of one participant. What lasts longer is given up, so that it
 # does not hold up the other participants for ever; a thread that it runs in ends when it likes.
@@ -32,13 +32,20 @@ class Integrations:
     def __init__(self, storage: SessionStorage) -> None:
         self._storage = storage
 
-    async def run(self, key: str, integrator: Integrator, executor: Executor | None) -> Integration:
+    async def run(
+        self, key: str, integrator: Integrator, executor: Executor | None, revision: int | None
+    ) -> Integration:
         """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
         connection = self._storage.connection
         document = await majority_step(connection, self._read_session, key)
+        if revision not in (None, document["revision"]):
+            raise other_revision_error(key)
         results, taken = [], total_size(document)
         for name, seen in document.get("participants", {}).items():
-            result, size = await self._integrate(key, name, seen, integrator, executor, taken)
+            result, size = await self._integrate(key, name, seen, integrator, executor, taken, revision)
+            if result.status is IntegrationStatus.INTEGRATED:
+                # Its insights have changed the session.
+                revision = None
             results.append(result)
             taken += size
         if any(result.status is IntegrationStatus.INTEGRATED for result in results):
@@ -55,6 +62,7 @@ class Integrations:
         integrator: Integrator,
         executor: Executor | None,
         taken: int,
+        revision: int | None,
     ) -> tuple[ParticipantIntegration, int]:
         """Integrate what was new of a participant when it was seen; return also the bytes of the insights."""
         participant_id, marker = unescape_key(name), int(seen["integrated_until"])
@@ -81,13 +89,17 @@ class Integrations:
             end, last = LogEnd(name, seen["epoch"], marker), turns[-1].number or 0
             store = self._storage.insights.append
             try:
-                stored = await retry_step(self._storage.connection, store, key, end, last, outcome, taken)
+                stored = await retry_step(
+                    self._storage.connection, store, key, end, last, outcome, taken, revision
+                )
             except DocumentTooLargeError as error:
                 return result(IntegrationStatus.FAILED, error=type(error).__name__)
             if stored:
                 marker = last
                 added = {"turns_integrated": len(turns), "insights_added": len(outcome)}
                 return result(IntegrationStatus.INTEGRATED, size_of(outcome), **added)
+            if revision is not None:
+                raise other_revision_error(key)
             # Another call was faster: perhaps not with all of them.
         raise contention_error(key)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from mongostore.arguments import check_id, check_list
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
+from mongostore.documents.session_participants import to_stored_turn
 from mongostore.documents.sessions import to_stored_message
-from mongostore.models import GeneratedId, Message
+from mongostore.models import GeneratedId, Message, Turn
 from mongostore.repositories import current_operation
 
 
@@ -25,9 +26,20 @@ def store_messages(messages: Sequence[Message]) -> tuple[list[StoredDocument], b
     return stored, sum(map(claim_fresh_id, messages)) == len(messages)
 
 
-def claim_fresh_id(message: Message) -> bool:
-    """Return whether the message's id is certainly new; from now on it is not."""
-    return isinstance(message.id, GeneratedId) and message.id.claim()
+def claim_fresh_id(one: Message | Turn) -> bool:
+    """Return whether the id of a message or a turn is certainly new; from now on it is not."""
+    return isinstance(one.id, GeneratedId) and one.id.claim()
+
+
+def store_turns(turns: Sequence[Turn]) -> tuple[list[StoredDocument], bool]:
+    """Return the stored forms of turns, and whether all of their ids are used for the first time.
+
+    Raises:
+        InvalidValueError: If they are no list of turns, or one cannot be stored; names its path.
+    """
+    check_list("turns", turns)
+    stored = [to_stored_turn(f"turns[{i}]", turn, current_operation().now) for i, turn in enumerate(turns)]
+    return stored, sum(map(claim_fresh_id, turns)) == len(turns)
 
 
 def check_ids(path: str, ids: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pymongo import ReturnDocument
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import epochs_of
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_stored_preview
+from mongostore.errors import NotFoundError
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions.filters import STATE_FILTERS
@@ -48,13 +49,12 @@ class MessageDeleter:
         self._insights = insights
 
     async def delete(self, key: str, message_ids: Sequence[str], seen_at: int | None = None) -> int:
-        """Remove messages and return how many of them were there.
+        """Remove messages and return how many of them were there, none in a session that is not there.
 
         Those in segments are announced in the session's document first: that one write is the
         deletion, and the next caller finishes it if this process dies.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long, or a message was last changed at
                 another time than it was seen to be.
         """
@@ -62,7 +62,10 @@ class MessageDeleter:
         wanted = set(message_ids)
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
-            document = await self._tail.read(key)
+            try:
+                document = await self._tail.read(key)
+            except NotFoundError:
+                return 0
             if await self._tail.finish_pending(document):
                 continue
             if was_done(document):
@@ -170,6 +173,7 @@ class MessageDeleter:
             epoch, old = uuid4().hex, document["epoch"]
             changed = changes(document, epoch)
             unbound = epochs_of(document) if "participants" in changed else []
+            times = ("updated_at",) if "revision" in changed else ()
             seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
             cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
@@ -181,7 +185,7 @@ class MessageDeleter:
                         **record_operation(document["messages"]),
                     },
                     "$inc": {"edit_count": 1},
-                    "$max": {"active_at": call.now},
+                    "$max": dict.fromkeys(("active_at", *times), call.now),
                 },
                 projection=PUBLIC_FIELDS,
                 return_document=ReturnDocument.AFTER,

@@ -7,7 +7,7 @@ from typing import Any
 
 from mongostore.codec import decode, preview_text
 from mongostore.documents.mapping import StoredDocument, bson_size, write_members
-from mongostore.documents.sessions import to_metadata
+from mongostore.documents.sessions import EMPTY, to_metadata
 from mongostore.errors import ConflictError, InvalidValueError
 from mongostore.models import Message
 
@@ -50,6 +50,13 @@ class MessagePatch:
             {key: value for key, value in metadata.items() if value is not None},
             [key for key, value in metadata.items() if value is None],
         )
+
+    @classmethod
+    def replacing(cls, stored: StoredDocument, now: int) -> MessagePatch:
+        """Return the patch that puts a stored message in the place of another, whose creation stays."""
+        members = {**EMPTY, "status": None, "updated_at": now, **stored}
+        del members["id"], members["created_at"]
+        return cls(members)
 
     @property
     def size(self) -> int:

@@ -40,10 +40,9 @@ class MessageReader:
         self,
         key: str,
         limit: int,
+        bounds: tuple[int, int | None] = (0, None),
         *,
         newest: bool = False,
-        start: int = 0,
-        before: int | None = None,
         conversation_id: str | None = None,
         message_id: str | None = None,
     ) -> Page[Message]:
@@ -52,9 +51,8 @@ class MessageReader:
         Args:
             key: The session's `_id`.
             limit: How many messages.
+            bounds: The first position, and the one before which they are, if any.
             newest: Whether they are the last ones.
-            start: The first position.
-            before: The position before which they are, if any.
             conversation_id: The conversation of the messages, if not of all.
             message_id: The message that ends the branch of the messages, if they are of one.
 
@@ -66,7 +64,7 @@ class MessageReader:
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             # One more than asked for tells whether there is another page.
-            found = await read(key, start, before, limit + 1, conversation_id, message_id)
+            found = await read(key, *bounds, limit + 1, conversation_id, message_id)
             if found is None:
                 continue
             remaining = found[-limit:] if newest else found[:limit]
@@ -153,8 +151,8 @@ class MessageReader:
                 self.page,
                 key,
                 MAX_LIMIT,
+                (0, before),
                 newest=True,
-                before=before,
                 conversation_id=conversation_id,
             )
             if await self._epoch(key) != begun:

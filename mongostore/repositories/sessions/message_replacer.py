@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.documents.sessions import to_stored_preview
-from mongostore.errors import ConflictError
+from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
@@ -43,14 +43,16 @@ class MessageReplacer:
         """Delete the newest message and return what `read` makes of it; None if there is none.
 
         Raises:
-            NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If other callers kept changing the session for too long.
             InvalidDocumentError: If the message cannot be read; nothing is deleted.
         """
         memory, is_whole = current_operation().memory, False
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
-            document = await self._tail.read(key, None if is_whole else _FEW)
+            try:
+                document = await self._tail.read(key, None if is_whole else _FEW)
+            except NotFoundError:
+                return None
             if await self._tail.finish_pending(document):
                 continue
             if was_done(document):

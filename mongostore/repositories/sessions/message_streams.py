@@ -109,10 +109,6 @@ class MessageStreams(Repository):
                 [(position, found)] = await self._storage.writer.append(
                     growth.key, [stored], fresh=fresh, change=change
                 )
-            except NotFoundError:
-                if not (change.may_create and await self._storage.deleter.finish_deletion_of(growth.key)):
-                    raise
-                continue
             except ConflictError:
                 found = {}
             if found.get("stream", {}).get("writer") == growth.writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from mongostore.repositories.sessions.recent_operations import not_done, record_
 from mongostore.repositories.sessions.tail import (
     Positioned,
     Tail,
+    TailPosition,
     back_off,
     contention_error,
     messages_of,
@@ -38,8 +40,16 @@ class MessageUpdater:
         self._overflows = overflows
         self._writer = writer
 
-    async def update(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
+    async def update(
+        self, key: str, message_id: str, patch: MessagePatch, *, is_new: bool = False
+    ) -> Positioned | None:
         """Change one message where it stands and return it with its position; None if it is not there.
+
+        Args:
+            key: The session's `_id`.
+            message_id: The message.
+            patch: The change.
+            is_new: Whether the message is as a rule not there.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -56,7 +66,7 @@ class MessageUpdater:
             return changed
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            document = await self._tail.read(key)
+            document, container = await self._find(key, message_id, is_new)
             if await self._was_updated(document):
                 current_operation().memory["updated"] = True
                 return await self._read_updated(key, message_id, ())
@@ -64,7 +74,6 @@ class MessageUpdater:
                 document
             ):
                 continue
-            container = await self.find_container(document, message_id)
             if container is None:
                 return None
             if changed := await self._update_in(container, document, message_id, patch):
@@ -83,15 +92,37 @@ class MessageUpdater:
         """
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            if changed := await self.update(key, message["id"], patch):
+            if changed := await self.update(key, message["id"], patch, is_new=True):
                 return changed
             if "updated" in current_operation().memory:
                 # Another caller has removed it since.
                 return None, message
             # Another caller may have just appended that id with other content.
             with suppress(ConflictError):
-                return (await self._writer.append(key, [message], fresh=False))[0]
+                absent = current_operation().memory.get("absent")
+                return (await self._writer.append(key, [message], fresh=False, absent_at=absent))[0]
         raise contention_error(key)
+
+    async def _find(
+        self, key: str, message_id: str, is_new: bool
+    ) -> tuple[StoredDocument, StoredDocument | None]:
+        """Return the document of a session, and the one in which a message stands, if any.
+
+        A message that is as a rule not there is looked for in both places at the same time.
+        """
+        seen = self._tail.cached_position(key)
+        if not is_new or not seen.base:
+            document = await self._tail.read(key)
+            return document, await self.find_container(document, message_id)
+        document, segment = await asyncio.gather(
+            self._tail.read(key), self._find_segment(key, seen, message_id)
+        )
+        has_moved = seen != TailPosition(document["epoch"], document["tail_start"])
+        if has_moved or message_id in (*document["pending_deletes"], *_ids_in(document)):
+            return document, await self.find_container(document, message_id)
+        if segment is None:
+            current_operation().memory["absent"] = seen
+        return document, segment
 
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
@@ -142,12 +173,16 @@ class MessageUpdater:
 
     async def find_container(self, document: StoredDocument, message_id: str) -> StoredDocument | None:
         """Return the document in which a message stands: the session's own, a segment, or None."""
-        if any(message and message["id"] == message_id for message in document["messages"]):
+        if message_id in _ids_in(document):
             return document
         if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
-        filter = {"session": document["_id"], "epoch": document["epoch"], "messages.id": message_id}
-        return await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
+        position = TailPosition(document["epoch"], document["tail_start"])
+        return await self._find_segment(document["_id"], position, message_id)
+
+    async def _find_segment(self, key: str, position: TailPosition, message_id: str) -> StoredDocument | None:
+        filter = {"session": key, "epoch": position.epoch, "messages.id": message_id}
+        return await self._tail.segments.find_one({**filter, "start": {"$lt": position.base}})
 
     async def _update_in(
         self, container: StoredDocument, document: StoredDocument, message_id: str, patch: MessagePatch
@@ -289,6 +324,10 @@ class MessageUpdater:
             if segment is None or was_done(segment):
                 return True
         return was_done(document)
+
+
+def _ids_in(document: StoredDocument) -> list[str]:
+    return [message["id"] for message in document["messages"] if message]
 
 
 def message_in(container: StoredDocument, message_id: str) -> Positioned:

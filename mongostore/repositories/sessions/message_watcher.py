@@ -8,17 +8,15 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mongostore.arguments import decode_cursor, encode_cursor
+from mongostore.arguments import check_limit, decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import to_messages
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
-from mongostore.repositories import Connection, majority_step
-from mongostore.repositories.sessions.message_reader import MessageReader
-from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories import majority_step
+from mongostore.repositories.sessions.storage import SessionStorage
 
 # A writer that only shows that it is there changes nothing that readers see.
 _ELEMENT = re.compile(r"messages\.(\d+)(?!\.stream\.until$)(\..*)?")
@@ -65,16 +63,19 @@ class WatchToken:
 class MessageWatcher:
     """Watches one session."""
 
-    def __init__(
-        self, connection: Connection, tail: Tail, overflows: Overflows, reader: MessageReader
-    ) -> None:
-        self._connection = connection
-        self._tail = tail
-        self._overflows = overflows
-        self._reader = reader
+    def __init__(self, storage: SessionStorage) -> None:
+        self._connection = storage.connection
+        self._tail = storage.tail
+        self._overflows = storage.overflows
+        self._reader = storage.reader
 
-    async def watch(self, key: str, after: str | None, last: int) -> AsyncGenerator[MessageChange, None]:
+    async def watch(
+        self, key: str, after: str | None, last: int | None
+    ) -> AsyncGenerator[MessageChange, None]:
         """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
+        if last is not None and after is not None:
+            raise InvalidValueError("last", "cannot be set with `after`, which goes on where a watcher was")
+        count = 0 if last is None else check_limit("last", last)
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else WatchToken.decode(key, after)
         token = None if seen is None else seen.token
@@ -86,7 +87,7 @@ class MessageWatcher:
                 known = {name: document[name] for name in ("tail_start", "next_position", "edit_count")}
                 del document
                 seen = WatchToken(reader.token, known["tail_start"], known["next_position"])
-                for change in await self._newest(key, last, before=seen.end):
+                for change in await self._newest(key, count, before=seen.end):
                     yield change.model_copy(update={"token": seen.encode(key)})
             while True:
                 event = await reader.next()
@@ -108,9 +109,7 @@ class MessageWatcher:
         """Return the newest messages before a position, as they are by now, as those that were appended."""
         if not count:
             return []
-        page = await majority_step(
-            self._connection, self._reader.page, key, count, newest=True, before=before
-        )
+        page = await majority_step(self._connection, self._reader.page, key, count, (0, before), newest=True)
         return [
             MessageChange(kind=ChangeKind.APPEND, position=message.position, message=message, token="")
             for message in page
@@ -170,13 +169,7 @@ class MessageWatcher:
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:
-            page = await majority_step(
-                self._connection,
-                self._reader.page,
-                key,
-                1,
-                start=position,
-            )
+            page = await majority_step(self._connection, self._reader.page, key, 1, (position, None))
         except NotFoundError:
             return None
         return page.items[0] if page.items and page.items[0].position == position else None

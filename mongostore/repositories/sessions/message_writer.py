@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from itertools import count, repeat
 
-import bson
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, bson_size
-from mongostore.documents.sessions import EMPTY, to_stored_preview
-from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
+from mongostore.documents.mapping import StoredDocument, bson_size
+from mongostore.documents.sessions import to_stored_preview
+from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import current_operation
+from mongostore.repositories.sessions.batches import find_large, has_other_content
+from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import (
     operation_token,
@@ -30,19 +31,17 @@ from mongostore.repositories.sessions.tail import (
 )
 
 _NO_CHANGE = SessionChange()
-BATCH_MESSAGES = 1000
-# With the other parts of a session at their limits, its document still holds a batch.
-BATCH_BYTES = 6 * 1024 * 1024
 _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
 class MessageWriter:
     """The messages of sessions, as they are written."""
 
-    def __init__(self, tail: Tail, overflows: Overflows) -> None:
+    def __init__(self, tail: Tail, overflows: Overflows, deleter: MessageDeleter) -> None:
         self._tail = tail
         self._limits = tail.limits
         self._overflows = overflows
+        self._deleter = deleter
 
     async def append(
         self,
@@ -51,6 +50,7 @@ class MessageWriter:
         *,
         fresh: bool,
         change: SessionChange = _NO_CHANGE,
+        absent_at: TailPosition | None = None,
     ) -> list[tuple[int | None, StoredDocument]]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
@@ -59,6 +59,7 @@ class MessageWriter:
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
             change: The change of the session in the same write.
+            absent_at: The position of the tail below which no segment has them, where that is known.
 
         Returns:
             The messages as they are stored with their positions, in the order of the arguments. The
@@ -69,6 +70,22 @@ class MessageWriter:
             ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
             DocumentTooLargeError: A message is too large; nothing was appended.
         """
+        while True:
+            try:
+                return await self._append_all(key, messages, fresh, change, absent_at)
+            except NotFoundError:
+                # A session that was deleted, though not to the end, is created anew.
+                if not (change.may_create and await self._deleter.finish_deletion_of(key)):
+                    raise
+
+    async def _append_all(
+        self,
+        key: str,
+        messages: Sequence[StoredDocument],
+        fresh: bool,
+        change: SessionChange,
+        absent_at: TailPosition | None,
+    ) -> list[tuple[int | None, StoredDocument]]:
         if fresh:
             current_operation().memory["fresh"] = True
         elif "fresh" not in current_operation().memory:
@@ -82,7 +99,7 @@ class MessageWriter:
             await back_off(attempt)
             embedded, epoch = await self._embed(key, messages, large)
             try:
-                appended = await self._append(key, whole, embedded, epoch, fresh=fresh, change=change)
+                appended = await self._append(key, whole, embedded, epoch, fresh, change, absent_at)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
@@ -108,16 +125,16 @@ class MessageWriter:
         whole: dict[str, StoredDocument],
         embedded: dict[str, StoredDocument],
         epoch: str | None,
-        *,
         fresh: bool,
         change: SessionChange,
+        checked: TailPosition | None,
     ) -> tuple[dict[str, Positioned], int | None] | None:
         """Append what is not there yet; return what is, and the position of the first that was not.
 
-        That is None if they were removed again; all is None if large values are of a past epoch.
+        That is None if they were removed again; all is None if large values are of a past epoch. `checked` is
+        a position of the tail below which no segment has them.
         """
         existing: dict[str, Positioned] = {}
-        checked: TailPosition | None = None
         counted, rolled = change, False
         async with AsyncExitStack() as waiting:
             for attempt in range(self._limits.attempts):
@@ -230,7 +247,7 @@ class MessageWriter:
         positioned = [one for one in found if one[1]["id"] in whole]
         known = await self._overflows.load_into(key, (message for _, message in positioned))
         for message in known or ():
-            if _has_other_content(message, whole[message["id"]]):
+            if has_other_content(message, whole[message["id"]], _CONTENT):
                 raise ConflictError(f"message {message['id']!r} is already there with other content")
         positions = [position for position, _ in positioned]
         return {message["id"]: (positions[i], message) for i, message in enumerate(known or ())}
@@ -252,46 +269,7 @@ class MessageWriter:
         }
 
 
-def find_large(
-    path: str, names: Sequence[str], entries: Sequence[StoredDocument], embed_bytes: int
-) -> list[int]:
-    """Return the indexes of those entries of a batch that are too large to be embedded, alone or together.
-
-    Raises:
-        InvalidValueError: If there are too many.
-        DocumentTooLargeError: If an entry takes too much.
-    """
-    if len(entries) > BATCH_MESSAGES:
-        raise InvalidValueError(
-            path, f"are {len(entries)}; at most {BATCH_MESSAGES} can be appended in one step"
-        )
-    sizes = [bson_size(name, entry) for name, entry in zip(names, entries, strict=True)]
-    for name, size in zip(names, sizes, strict=True):
-        if size > MAX_VALUE_BYTES:
-            raise DocumentTooLargeError(name, size, MAX_VALUE_BYTES)
-    together, count = sum(sizes), 0
-    if together <= min(embed_bytes, BATCH_BYTES):
-        return []
-    # The largest first, until the others fit into one write.
-    falling = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
-    for index in falling:
-        if sizes[index] <= embed_bytes and together <= BATCH_BYTES:
-            break
-        together -= sizes[index]
-        count += 1
-    return sorted(falling[:count])
-
-
 def _find_large(messages: Sequence[StoredDocument], embed_bytes: int) -> list[StoredDocument]:
     """Return the messages of a batch that are too large to be embedded, having checked the batch."""
     names = [f"message {message['id']!r}" for message in messages]
-    large = [messages[index] for index in find_large("messages", names, messages, embed_bytes)]
-    if len({message["id"] for message in messages}) < len(messages):
-        raise InvalidValueError("messages", "hold the same id twice")
-    return large
-
-
-def _has_other_content(stored: StoredDocument, new: StoredDocument) -> bool:
-    # Equal bytes for what is not equal to itself: NaN.
-    one, other = ({name: {**EMPTY, **message}[name] for name in _CONTENT} for message in (stored, new))
-    return one != other and bson.encode(one) != bson.encode(other)
+    return [messages[index] for index in find_large("messages", names, messages, embed_bytes)]

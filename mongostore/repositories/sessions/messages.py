@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from typing import Unpack
 
-from mongostore.arguments import check_flag, check_id, check_limit, check_members
+from mongostore.arguments import check_flag, check_id, check_limit, check_members, check_optional_id
 from mongostore.documents.mapping import check_instance, to_extended_json
-from mongostore.documents.sessions import EMPTY, to_message, to_messages, to_stored_message
+from mongostore.documents.sessions import to_message, to_messages
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import (
     AppendOptions,
-    Conversation,
     Message,
     MessageChange,
     MessageStart,
@@ -24,14 +24,8 @@ from mongostore.models import (
 )
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import check_errors, count_options, page_around
-from mongostore.repositories.sessions.conversations import read_conversations
 from mongostore.repositories.sessions.filters import check_number, position_bounds
-from mongostore.repositories.sessions.message_arguments import (
-    check_ids,
-    claim_fresh_id,
-    seen_at,
-    store_messages,
-)
+from mongostore.repositories.sessions.message_arguments import check_ids, seen_at, store_messages
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_stream import (
     AsyncMessageStream,
@@ -100,20 +94,12 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message takes more than 16 MiB.
         """
-        key = self._storage.key(session_id)
-        stored, fresh = store_messages(messages)
+        key, (stored, fresh) = self._storage.key(session_id), store_messages(messages)
         change = SessionChange.from_options(key, options)
         if not stored:
             await self._storage.tail.read(key)
             return []
-        while True:
-            try:
-                appended = await self._storage.writer.append(key, stored, fresh=fresh, change=change)
-            except NotFoundError:
-                if change.may_create and await self._storage.deleter.finish_deletion_of(key):
-                    continue
-                raise
-            return to_messages(appended)[0]
+        return to_messages(await self._storage.writer.append(key, stored, fresh=fresh, change=change))[0]
 
     def stream(
         self,
@@ -250,22 +236,18 @@ class AsyncSessionMessages(Repository):
             ConflictError: If the session kept changing under the reader for too long.
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        key, newest = self._storage.key(session_id), check_flag("newest", newest)
-        if conversation_id is not None:
-            check_id("conversation_id", conversation_id)
-        start, end = position_bounds(newest, cursor, before, after)
-        limit, read = check_limit("limit", limit), self._storage.reader.page
+        key, bounds = self._storage.key(session_id), position_bounds(newest, cursor, before, after)
+        size, line = check_limit("limit", limit), check_optional_id("conversation_id", conversation_id)
+        read = partial(self._storage.reader.page, key, conversation_id=line)
         if around is None:
-            return await read(
-                key, limit, newest=newest, start=start, before=end, conversation_id=conversation_id
-            )
-        if newest or start or end is not None:
+            return await read(size, bounds, newest=newest)
+        if newest or bounds != (0, None):
             raise InvalidValueError("around", "cannot be set with another bound")
         middle = check_number("around", around)
         return await page_around(
-            limit,
-            lambda half: read(key, half, newest=True, before=middle, conversation_id=conversation_id),
-            lambda rest: read(key, rest, start=middle, conversation_id=conversation_id),
+            size,
+            lambda half: read(half, (0, middle), newest=True),
+            lambda rest: read(rest, (middle, None)),
         )
 
     @long_running
@@ -291,12 +273,10 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
-        key = self._storage.key(session_id)
-        if conversation_id is not None:
-            check_id("conversation_id", conversation_id)
+        key, line = self._storage.key(session_id), check_optional_id("conversation_id", conversation_id)
         reader, errors = self._storage.reader, check_errors(errors)
         iterate = reader.iterate_newest if check_flag("newest", newest) else reader.iterate
-        async for message in iterate(key, conversation_id, errors):
+        async for message in iterate(key, line, errors):
             yield message
 
     @staticmethod
@@ -307,33 +287,6 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If it is no message, or has no position.
         """
         return str(check_number("position", check_instance("message", message, Message).position))
-
-    @long_running
-    async def list_conversations(
-        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
-    ) -> Page[Conversation]:
-        """Return a page of a session's conversations, in the order in which they began.
-
-        It reads all messages of the session.
-
-        Args:
-            session_id: The session.
-            newest: Whether the page begins with the conversation that began last.
-            limit: The size of the page, 1 to 1000.
-            cursor: The `next_cursor` of the page before, with the same other arguments.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If an argument is of the wrong type or out of range.
-            InvalidDocumentError: If a message cannot be read.
-        """
-        return await read_conversations(
-            self._storage.reader,
-            self._storage.key(session_id),
-            newest=check_flag("newest", newest),
-            limit=check_limit("limit", limit),
-            cursor=cursor,
-        )
 
     @writes
     async def update(
@@ -361,15 +314,10 @@ class AsyncSessionMessages(Repository):
             DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
             InvalidDocumentError: If the message cannot be read, after it was changed.
         """
-        key = self._storage.key(session_id)
-        check_id("message_id", message_id)
-        patch = MessagePatch.from_members(message_id, check_members(members, MessageUpdate))
-        patch.members["updated_at"] = current_operation().now
-        patch.seen_at = seen_at(expected)
-        positioned = await self._storage.updater.update(key, message_id, patch)
-        if positioned is None:
-            raise NotFoundError("message", message_id)
-        return to_message(positioned)
+        key, id = self._storage.key(session_id), check_id("message_id", message_id)
+        patch = MessagePatch.from_members(id, check_members(members, MessageUpdate))
+        patch.members["updated_at"], patch.seen_at = current_operation().now, seen_at(expected)
+        return await self._update(key, id, patch)
 
     @writes
     async def upsert(self, session_id: str, message: Message) -> Message:
@@ -384,12 +332,23 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
-        key = self._storage.key(session_id)
-        stored = to_stored_message(message, current_operation().now)
-        claim_fresh_id(message)
-        replaced = {**EMPTY, "status": None, "updated_at": current_operation().now, **stored}
-        del replaced["id"], replaced["created_at"]
-        return to_message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
+        key, ([stored], _) = self._storage.key(session_id), store_messages([message])
+        patch = MessagePatch.replacing(stored, current_operation().now)
+        return to_message(await self._storage.updater.upsert(key, stored, patch))
+
+    @writes
+    async def replace(self, session_id: str, message: Message) -> Message:
+        """Put a message in the place of the one with its id, as `upsert` does, and return it as it is stored.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+        key, ([stored], _) = self._storage.key(session_id), store_messages([message])
+        patch = MessagePatch.replacing(stored, current_operation().now)
+        return await self._update(key, message.id, patch)
 
     @writes
     async def replace_newest(
@@ -421,10 +380,7 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the message cannot be read; nothing is deleted.
         """
-        try:
-            return await self._storage.replacer.pop(self._storage.key(session_id), to_message)
-        except NotFoundError:
-            return None
+        return await self._storage.replacer.pop(self._storage.key(session_id), to_message)
 
     @writes
     async def delete(self, session_id: str, message_id: str, *, expected: Message | None = None) -> bool:
@@ -441,9 +397,7 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an id is no plain string.
         """
         key, ids = self._storage.key(session_id), check_ids("message_ids", [message_id])
-        with suppress(NotFoundError):
-            return await self._storage.deleter.delete(key, ids, seen_at(expected)) == 1
-        return False
+        return await self._storage.deleter.delete(key, ids, seen_at(expected)) == 1
 
     @writes
     async def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
@@ -453,11 +407,8 @@ class AsyncSessionMessages(Repository):
             ConflictError: If other callers kept changing the session for too long.
             InvalidValueError: If an id is no plain string.
         """
-        key = self._storage.key(session_id)
-        try:
-            return await self._storage.deleter.delete(key, check_ids("message_ids", message_ids))
-        except NotFoundError:
-            return 0
+        key, ids = self._storage.key(session_id), check_ids("message_ids", message_ids)
+        return await self._storage.deleter.delete(key, ids)
 
     @writes
     async def truncate(self, session_id: str) -> Session:
@@ -493,11 +444,13 @@ class AsyncSessionMessages(Repository):
                 are set.
             TokenExpiredError: If the token is older than the server's history.
         """
-        storage = self._storage
-        if last is not None and after is not None:
-            raise InvalidValueError("last", "cannot be set with `after`, which goes on where a watcher was")
-        newest = 0 if last is None else check_limit("last", last)
-        watcher = MessageWatcher(self._connection, storage.tail, storage.overflows, storage.reader)
-        async with aclosing(watcher.watch(storage.key(session_id), after, newest)) as changes:
+        watcher = MessageWatcher(self._storage)
+        async with aclosing(watcher.watch(self._storage.key(session_id), after, last)) as changes:
             async for change in changes:
                 yield change
+
+    async def _update(self, key: str, message_id: str, patch: MessagePatch) -> Message:
+        positioned = await self._storage.updater.update(key, message_id, patch)
+        if positioned is None:
+            raise NotFoundError("message", message_id)
+        return to_message(positioned)

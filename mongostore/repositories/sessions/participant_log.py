@@ -20,7 +20,7 @@ from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import operation_token, record_operation
-from mongostore.repositories.sessions.tail import session_id_of
+from mongostore.repositories.sessions.tail import other_revision_error, session_id_of
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class LogEnd:
         epoch: Its epoch.
         number: The number of the newest entry, 0 before the first.
         create_op: The session's, where it is known.
+        revision: The session's when the end was read, where it is known.
     """
 
     name: str
     epoch: str
     number: int
     create_op: str = ""
+    revision: int | None = None
 
 
 class ParticipantLog:
@@ -74,7 +76,9 @@ class ParticipantLog:
     def _sessions(self) -> AsyncCollection[StoredDocument]:
         return self._connection.collection("sessions")
 
-    async def append(self, key: str, end: LogEnd, last: int, entries: StoredDocument) -> bool:
+    async def append(
+        self, key: str, end: LogEnd, last: int, entries: StoredDocument, revision: int | None = None
+    ) -> bool:
         """Append a batch behind the end of a log; return whether it was this one, and was counted.
 
         If not, the log ends elsewhere by now, or the session has counted the batch in an earlier attempt.
@@ -84,9 +88,11 @@ class ParticipantLog:
             end: The end of the log.
             last: The number of the last entry of the batch.
             entries: The fields of the batch that hold its entries.
+            revision: The revision that the session must still have when the batch is counted.
 
         Raises:
             NotFoundError: If the session is softly deleted; nothing was appended.
+            ConflictError: If the session has another revision; nothing was appended.
         """
         number = end.number + 1
         batch = {
@@ -97,6 +103,8 @@ class ParticipantLog:
             "end": last,
             "op": operation_token(),
             **entries,
+            # Another caller that counts the batch, because this one died, asks the guard as well.
+            **({} if revision is None else {"revision": revision}),
         }
         try:
             await self.batches.insert_one(batch)
@@ -125,11 +133,12 @@ class ParticipantLog:
                 f"{path}.epoch": batch["epoch"],
                 f"{path}.{self._counter}": batch["number"] - 1,
                 "recent_ops": {"$ne": _withdrawal(batch)},
+                **({"revision": batch["revision"]} if "revision" in batch else {}),
             },
             {
                 "$set": {f"{path}.{self._counter}": batch["end"]},
                 "$inc": {"revision": 1, **added},
-                "$max": {"active_at": current_operation().now},
+                "$max": dict.fromkeys(("updated_at", "active_at"), current_operation().now),
                 "$push": record_operation(token=batch["op"]),
             },
         )
@@ -138,20 +147,24 @@ class ParticipantLog:
     async def _settle_uncounted(self, key: str, name: str, batch: StoredDocument) -> bool:
         """Return whether another call has counted a batch, and delete one that will never be counted.
 
-        Its participant has begun another epoch or has gone; or the session was softly deleted meanwhile, and
-        comes back without the batch, which is withdrawn there before it is deleted; or a newer version has
-        written the session, which this one leaves as it is.
+        Its participant has begun another epoch or has gone; or the session has another revision than that of
+        the batch; or the session was softly deleted meanwhile, and comes back without the batch, which is
+        withdrawn there before it is deleted; or a newer version has written the session, which this one
+        leaves as it is.
         """
         path = f"participants.{name}"
-        session = await self._sessions.find_one({"_id": key}, ["state", path, "recent_ops", "schema_version"])
+        fields = ["state", path, "recent_ops", "schema_version", "revision"]
+        session = await self._sessions.find_one({"_id": key}, fields)
         participant = (session or {}).get("participants", {}).get(name, {})
         is_own = batch["op"] == operation_token()
         is_live = session is not None and participant.get("epoch") == batch["epoch"]
+        # Revisions only grow, and it was that one when the batch was stored.
+        is_outdated = bool(session and batch.get("revision", session["revision"]) != session["revision"])
         if session is not None and is_live:
             if participant[self._counter] >= batch["number"]:
                 return True
             is_newer = session.get("schema_version", 0) > SCHEMA_VERSION
-            is_withdrawn = _withdrawal(batch) in session.get("recent_ops", ())
+            is_withdrawn = is_outdated or _withdrawal(batch) in session.get("recent_ops", ())
             if not is_withdrawn and (not is_own or (session["state"] == "open" and not is_newer)):
                 return False
             if not is_withdrawn and not is_newer:
@@ -164,6 +177,8 @@ class ParticipantLog:
         await self.batches.delete_one({"_id": batch["_id"], "session": key, "op": batch["op"]})
         await self._overflows.delete_of(key, batch.get("turns", ()))
         if is_live and is_own:
+            if is_outdated:
+                raise other_revision_error(key)
             raise NotFoundError("session", session_id_of(key))
         return False
 

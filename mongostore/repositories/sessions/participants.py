@@ -153,7 +153,7 @@ class AsyncSessionParticipants(Repository):
                 "$addToSet": {"participant_names": name},
                 "$push": record_operation(),
                 "$inc": {"revision": 1},
-                "$max": {"active_at": call.now},
+                "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
             },
         )
         if bound.matched_count:
@@ -192,7 +192,7 @@ class AsyncSessionParticipants(Repository):
                         "$pull": {"participant_names": name},
                         "$push": {"unbound": epoch, **record_operation()},
                         "$inc": {"revision": 1},
-                        "$max": {"active_at": call.now},
+                        "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
                     },
                 )
                 if not unbound.matched_count:

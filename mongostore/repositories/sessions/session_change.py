@@ -155,7 +155,7 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             "participant_names": [*bound],
             "created_at": created,
             # One from elsewhere is as old as it says; a time to come would keep it on top of lists.
-            "active_at": min(created, call.now),
+            **dict.fromkeys(("updated_at", "active_at"), min(created, call.now)),
             "epoch": uuid4().hex,
             "create_op": call.token,
         }
@@ -177,7 +177,7 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
     update: StoredDocument = {
         "$set": sets,
         "$inc": {"revision": 1},
-        "$max": {"active_at": current_operation().now},
+        "$max": dict.fromkeys(("updated_at", "active_at"), current_operation().now),
     }
     if removed := {f"metadata.{name}": "" for name, value in metadata.items() if value is None}:
         update["$unset"] = removed
@@ -186,4 +186,8 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
 
 def state_change(state: str, deleted_at: int | None) -> StoredDocument:
     """Return the update that hides a session, or shows it again."""
-    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}
+    return {
+        "$set": {"state": state, "deleted_at": deleted_at},
+        "$inc": {"revision": 1},
+        "$max": {"updated_at": current_operation().now},
+    }

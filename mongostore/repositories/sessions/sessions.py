@@ -9,7 +9,6 @@ from functools import partial
 from typing import Final, Unpack
 
 from pymongo import ReturnDocument
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_limit
@@ -34,7 +33,6 @@ from mongostore.models import (
     StorageLayout,
 )
 from mongostore.repositories import (
-    Connection,
     Repository,
     current_operation,
     long_running,
@@ -42,10 +40,10 @@ from mongostore.repositories import (
     reads,
     writes,
 )
-from mongostore.repositories.paging import SortOrder, count_options
-from mongostore.repositories.search.lists import ConversationList
+from mongostore.repositories.paging import count_options
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
+from mongostore.repositories.sessions.conversations import AsyncSessionConversations
 from mongostore.repositories.sessions.filters import list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
@@ -54,9 +52,11 @@ from mongostore.repositories.sessions.recent_operations import not_done, record_
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
 from mongostore.repositories.sessions.session_lists import list_sessions
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import Tail, other_revision_error
+from mongostore.repositories.sessions.tail import other_revision_error
 from mongostore.repositories.sessions.turns import AsyncSessionTurns
 
+# So many namespaces are kept; the verbs of one more are made anew.
+_SCOPES = 1000
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
 
 
@@ -69,18 +69,22 @@ class AsyncSessions(Repository):
 
     Attributes:
         messages: The messages of these sessions; `branches` those that continue earlier ones.
+        conversations: The conversations of these sessions.
         context: The context of these sessions: one JSON value each.
         participants: The participants bound to these sessions.
         turns: The turns of the participants.
         namespaces: The namespaces that have sessions.
     """
 
-    def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
-        super().__init__(connection)
-        self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
+    def __init__(self, storage: SessionStorage, scopes: dict[str, AsyncSessions] | None = None) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
+        # Those of other namespaces, the same objects at each call.
+        self._scopes = {storage.namespace: self} if scopes is None else scopes
         self._key = self._storage.key
         self.messages: Final = AsyncSessionMessages(self._storage)
         self.branches: Final = AsyncSessionBranches(self._storage)
+        self.conversations: Final = AsyncSessionConversations(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
@@ -91,10 +95,6 @@ class AsyncSessions(Repository):
         """The namespace of these sessions."""
         return self._storage.namespace
 
-    @property
-    def _sessions(self) -> AsyncCollection[StoredDocument]:
-        return self._storage.sessions
-
     def in_namespace(self, namespace: str) -> AsyncSessions:
         """Return the same verbs for another namespace, whose sessions are apart from all others.
 
@@ -103,7 +103,12 @@ class AsyncSessions(Repository):
         """
         if not check_id("namespace", namespace) or "/" in namespace:
             raise InvalidValueError("namespace", "must not be empty and has no slash")
-        return AsyncSessions(self._connection, namespace, self._storage.tail)
+        scope = self._scopes.pop(namespace, None)
+        scope = scope or AsyncSessions(self._storage.in_namespace(namespace), self._scopes)
+        self._scopes[namespace] = scope
+        if len(self._scopes) > _SCOPES:
+            del self._scopes[next(iter(self._scopes))]
+        return scope
 
     @writes
     async def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
@@ -125,9 +130,9 @@ class AsyncSessions(Repository):
         document = new_session(key, members)
         while True:
             try:
-                await self._sessions.insert_one(document)
+                await self._storage.sessions.insert_one(document)
             except DuplicateKeyError:
-                existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
+                existing = await self._storage.sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
                 if await self._storage.deleter.finish_if_gone(existing):
@@ -180,9 +185,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._sessions.find_one(
-            {"_id": self._key(session_id), "state": "open"}, PUBLIC_FIELDS
-        )
+        key = {"_id": self._key(session_id), "state": "open"}
+        document = await self._storage.sessions.find_one(key, PUBLIC_FIELDS)
         return None if document is None else await self._storage.to_session(document)
 
     @reads
@@ -192,8 +196,8 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        found = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
-        return found is not None
+        key = {"_id": self._key(session_id), "state": "open"}
+        return await self._storage.sessions.find_one(key, {"_id": 1}) is not None
 
     @long_running
     async def list(
@@ -222,7 +226,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         limit, by = check_limit("limit", limit), list_order(order, newest)
-        return await self._list(by, where).page(limit, cursor)
+        return await list_sessions(self._storage, self.namespace, by, where).page(limit, cursor)
 
     @long_running
     async def iter(
@@ -243,8 +247,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
-        found = self._list(list_order("created", newest), where).iterate(errors)
-        async with aclosing(found) as sessions:
+        found = list_sessions(self._storage, self.namespace, list_order("created", newest), where)
+        async with aclosing(found.iterate(errors)) as sessions:
             async for session in sessions:
                 yield session
 
@@ -268,9 +272,9 @@ class AsyncSessions(Repository):
         """
         options, by = count_options(limit), list_order("active", True)
         if where.get("text") or where.get("metadata"):
-            return await self._list(by, where).count(limit)
+            return await list_sessions(self._storage, self.namespace, by, where).count(limit)
         filter = session_filter(self.namespace, by, where)
-        return await read_step(self._connection, self._sessions.count_documents, filter, **options)
+        return await read_step(self._connection, self._storage.sessions.count_documents, filter, **options)
 
     @writes
     async def update(
@@ -294,9 +298,9 @@ class AsyncSessions(Repository):
         key, update = self._key(session_id), session_update(members)
         guard: StoredDocument = {"_id": key, "state": "open", **revision_guard(revision)}
         run = partial(self._update, key)
-        document = await MERGED.write(self._sessions, session_id, guard, update, run)
+        document = await MERGED.write(self._storage.sessions, session_id, guard, update, run)
         if document is None:
-            if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
+            if await self._storage.sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
             raise other_revision_error(key)
         return await self._storage.to_session(document)
@@ -317,8 +321,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        key = self._key(session_id)
-        guard = revision_guard(revision)
+        key, guard = self._key(session_id), revision_guard(revision)
         return to_session(await self._storage.deleter.truncate(key, truncated_fields, guard))
 
     @writes
@@ -351,7 +354,7 @@ class AsyncSessions(Repository):
         key = self._key(session_id)
         document = await self._update(key, {"state": "deleted"}, state_change("open", None))
         if document is None:
-            if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
+            if await self._storage.sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
             raise ConflictError(f"session {session_id!r} is not deleted")
         return await self._storage.to_session(document)
@@ -382,16 +385,13 @@ class AsyncSessions(Repository):
 
     async def _update(self, key: str, guard: StoredDocument, update: StoredDocument) -> StoredDocument | None:
         """Change a session, however often it is tried, and return it; None if the guard does not hold."""
-        changed = await self._sessions.find_one_and_update(
+        changed = await self._storage.sessions.find_one_and_update(
             {"_id": key, **guard, **not_done()},
             {**update, "$push": record_operation()},
             projection=_HEAD_FIELDS,
             return_document=ReturnDocument.AFTER,
         )
         if changed is None and current_operation().attempt:
-            changed = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
+            changed = await self._storage.sessions.find_one({"_id": key}, _HEAD_FIELDS)
             return changed if changed and was_done(changed) else None
         return changed
-
-    def _list(self, order: SortOrder, where: SessionFilter) -> ConversationList[Session]:
-        return list_sessions(self._storage, self.namespace, order, where)

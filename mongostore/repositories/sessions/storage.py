@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -27,20 +28,22 @@ class SessionStorage:
 
     Args:
         connection: The store's connection.
-        namespace: The namespace.
         tail: The tails of all sessions of the store, in all namespaces.
+
+    Attributes:
+        namespace: The namespace.
     """
 
-    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
+    def __init__(self, connection: Connection, tail: Tail) -> None:
         self.connection = connection
-        self.namespace = namespace
+        self.namespace = "default"
         self.tail = tail
         self.overflows: Final = Overflows(connection)
-        self.writer: Final = MessageWriter(tail, self.overflows)
-        self.updater: Final = MessageUpdater(tail, self.overflows, self.writer)
         self.turns: Final = TurnLog(connection, tail, self.overflows)
         self.insights: Final = InsightLog(connection, tail, self.overflows)
         self.deleter: Final = MessageDeleter(tail, self.overflows, self.turns, self.insights)
+        self.writer: Final = MessageWriter(tail, self.overflows, self.deleter)
+        self.updater: Final = MessageUpdater(tail, self.overflows, self.writer)
         self.replacer: Final = MessageReplacer(tail, self.overflows, self.writer, self.deleter)
         self.reader: Final = MessageReader(connection, tail, self.overflows)
 
@@ -48,6 +51,12 @@ class SessionStorage:
     def sessions(self) -> AsyncCollection[StoredDocument]:
         """The collection of sessions."""
         return self.tail.sessions
+
+    def in_namespace(self, namespace: str) -> SessionStorage:
+        """Return the same readers and writers for the sessions of another namespace."""
+        other = copy.copy(self)
+        other.namespace = namespace
+        return other
 
     def key(self, session_id: str) -> str:
         """Return the `_id` of a session of this namespace.

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import to_turns
-from mongostore.errors import ConflictError, InvalidDocumentError
+from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
 from mongostore.repositories import Connection, current_operation, majority_step
-from mongostore.repositories.sessions.message_writer import BATCH_MESSAGES, find_large
+from mongostore.repositories.sessions.batches import BATCH_MESSAGES, find_large, has_other_content
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.participant_log import LogEnd, ParticipantLog, participant_of
 from mongostore.repositories.sessions.recent_operations import was_done
-from mongostore.repositories.sessions.tail import Tail, back_off, contention_error, session_id_of
+from mongostore.repositories.sessions.tail import (
+    Tail,
+    back_off,
+    contention_error,
+    other_revision_error,
+    session_id_of,
+)
 
 
 @dataclass(frozen=True)
@@ -60,25 +67,57 @@ class TurnLog:
         for name in names:
             self._ends.pop((key, name), None)
 
-    async def append(self, key: str, name: str, turns: Sequence[StoredDocument]) -> list[Turn]:
-        """Append turns in one step, numbered behind those that are there, and return them.
+    async def append(
+        self,
+        key: str,
+        name: str,
+        turns: Sequence[StoredDocument],
+        *,
+        fresh: bool,
+        revision: int | None = None,
+    ) -> list[Turn]:
+        """Append turns in one step; those that are there already, with the same content, are left.
 
         Args:
             key: The session's `_id`.
             name: The participant.
-            turns: Their stored forms.
+            turns: Their stored forms, with ids of their own.
+            fresh: Whether the ids were never used before, so that none can be there.
+            revision: The revision that the session must still have.
+
+        Returns:
+            The turns as they are stored, in the order of the arguments.
 
         Raises:
             NotFoundError: If there is no such session or participant.
-            ConflictError: If others kept appending for too long.
+            ConflictError: If an id is there with other content, the session has another revision, or others
+                kept appending for too long; nothing was appended.
             DocumentTooLargeError: If a turn is too large; nothing was appended.
         """
-        call, count = current_operation(), len(turns)
-        names = [f"turn {number}" for number in range(count)]
-        large = find_large("turns", names, turns, self._tail.limits.embed_bytes)
-        end = None if call.attempt else self._ends.get((key, name))
+        memory = current_operation().memory
+        # The keys of large values that were stored for an epoch, by that and the turn.
+        spilled: dict[tuple[str, str], str] = memory.setdefault("spilled", {})
+        try:
+            await self._append(key, name, turns, fresh=fresh, revision=revision)
+        except (ConflictError, NotFoundError):
+            # Certainly not in use, which after an error of the driver nobody knows.
+            await self._overflows.delete(key, spilled.values())
+            raise
+        numbers, stored = count(memory["first"]), memory["stored"]
+        unused = [at for at in spilled if at[0] != memory["epoch"] or at[1] in stored]
+        await self._overflows.delete(key, map(spilled.__getitem__, unused))
+        return to_turns([stored.get(turn["id"]) or {**turn, "number": next(numbers)} for turn in turns])[0]
+
+    async def _append(
+        self, key: str, name: str, turns: Sequence[StoredDocument], *, fresh: bool, revision: int | None
+    ) -> None:
+        """Append what is not there yet; keep in memory what is, and the number of the first that was not."""
+        call, memory = current_operation(), current_operation().memory
+        names = [f"turn {turn['id']!r}" for turn in turns]
+        large = {turns[i]["id"] for i in find_large("turns", names, turns, self._tail.limits.embed_bytes)}
+        end = None if call.attempt or revision is not None else self._ends.get((key, name))
         if end:
-            call.memory["incarnation"] = end.create_op
+            memory["incarnation"] = end.create_op
         async with AsyncExitStack() as waiting:
             for attempt in range(self._tail.limits.attempts):
                 if attempt == 1:
@@ -86,17 +125,23 @@ class TurnLog:
                 await back_off(attempt)
                 end = end or await self._find_end(key, name)
                 if end is None:
-                    break
-                embedded = await self._embed(key, end.epoch, turns, large)
-                call.memory["first"] = end.number + 1
-                if await self._log.append(key, end, end.number + count, {"turns": embedded}):
-                    self._cache(key, replace(end, number=end.number + count))
-                    break
+                    return
+                stored = {} if fresh else await self._find_stored(key, end, turns)
+                if stored is None:
+                    end = None
+                    continue
+                memory |= {"stored": stored, "epoch": end.epoch, "first": end.number + 1}
+                pending = [turn for turn in turns if turn["id"] not in stored]
+                if not pending:
+                    return
+                if revision not in (None, end.revision):
+                    raise other_revision_error(key)
+                batch = {"turns": await self._embed(key, end.epoch, pending, large)}
+                if await self._log.append(key, end, end.number + len(pending), batch, revision):
+                    self._cache(key, replace(end, number=end.number + len(pending)))
+                    return
                 end = None
-            else:
-                raise contention_error(key)
-        first = call.memory["first"]
-        return to_turns([{**turn, "number": number} for number, turn in enumerate(turns, first)])[0]
+            raise contention_error(key)
 
     async def read(
         self,
@@ -193,29 +238,55 @@ class TurnLog:
 
     async def _find_end(self, key: str, name: str) -> LogEnd | None:
         """Return where the log of a participant ends; None if it has the turns of an earlier attempt."""
-        fields = (f"participants.{name}", "recent_ops", "create_op", "schema_version")
+        fields = (f"participants.{name}", "recent_ops", "create_op", "schema_version", "revision")
         session = await self._tail.read_fields(key, *fields)
         if was_done(session):
             return None
         participant = participant_of(session, name)
-        return LogEnd(name, participant["epoch"], participant["turn_count"], session["create_op"])
+        epoch, number = participant["epoch"], participant["turn_count"]
+        return LogEnd(name, epoch, number, session["create_op"], session["revision"])
+
+    async def _find_stored(
+        self, key: str, end: LogEnd, turns: Sequence[StoredDocument]
+    ) -> dict[str, StoredDocument] | None:
+        """Return those of the turns that are stored up to the end of a log, by id; None if they went.
+
+        Raises:
+            ConflictError: If one has other content there.
+        """
+        wanted = {turn["id"]: turn for turn in turns}
+        filter = {"session": key, "epoch": end.epoch, "turns.id": {"$in": [*wanted]}}
+        async with self._log.batches.find(filter) as cursor:
+            batches = await cursor.to_list()
+        found = [
+            {**turn, "number": number}
+            for batch in batches
+            for number, turn in enumerate(batch["turns"], batch["number"])
+            if turn["id"] in wanted and number <= end.number
+        ]
+        filled = await self._overflows.load_into(key, found)
+        for turn in filled or ():
+            if has_other_content(turn, wanted[turn["id"]], ("role", "content")):
+                raise ConflictError(f"turn {turn['id']!r} is already there with other content")
+        return None if filled is None else {turn["id"]: turn for turn in filled}
 
     async def _embed(
-        self, key: str, epoch: str, turns: Sequence[StoredDocument], large: Sequence[int]
+        self, key: str, epoch: str, turns: Sequence[StoredDocument], large: Set[str]
     ) -> list[StoredDocument]:
         """Return turns as they are embedded in a batch: the large ones without their content.
 
         Each attempt takes the large values that an earlier one has stored for that epoch.
         """
-        memory = current_operation().memory
-        if "embedded" not in memory or memory["embedded"][0] != epoch:
-            embedded = [*turns]
-            for index in large:
-                body = {"content": turns[index]["content"]}
-                overflow = await self._overflows.put(key, epoch, f"turn {index}", body)
-                embedded[index] = {**turns[index], "content": None, "overflow": overflow}
-            memory["embedded"] = epoch, embedded
-        return list(memory["embedded"][1])
+        spilled = current_operation().memory["spilled"]
+        for turn_id, body in (
+            (turn["id"], {"content": turn["content"]}) for turn in turns if turn["id"] in large
+        ):
+            if (epoch, turn_id) not in spilled:
+                spilled[epoch, turn_id] = await self._overflows.put(key, epoch, f"turn {turn_id!r}", body)
+        return [
+            {**turn, "content": None, "overflow": spilled[epoch, turn["id"]]} if turn["id"] in large else turn
+            for turn in turns
+        ]
 
     async def _find(
         self, key: str, epoch: str, after: int, last: int, wanted: int

@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 
-from mongostore.arguments import check_flag, check_limit, check_list
-from mongostore.documents.session_participants import to_stored_turn
+from mongostore.arguments import check_flag, check_limit
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Integration, Integrator, Page, Turn
-from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories import Repository, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import check_errors, count_options
-from mongostore.repositories.sessions.filters import check_number, decode_cursor
+from mongostore.repositories.sessions.filters import check_number, decode_cursor, revision_guard
 from mongostore.repositories.sessions.integration import Integrations
+from mongostore.repositories.sessions.message_arguments import store_turns
 from mongostore.repositories.sessions.participant_log import participant_of
 from mongostore.repositories.sessions.participants import to_name
 from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import other_revision_error
 
 
 class AsyncSessionTurns(Repository):
@@ -29,20 +30,31 @@ class AsyncSessionTurns(Repository):
         self._integrations = Integrations(storage)
 
     @writes
-    async def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
-        """Append a turn, and return it with its number.
+    async def append(
+        self, session_id: str, participant_id: str, turn: Turn, *, revision: int | None = None
+    ) -> Turn:
+        """Append a turn, exactly once however often the call is repeated, and return it with its number.
+
+        A turn whose id is there with the same content is left as it is.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            turn: The turn.
+            revision: The revision that the session must still have.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If the id is there with other content, the session has another revision, or other
+                callers kept changing it for too long; nothing was appended.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the turn takes too much.
         """
-        return (await self.append_many(session_id, participant_id, [turn]))[0]
+        return (await self.append_many(session_id, participant_id, [turn], revision=revision))[0]
 
     @writes
     async def append_many(
-        self, session_id: str, participant_id: str, turns: Sequence[Turn]
+        self, session_id: str, participant_id: str, turns: Sequence[Turn], *, revision: int | None = None
     ) -> builtins.list[Turn]:
         """Append turns in order, all or none of them, and return them with their numbers.
 
@@ -52,20 +64,24 @@ class AsyncSessionTurns(Repository):
             session_id: The session.
             participant_id: The participant.
             turns: At most 1,000.
+            revision: The revision that the session must still have.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If an id is there with other content, the session has another revision, or other
+                callers kept changing it for too long; none was appended.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a turn takes more than 16 MiB; none was appended.
         """
-        call, key, name = current_operation(), self._storage.key(session_id), to_name(participant_id)
-        check_list("turns", turns)
-        stored = [to_stored_turn(f"turns[{i}]", turn, call.now) for i, turn in enumerate(turns)]
+        key, name = self._storage.key(session_id), to_name(participant_id)
+        (stored, fresh), guard = store_turns(turns), revision_guard(revision)
         if not stored:
-            participant_of(await self._storage.tail.read_fields(key, f"participants.{name}"), name)
+            fields = await self._storage.tail.read_fields(key, f"participants.{name}", *guard)
+            participant_of(fields, name)
+            if not guard.items() <= fields.items():
+                raise other_revision_error(key)
             return []
-        return await self._storage.turns.append(key, name, stored)
+        return await self._storage.turns.append(key, name, stored, fresh=fresh, revision=revision)
 
     @reads
     async def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
@@ -147,7 +163,12 @@ class AsyncSessionTurns(Repository):
 
     @long_running
     async def integrate(
-        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+        self,
+        session_id: str,
+        integrator: Integrator,
+        *,
+        executor: Executor | None = None,
+        revision: int | None = None,
     ) -> Integration:
         """Give each participant's new turns to an integrator, and store its insights.
 
@@ -163,11 +184,14 @@ class AsyncSessionTurns(Repository):
             integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
                 failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
             executor: The executor of those threads; the event loop's own by default.
+            revision: The revision that the session must still have when the first insights are stored.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted, also in between.
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision, or other callers kept changing it for too
+                long.
+            InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the session or a turn cannot be read.
         """
-        return await self._integrations.run(self._storage.key(session_id), integrator, executor)
+        key, guard = self._storage.key(session_id), revision_guard(revision)
+        return await self._integrations.run(key, integrator, executor, guard.get("revision"))

@@ -162,7 +162,7 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
         """
         key = _key(thread_id, element_id)
-        deleted = await delete_elements(self._connection, key, new_tombstone(thread_id))
+        deleted = await delete_elements(self._connection, key, new_tombstone())
         return deleted or current_operation().attempt > 0
 
     @property

@@ -41,7 +41,7 @@ from mongostore.repositories.threads.thread_writes import (
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
-        *("is_begun", "has_created_at", "revision", "arrival", "life"),
+        *("is_begun", "has_created_at", "revision", "arrival"),
     ),
     "",
 )
@@ -295,7 +295,7 @@ class AsyncThreadMessages(Repository):
         """
         key = _key(None if thread_id is None else check_id("thread_id", thread_id), message_id)
 
-        tombstone = new_tombstone(thread_id)
+        tombstone = new_tombstone()
 
         async def remove(session: Any) -> bool:
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
@@ -311,7 +311,7 @@ class AsyncThreadMessages(Repository):
         if not was_there and thread_id is None:
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
-                await self._messages.insert_one({"_id": message_id, **tombstone})
+                await self._messages.insert_one({**key, **tombstone})
         elements = {"thread_id": thread_id, "message_id": message_id}
         await delete_elements(self._connection, elements, tombstone)
         return was_there or current_operation().attempt > 0

@@ -17,7 +17,7 @@ from mongostore.repositories.expiry import is_expired
 
 # Nobody still writes to a thread that was deleted so long ago.
 TOMBSTONE_LASTS = timedelta(days=30)
-_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
+_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at"), "")
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
     (
@@ -174,10 +174,12 @@ async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> 
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
-def new_tombstone(thread_id: str | None) -> StoredDocument:
-    """Return what is left of a deleted part of a thread, which no list of the thread shows."""
+def new_tombstone() -> StoredDocument:
+    """Return the members of the tombstone of a part of a thread, which stays on the thread's shard.
+
+    The part loses its time of creation, by which verbs know that it is not there (`hide_tombstones`).
+    """
     return {
-        "thread_id": {"deleted": thread_id},
         "state": "deleted",
         "deleted_at": current_operation().now,
         "expires_at": tombstone_end(),

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from uuid import uuid4
 
 from fastapi import Header, Request
-from starlette.responses import Response
 
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.sessions.service import service_of
 
 _KEY_SECONDS = 24 * 3600.0
-_ANSWER_SECONDS = 60.0
 
 
 async def idempotency_key_header(
@@ -44,47 +40,6 @@ async def claim_key(request: Request) -> str | None:
     if await _leases(request).acquire(_name(claimed), _digest(await request.body()), _KEY_SECONDS) is None:
         raise ProblemError(422, "The Idempotency-Key was used for a request with another body")
     return claimed
-
-
-async def answer_once(
-    request: Request,
-    claimed: str | None,
-    run: Callable[[], Awaitable[Response]],
-    repeat: Callable[[], Awaitable[Response]],
-) -> Response:
-    """Return the answer of `run` to the first request of a key, and that of `repeat` to the others.
-
-    A process that dies between the work and its mark leaves the work to be done again.
-
-    Args:
-        request: The request.
-        claimed: The id that stands for it, if it has a key.
-        run: Does the work, and answers.
-        repeat: Answers when the work was done.
-
-    Raises:
-        ProblemError: If another request of that key is being answered (409).
-    """
-    if claimed is None:
-        return await run()
-    leases, owner = _leases(request), uuid4().hex
-    running = await leases.acquire(f"{_name(claimed)}/run", owner, _ANSWER_SECONDS)
-    if running is None:
-        raise ProblemError(409, "A request with that Idempotency-Key is being answered: wait for it")
-    try:
-        # A request that was answered has it for a day.
-        answered = await leases.acquire(f"{_name(claimed)}/done", owner, _ANSWER_SECONDS)
-        if answered is None:
-            return await repeat()
-        try:
-            answer = await run()
-        except BaseException:
-            await leases.release(answered)
-            raise
-        await leases.renew(answered, _KEY_SECONDS)
-        return answer
-    finally:
-        await leases.release(running)
 
 
 def _leases(request: Request) -> AsyncLeases:

@@ -202,7 +202,7 @@ def to_session_v1(session: Session) -> dict[str, Any]:
         "message_count": session.count,
         "participants": [to_participant_v1(participant) for participant in session.participants],
         "created_at": session.created_at.isoformat(),
-        "updated_at": session.active_at.isoformat(),
+        "updated_at": session.updated_at.isoformat(),
         "deleted_at": session.deleted_at and session.deleted_at.isoformat(),
     }
 

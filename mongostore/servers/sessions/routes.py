@@ -263,13 +263,14 @@ async def integrate_session(
 ) -> Response:
     """Execute a memory integration operation for all agents participating in this session."""
     service, sessions = service_of(fastapi_request.app), sessions_of(fastapi_request, namespace)
-    await bound_revision(fastapi_request, sessions, activity_session)
+    revision = await bound_revision(fastapi_request, sessions, activity_session)
     async with service.integrations.hold(f"{caller_of(fastapi_request.scope)} {namespace}"):
         try:
             async with asyncio.timeout(_INTEGRATION_SECONDS):
-                integration = await sessions.turns.integrate(
-                    activity_session, service.integrator, executor=job_pool
+                integrating = sessions.turns.integrate(
+                    activity_session, service.integrator, executor=job_pool, revision=revision
                 )
+                integration = await matched(fastapi_request, integrating)
         except TimeoutError:
             reason = f"The integration took longer than {_INTEGRATION_SECONDS:.0f} s: ask again for the rest"
             raise ProblemError(503, reason, headers={"Retry-After": str(RETRY_SECONDS)}) from None

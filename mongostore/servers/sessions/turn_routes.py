@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from mongostore.models import Page, Turn
 from mongostore.servers.error_responses import problem_responses
-from mongostore.servers.sessions.idempotency import answer_once, claim_key, idempotency_key_header
+from mongostore.servers.sessions.idempotency import claim_key, idempotency_key_header
 from mongostore.servers.sessions.models import (
     ChatTurnPageV1,
     ChatTurnsAppendRequestV1,
@@ -28,7 +28,7 @@ from mongostore.servers.sessions.parameters import (
     session_path_param,
     sessions_of,
 )
-from mongostore.servers.sessions.preconditions import bound_revision, if_match_header
+from mongostore.servers.sessions.preconditions import bound_revision, if_match_header, matched
 from mongostore.servers.sessions.route import SessionsRoute
 
 turns_router: Final = APIRouter(route_class=SessionsRoute)
@@ -72,16 +72,12 @@ async def append_chat_turns(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Append chat turns of a participant, all or none; the next integration reads them."""
-    turns = [Turn(role=turn.role, content=turn.content) for turn in request.turns]
-    sessions = sessions_of(fastapi_request, namespace)
-    await bound_revision(fastapi_request, sessions, activity_session)
-
-    async def run() -> Response:
-        appended = await sessions.turns.append_many(activity_session, participant, turns)
-        return JSONResponse({"chat_turn_count": appended[-1].number}, 201)
-
-    async def repeat() -> Response:
-        bound = await sessions.participants.get(activity_session, participant)
-        return JSONResponse({"chat_turn_count": bound.turn_count}, 201)
-
-    return await answer_once(fastapi_request, await claim_key(fastapi_request), run, repeat)
+    sessions, claimed = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
+    turns = [
+        Turn(**({"id": f"{claimed}-{number}"} if claimed else {}), role=turn.role, content=turn.content)
+        for number, turn in enumerate(request.turns)
+    ]
+    revision = await bound_revision(fastapi_request, sessions, activity_session)
+    appending = sessions.turns.append_many(activity_session, participant, turns, revision=revision)
+    appended = await matched(fastapi_request, appending)
+    return JSONResponse({"chat_turn_count": appended[-1].number}, 201)

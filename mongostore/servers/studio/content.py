@@ -242,6 +242,12 @@ def read_calls(data: dict[str, Any]) -> Iterator[Call]:
                 yield Call(str(call.get("id", "")), name, call.get("args", call.get("arguments")))
 
 
+def images_in(data: dict[str, Any]) -> list[str]:
+    """Return the addresses of the images that stand beside a content."""
+    images = data.get("images")
+    return [image for image in images if isinstance(image, str)] if isinstance(images, list) else []
+
+
 def _parse(text: Any) -> Any:
     """Return the value of JSON; any other text as it is."""
     try:

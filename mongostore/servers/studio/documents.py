@@ -7,52 +7,36 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mongostore.servers.studio.access import Looking, Viewer
-from mongostore.servers.studio.addresses import decode_id, encode_id
-from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.places import InRoom, InSession, InThread, Place
 
 router: Final = APIRouter()
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}/document")
-async def stored_message(
-    request: Request, viewer: Looking, namespace: str, session_id: str, position: int
-) -> Response:
+async def stored_message(request: Request, place: InSession, position: int) -> Response:
     """Show the message at a position of a session as it is stored."""
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    messages = Studio.of(request).store.sessions.in_namespace(namespace).messages
-    text = await messages.describe_document(session_id, position)
-    path = f"/s/{encode_id(namespace)}/{encode_id(session_id)}"
-    return await _answer(request, viewer, text, "Message", position, path, f"{path}?at={position}")
+    text = await place.sessions.messages.describe_document(place.id, position)
+    return await _answer(request, place, text, f"Message {position}", f"?at={position}")
 
 
 @router.get("/t/{thread_id}/documents/{message_id}")
-async def stored_thread_message(
-    request: Request, viewer: Looking, thread_id: str, message_id: str
-) -> Response:
+async def stored_thread_message(request: Request, place: InThread, message_id: str) -> Response:
     """Show a message of a thread as it is stored."""
-    viewer.require()
-    thread_id, message_id = decode_id(thread_id), decode_id(message_id)
-    text = await Studio.of(request).store.threads.messages.describe_document(thread_id, message_id)
-    path = f"/t/{encode_id(thread_id)}"
-    return await _answer(request, viewer, text, "Message", message_id, path, path)
+    text = await place.store.threads.messages.describe_document(place.id, decode_id(message_id))
+    return await _answer(request, place, text, f"Message {decode_id(message_id)}")
 
 
 @router.get("/r/{room_id}/documents/{event_id}")
-async def stored_event(request: Request, viewer: Looking, room_id: str, event_id: str) -> Response:
+async def stored_event(request: Request, place: InRoom, event_id: str) -> Response:
     """Show an event of a room as it is stored."""
-    viewer.require()
-    room_id, event_id = decode_id(room_id), decode_id(event_id)
-    text = await Studio.of(request).store.rooms.events.describe_document(room_id, event_id)
-    path = f"/r/{encode_id(room_id)}"
-    return await _answer(request, viewer, text, "Event", event_id, path, path)
+    text = await place.store.rooms.events.describe_document(place.id, decode_id(event_id))
+    return await _answer(request, place, text, f"Event {decode_id(event_id)}")
 
 
-async def _answer(
-    request: Request, viewer: Viewer, text: str, kind: str, name: object, path: str, back: str
-) -> Response:
-    around = await frame(Studio.of(request), viewer, request)
+async def _answer(request: Request, place: Place, text: str, title: str, query: str = "") -> Response:
+    around = await frame(place.studio, place.viewer, request)
     return await page_response(
-        request, "document.html", around, text=text, title=f"{kind} {name}", current=path, back=back
+        request, "document.html", around, text=text, title=title, current=place.path, back=place.path + query
     )

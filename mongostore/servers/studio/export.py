@@ -10,17 +10,15 @@ from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Event, Message, Session, ThreadMessage
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.access import Looking
-from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.content import to_json
-from mongostore.servers.studio.frame import Studio
 from mongostore.servers.studio.html_file import html_file
+from mongostore.servers.studio.places import InRoom, InSession, InThread
 from mongostore.servers.studio.reading import room_title
 from mongostore.servers.studio.steps import begins_exchange, thread_turns
 from mongostore.servers.studio.timeline import timeline
@@ -66,22 +64,17 @@ class _Export:
 
 
 @router.get("/s/{namespace}/{session_id}/export")
-async def export_session(
-    request: Request, viewer: Looking, namespace: str, session_id: str, form: str = "jsonl"
-) -> Response:
+async def export_session(place: InSession, form: str = "jsonl") -> Response:
     """Send a session with all of its messages."""
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    sessions = Studio.of(request).store.sessions.in_namespace(namespace)
-    session = await sessions.get(session_id)
+    session = await place.sessions.get(place.id)
     errors: list[InvalidDocumentError] = []
-    messages: Any = sessions.messages.iter(session_id, errors=errors)
+    messages: Any = place.sessions.messages.iter(place.id, errors=errors)
     return _send(
         form,
         _Export(
             session,
             session.name or session.id,
-            [f"{namespace}/{session_id}", session.user_id or "", f"{session.count:,} messages"],
+            [f"{session.namespace}/{session.id}", session.user_id or "", f"{session.count:,} messages"],
             messages,
             errors,
             _message_text,
@@ -92,11 +85,10 @@ async def export_session(
 
 
 @router.get("/t/{thread_id}/export")
-async def export_thread(request: Request, viewer: Looking, thread_id: str, form: str = "jsonl") -> Response:
+async def export_thread(place: InThread, form: str = "jsonl") -> Response:
     """Send a thread with all of its messages."""
-    viewer.require()
-    threads = Studio.of(request).store.threads
-    thread = await threads.get(decode_id(thread_id))
+    threads = place.store.threads
+    thread = await threads.get(place.id)
     errors: list[InvalidDocumentError] = []
     messages: Any = threads.messages.iter(thread.id, errors=errors)
     elements = (await threads.elements.list(thread.id, limit=_ELEMENTS)).items if form == "html" else []
@@ -118,11 +110,10 @@ async def export_thread(request: Request, viewer: Looking, thread_id: str, form:
 
 
 @router.get("/r/{room_id}/export")
-async def export_room(request: Request, viewer: Looking, room_id: str, form: str = "jsonl") -> Response:
+async def export_room(place: InRoom, form: str = "jsonl") -> Response:
     """Send a room with all of its events."""
-    viewer.require()
-    rooms = Studio.of(request).store.rooms
-    full = await rooms.get_full(decode_id(room_id))
+    rooms = place.store.rooms
+    full = await rooms.get_full(place.id)
     room = full.room
     errors: list[InvalidDocumentError] = []
     events: Any = rooms.events.iter(room.id, blocked=True, errors=errors)

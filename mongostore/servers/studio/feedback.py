@@ -14,6 +14,7 @@ from mongostore.models import Feedback, ThreadMessage
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import encode_id
 from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.overview import liked, vote_chart
 from mongostore.servers.studio.search import text_of
 from mongostore.store import AsyncMongoStore
 
@@ -21,6 +22,7 @@ _PAGE = 25
 # A question is not further from its answer.
 _BEFORE = 20
 _VALUES = {"down": 0, "up": 1}
+_DAYS = 30
 
 router: Final = APIRouter()
 
@@ -56,6 +58,16 @@ async def feedback_page(
     return await page_response(
         request, "feedback.html", around, votes=votes, page=page, value=value, current="/feedback"
     )
+
+
+@router.get("/feedback/votes")
+async def votes_by_day(request: Request, viewer: Looking) -> Response:
+    """Show how many votes there were each day, as a part of the page of feedback."""
+    viewer.require()
+    studio = Studio.of(request)
+    found = (await studio.counter.count(studio, _DAYS)).statistics
+    chart = vote_chart([[day] for day in found.days], width=1030)
+    return await page_response(request, "votes.html", {}, votes=chart, liked=liked(found), days=_DAYS)
 
 
 async def _about(store: AsyncMongoStore, feedback: Feedback) -> Vote:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
-from mongostore.servers.studio.content import image_type
+from mongostore.servers.studio.content import decode_image, image_type, images_in, read_content
 from mongostore.servers.studio.frame import Studio
 
 # Nothing in a file runs, whatever it is, and however it is opened.
@@ -54,10 +55,22 @@ async def file(request: Request, viewer: Looking, key: str) -> Response:
     return StreamingResponse(stream(), status, headers, drawn or "application/octet-stream")
 
 
-def image_response(image: bytes, drawn: str | None, name: str) -> Response:
-    """Return an image, or as an attachment what is none that browsers draw."""
-    headers = _HEADERS | _disposition(drawn, name)
-    return Response(image, headers=headers, media_type=drawn or "application/octet-stream")
+def image_response(content: Any, data: dict[str, Any], number: int, name: str) -> Response:
+    """Return an image that stands inside of a message; as an attachment where browsers do not draw it.
+
+    Raises:
+        ProblemError: If the message has no such image (404).
+    """
+    found = read_content(content)
+    for address in images_in(data):
+        found.add_image(address)
+    for block in found.blocks:
+        if block.kind == "image" and block.number == number:
+            image = decode_image(block) or b""
+            drawn = image_type(image)
+            headers = _HEADERS | _disposition(drawn, block.name or name)
+            return Response(image, headers=headers, media_type=drawn or "application/octet-stream")
+    raise ProblemError(404, "The message has no such image")
 
 
 def _disposition(drawn: str | None, name: str) -> dict[str, str]:

@@ -89,7 +89,7 @@ def seconds(duration: float) -> str:
 
 
 def number(count: int) -> str:
-    """Return a count; a count that stops at 10,000 has a plus sign."""
+    """Return a count with commas between its thousands."""
     return f"{count:,}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
@@ -14,15 +14,12 @@ from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
 from mongostore.engines import Capability
-from mongostore.errors import MongoStoreError, SlowReaderError, TokenExpiredError
-from mongostore.models import ChangeKind, Message, MessageChange
-from mongostore.repositories.sessions import AsyncSessionMessages
+from mongostore.errors import InvalidDocumentError, MongoStoreError, SlowReaderError, TokenExpiredError
+from mongostore.models import ChangeKind, Event, Message, MessageChange, RoomParticipant
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.access import Looking
-from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.frame import Studio
 from mongostore.servers.studio.pages import page_names, write
-from mongostore.servers.studio.reading import room_row, session_row
+from mongostore.servers.studio.places import InRoom, InSession, Place, SessionPlace
 from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import Item, is_of_tools, session_items
 
@@ -39,41 +36,26 @@ router: Final = APIRouter()
 
 @router.get("/s/{namespace}/{session_id}/live")
 async def session_live(
-    request: Request,
-    viewer: Looking,
-    namespace: str,
-    session_id: str,
-    after: int = -1,
-    since: AwareDatetime | None = None,
+    request: Request, place: InSession, after: int = -1, since: AwareDatetime | None = None
 ) -> Response:
     """Send the changes of a session behind a page, or behind `Last-Event-ID` where that is sent.
 
     A page sends the last position that it shows, and the time of the newest change in it.
     """
-    studio = Studio.of(request)
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    _require_streams(studio)
-    sessions = studio.store.sessions.in_namespace(namespace)
-    path = session_row(await sessions.get(session_id)).path
-    token = request.headers.get("last-event-id") or None
-    changes = _session_changes(request, sessions.messages, session_id, path, (after, since), token)
-    return _stream(studio, changes)
+    _require_streams(place.studio)
+    await place.sessions.get(place.id)
+    return _stream(place.studio, _session_changes(request, place, after, since))
 
 
 async def _session_changes(
-    request: Request,
-    messages: AsyncSessionMessages,
-    session_id: str,
-    path: str,
-    shown: tuple[int, datetime | None],
-    token: str | None,
+    request: Request, place: SessionPlace, after: int, since: datetime | None
 ) -> AsyncGenerator[str, None]:
+    token = request.headers.get("last-event-id") or None
+    messages = place.sessions.messages
     # What has come since the page was made comes first: the stream begins with the newest messages.
-    watching: Any = messages.watch(session_id, after=token, last=None if token else _NEWEST)
+    watching: Any = messages.watch(place.id, after=token, last=None if token else _NEWEST)
     async with aclosing(watching) as changes:
         try:
-            after, since = shown
             expected = None if token else after + 1
             async for change in changes:
                 if expected is not None and (change.position or 0) > expected:
@@ -81,7 +63,7 @@ async def _session_changes(
                     yield _event("reset", {})
                 expected = None
                 if not _is_shown(change, after, since):
-                    kind, data = await _of_change(request, messages, session_id, change, path)
+                    kind, data = await _of_change(request, place, change)
                     yield _event(kind, data, change.token)
         except (TokenExpiredError, SlowReaderError):
             # What it has missed is on the page when that is loaded again.
@@ -99,55 +81,50 @@ def _is_shown(change: MessageChange, after: int, since: datetime | None) -> bool
 
 
 async def _of_change(
-    request: Request, messages: AsyncSessionMessages, session_id: str, change: MessageChange, path: str
+    request: Request, place: SessionPlace, change: MessageChange
 ) -> tuple[str, dict[str, Any]]:
     if change.kind in (ChangeKind.APPEND, ChangeKind.UPDATE) and change.message is not None:
-        item = await _item(messages, session_id, change.message, path)
+        item = await _item(place, change.message)
         return ("skip", {}) if item is None else ("put", _put(request, item, "item.html"))
     if change.kind is ChangeKind.DELETE:
         return "drop", {"id": f"m{change.position}"}
     return ("close" if change.kind is ChangeKind.CLOSE else "reset"), {}
 
 
-async def _item(messages: AsyncSessionMessages, session_id: str, message: Message, path: str) -> Item | None:
+async def _item(place: SessionPlace, message: Message) -> Item | None:
     """Return what shows a message: the result of a tool is shown by the message that has called it."""
-    items = session_items([message], path)
+    items = session_items([message], place.path)
     item = items[0] if items else None
     if item is None or message.position is None or not is_of_tools(message):
         return item
-    near = await messages.list(session_id, around=message.position, limit=_NEAR)
+    near = await place.sessions.messages.list(place.id, around=message.position, limit=_NEAR)
     label = str(message.position)
-    for found in session_items(near.items, path):
+    for found in session_items(near.items, place.path):
         if found.label == label or any(call.position == label for call in found.calls):
             return found
     return item
 
 
 @router.get("/r/{room_id}/live")
-async def room_live(request: Request, viewer: Looking, room_id: str, after: int = -1) -> Response:
+async def room_live(request: Request, place: InRoom, after: int = -1) -> Response:
     """Send the events of a room behind an index, and behind `Last-Event-ID` where that is sent."""
-    viewer.require()
-    studio = Studio.of(request)
-    room_id = decode_id(room_id)
-    _require_streams(studio)
+    _require_streams(place.studio)
     last = request.headers.get("last-event-id", "")
-    full = await studio.store.rooms.get_full(room_id)
+    full = await place.store.rooms.get_full(place.id)
     after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else after
-    return _stream(
-        studio, _room_changes(request, studio, room_id, full.participants, room_row(full.room).path, after)
-    )
+    return _stream(place.studio, _room_changes(request, place, full.participants, after))
 
 
 async def _room_changes(
-    request: Request, studio: Studio, room_id: str, participants: Any, path: str, after: int
+    request: Request, place: Place, participants: Sequence[RoomParticipant], after: int
 ) -> AsyncGenerator[str, None]:
-    rooms = studio.store.rooms
+    rooms = place.store.rooms
     try:
-        watching: Any = rooms.events.watch(room_id, after=max(after, -1))
+        watching: Any = rooms.events.watch(place.id, after=max(after, -1))
         async with aclosing(watching) as events:
             async for event in events:
-                target = event.target_event_id and await rooms.events.find(room_id, event.target_event_id)
-                *changed, entry = timeline([*([target] if target else []), event], participants, path)
+                some = [*await _target_of(place, event), event]
+                *changed, entry = timeline(some, participants, place.path)
                 for one in changed:
                     yield _event("change", _put(request, one, "entry.html"))
                 yield _event("put", _put(request, entry, "entry.html"), str(event.index))
@@ -155,6 +132,17 @@ async def _room_changes(
         yield _event("away", {})
         return
     yield _event("close", {})
+
+
+async def _target_of(place: Place, event: Event) -> list[Event]:
+    """Return the event that another one edits or deletes, if it does and that can be read."""
+    if event.target_event_id is None:
+        return []
+    try:
+        target = await place.store.rooms.events.find(place.id, event.target_event_id)
+    except InvalidDocumentError:
+        return []
+    return [] if target is None else [target]
 
 
 def _require_streams(studio: Studio) -> None:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from mongostore.models import Feedback
-from mongostore.repositories.statistics import Statistics
+from mongostore.repositories.statistics import DayStatistics, Statistics
 from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.frame import Studio, frame, page_response
@@ -94,10 +94,10 @@ async def cards(request: Request, viewer: Looking, days: Days = 30, again: bool 
         feedback=feedback,
         by_day=_by_day(found),
         lengths=_lengths(found),
-        votes=_votes(found),
+        votes=vote_chart(_weeks(found)),
         heat=charts.heat(found.hours),
         collections=sorted((one for one in found.collections if one.documents), key=lambda one: -one.bytes),
-        liked=_liked(found),
+        liked=liked(found),
     )
 
 
@@ -150,19 +150,23 @@ def _lengths(found: Statistics) -> charts.Chart:
     return charts.stacked(values, ("f1",), width=330, height=150, ticks=6)
 
 
-def _votes(found: Statistics) -> charts.Chart:
-    weeks = [found.days[start : start + _WEEK] for start in range(0, len(found.days), _WEEK)]
-    if len(found.days) <= 2 * _WEEK:
-        weeks = [[day] for day in found.days]
+def _weeks(found: Statistics) -> list[list[DayStatistics]]:
+    span = _WEEK if len(found.days) > 2 * _WEEK else 1
+    return [found.days[start : start + span] for start in range(0, len(found.days), span)]
+
+
+def vote_chart(weeks: list[list[DayStatistics]], *, width: int = 330) -> charts.Chart:
+    """Return the votes of some days each, those up above and those down below."""
     values = []
     for week in weeks:
         up = sum(count for day in week for value, count in day.feedback.items() if value > 0)
         down = sum(count for day in week for value, count in day.feedback.items() if value <= 0)
         values.append((f"{week[0].day:%-d %B}: {up} up, {down} down", f"{week[0].day:%-d %b}", up, down))
-    return charts.up_and_down(values, width=330, height=150)
+    return charts.up_and_down(values, width=width, height=150)
 
 
-def _liked(found: Statistics) -> dict[str, Any]:
+def liked(found: Statistics) -> dict[str, Any]:
+    """Return how many votes there are, and the share of those up."""
     votes = sum(found.feedback.values())
     up = sum(count for value, count in found.feedback.items() if value > 0)
     return {"votes": votes, "up": up, "share": round(100 * up / votes) if votes else None}

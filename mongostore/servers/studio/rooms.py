@@ -10,10 +10,9 @@ from starlette.responses import Response
 
 from mongostore.models import Event, Page
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.access import Looking
-from mongostore.servers.studio.addresses import decode_id
-from mongostore.servers.studio.frame import Studio, frame, page_response
-from mongostore.servers.studio.reading import room_row, room_title
+from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.places import InRoom
+from mongostore.servers.studio.reading import room_title
 from mongostore.servers.studio.timeline import lanes, timeline
 from mongostore.store import AsyncMongoStore
 
@@ -27,29 +26,21 @@ Index = Annotated[int | None, Query(ge=0)]
 @router.get("/r/{room_id}")
 async def room_page(
     request: Request,
-    viewer: Looking,
-    room_id: str,
+    place: InRoom,
     at: Index = None,
     before: Index = None,
     after: Index = None,
     channel: str | None = None,
 ) -> Response:
     """Show a room's events: the newest, those around an index, or those before or after one."""
-    viewer.require()
-    studio = Studio.of(request)
-    room_id = decode_id(room_id)
+    rooms, room_id, path = place.store.rooms, place.id, place.path
     full, page, markers, around = await asyncio.gather(
-        studio.store.rooms.get_full(room_id),
-        _events(studio.store, room_id, at, before, after, channel),
-        studio.store.rooms.read_markers.list(room_id, limit=_MARKERS),
-        frame(studio, viewer, request),
+        rooms.get_full(room_id),
+        _events(place.store, room_id, at, before, after, channel),
+        rooms.read_markers.list(room_id, limit=_MARKERS),
+        frame(place.studio, place.viewer, request),
     )
-    path = room_row(full.room).path
-    replies = (
-        await studio.store.rooms.events.summarize_replies(room_id, [event.id for event in page])
-        if page
-        else {}
-    )
+    replies = await rooms.events.summarize_replies(room_id, [event.id for event in page]) if page else {}
     indexes = [event.index for event in page if event.index is not None]
     end = (full.room.latest_index if full.room.latest_index is not None else -1) + 1
     first, last = (indexes[0], indexes[-1]) if indexes else (0, end - 1)
@@ -96,24 +87,17 @@ async def _events(
 
 
 @router.get("/r/{room_id}/at/{index}")
-async def event_details(
-    request: Request, viewer: Looking, room_id: str, index: int, fragment: bool = False
-) -> Response:
+async def event_details(request: Request, place: InRoom, index: int, fragment: bool = False) -> Response:
     """Show all about one event."""
-    viewer.require()
-    studio = Studio.of(request)
-    room_id = decode_id(room_id)
+    rooms, path, after = place.store.rooms, place.path, index - 1 if index else None
     full, page = await asyncio.gather(
-        studio.store.rooms.get_full(room_id),
-        studio.store.rooms.events.list(
-            room_id, after=index - 1 if index else None, before=index + 1, limit=1, blocked=True
-        ),
+        rooms.get_full(place.id),
+        rooms.events.list(place.id, after=after, before=index + 1, limit=1, blocked=True),
     )
     if page.errors:
         raise page.errors[0]
     if not page.items:
         raise ProblemError(404, f"The room has no event {index}")
-    path = room_row(full.room).path
     known: dict[str, Any] = {
         "room": full.room,
         "title": room_title(full.room),
@@ -123,33 +107,29 @@ async def event_details(
     if fragment:
         return await page_response(request, "event_details.html", {}, **known)
     entries = timeline(page.items, full.participants, path, at=index)
-    return await page_response(
-        request, "event.html", await frame(studio, viewer, request), current=path, entries=entries, **known
-    )
+    around = await frame(place.studio, place.viewer, request)
+    return await page_response(request, "event.html", around, current=path, entries=entries, **known)
 
 
 @router.get("/r/{room_id}/{part}")
-async def room_part(request: Request, viewer: Looking, room_id: str, part: str) -> Response:
+async def room_part(request: Request, place: InRoom, part: str) -> Response:
     """Show the people and channels of a room, its tasks or its observations."""
-    viewer.require()
-    studio = Studio.of(request)
-    room_id = decode_id(room_id)
-    full = await studio.store.rooms.get_full(room_id)
+    rooms, room_id, path = place.store.rooms, place.id, place.path
+    full = await rooms.get_full(room_id)
     known: dict[str, Any] = {"tasks": [], "observations": []}
     match part:
         case "people":
-            known["markers"] = await studio.store.rooms.read_markers.list(room_id, limit=_MARKERS)
+            known["markers"] = await rooms.read_markers.list(room_id, limit=_MARKERS)
         case "tasks":
-            known["tasks"] = await studio.store.rooms.tasks.list(room_id, limit=200)
+            known["tasks"] = await rooms.tasks.list(room_id, limit=200)
         case "observations":
-            known["observations"] = await studio.store.rooms.observations.list(room_id, limit=200)
+            known["observations"] = await rooms.observations.list(room_id, limit=200)
         case _:
             raise ProblemError(404)
-    path = room_row(full.room).path
     return await page_response(
         request,
         "room_part.html",
-        await frame(studio, viewer, request),
+        await frame(place.studio, place.viewer, request),
         room=full.room,
         title=room_title(full.room),
         bindings=full.bindings,

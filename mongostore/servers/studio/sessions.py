@@ -10,13 +10,10 @@ from starlette.responses import Response
 
 from mongostore.models import Message, Session
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.access import Looking
-from mongostore.servers.studio.addresses import decode_id, encode_id
-from mongostore.servers.studio.content import decode_image, image_type, read_content
 from mongostore.servers.studio.files import image_response
-from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.frame import frame, page_response
 from mongostore.servers.studio.outline import HEIGHT, MOST, marks, stretches
-from mongostore.servers.studio.reading import session_row
+from mongostore.servers.studio.places import InSession
 from mongostore.servers.studio.transcript import session_items, with_unreadable
 
 PAGE = 50
@@ -29,9 +26,7 @@ Position = Annotated[int | None, Query(ge=0)]
 @router.get("/s/{namespace}/{session_id}")
 async def session_page(
     request: Request,
-    viewer: Looking,
-    namespace: str,
-    session_id: str,
+    place: InSession,
     at: Position = None,
     before: Position = None,
     after: Position = None,
@@ -39,10 +34,7 @@ async def session_page(
     conversation: str | None = None,
 ) -> Response:
     """Show a session's messages: the newest, those around a position, or those before or after one."""
-    studio = Studio.of(request)
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    sessions = studio.store.sessions.in_namespace(namespace)
+    sessions, session_id, path = place.sessions, place.id, place.path
     at = all if at is None else at
     bounds: dict[str, Any] = {"newest": True, "before": before}
     if at is not None or after is not None:
@@ -51,9 +43,8 @@ async def session_page(
         sessions.get(session_id),
         sessions.describe_storage(session_id),
         sessions.messages.list(session_id, limit=PAGE, conversation_id=conversation, **bounds),
-        frame(studio, viewer, request),
+        frame(place.studio, place.viewer, request),
     )
-    path = session_row(session).path
     selected = next((message for message in page if message.position == at), None) if at is not None else None
     items = session_items(page.items, path, at=at, whole=[] if all is None else [all])
     end = layout.in_tail + layout.in_segments
@@ -83,12 +74,11 @@ async def session_page(
 
 @router.get("/s/{namespace}/{session_id}/at/{position}")
 async def message_details(
-    request: Request, viewer: Looking, namespace: str, session_id: str, position: int, fragment: bool = False
+    request: Request, place: InSession, position: int, fragment: bool = False
 ) -> Response:
     """Show all about one message."""
-    studio = Studio.of(request)
-    session, message = await _message(studio, viewer, namespace, session_id, position)
-    path = session_row(session).path
+    session, message = await _message(place, position)
+    path = place.path
     if fragment:
         return await page_response(
             request, "message_details.html", {}, session=session, selected=message, path=path, layout=None
@@ -96,7 +86,7 @@ async def message_details(
     return await page_response(
         request,
         "message.html",
-        await frame(studio, viewer, request),
+        await frame(place.studio, place.viewer, request),
         session=session,
         path=path,
         current=path,
@@ -106,17 +96,11 @@ async def message_details(
     )
 
 
-async def _message(
-    studio: Studio, viewer: Looking, namespace: str, session_id: str, position: int
-) -> tuple[Session, Message]:
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    sessions = studio.store.sessions.in_namespace(namespace)
+async def _message(place: InSession, position: int) -> tuple[Session, Message]:
+    after = position - 1 if position else None
     session, page = await asyncio.gather(
-        sessions.get(session_id),
-        sessions.messages.list(
-            session_id, after=position - 1 if position else None, before=position + 1, limit=1
-        ),
+        place.sessions.get(place.id),
+        place.sessions.messages.list(place.id, after=after, before=position + 1, limit=1),
     )
     if page.errors:
         raise page.errors[0]
@@ -126,72 +110,42 @@ async def _message(
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}/images/{number}")
-async def message_image(
-    request: Request, viewer: Looking, namespace: str, session_id: str, position: int, number: int
-) -> Response:
+async def message_image(place: InSession, position: int, number: int) -> Response:
     """Return an image that stands inside of a message."""
-    _, message = await _message(Studio.of(request), viewer, namespace, session_id, position)
-    content = read_content(message.content)
-    for address in message.data.get("images") or [] if isinstance(message.data.get("images"), list) else []:
-        content.add_image(address)
-    for block in content.blocks:
-        if block.kind == "image" and block.number == number:
-            image = decode_image(block)
-            return image_response(
-                image or b"", image_type(image or b""), block.name or f"{position}-{number}"
-            )
-    raise ProblemError(404, "The message has no such image")
+    _, message = await _message(place, position)
+    return image_response(message.content, message.data, number, f"{position}-{number}")
 
 
 @router.get("/s/{namespace}/{session_id}/map")
-async def session_map(
-    request: Request, viewer: Looking, namespace: str, session_id: str, first: int = 0, last: int = 0
-) -> Response:
+async def session_map(request: Request, place: InSession, first: int = 0, last: int = 0) -> Response:
     """Return the map of a session, which its page asks for when it is shown."""
-    studio = Studio.of(request)
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    sessions = studio.store.sessions.in_namespace(namespace)
-    layout = await sessions.describe_storage(session_id)
+    layout = await place.sessions.describe_storage(place.id)
     end = layout.in_tail + layout.in_segments
-    found = (
-        stretches(layout.outline, end)
-        if end > MOST
-        else marks(await sessions.messages.list(session_id, limit=MOST), end)
-    )
-    path = f"/s/{encode_id(namespace)}/{encode_id(session_id)}"
+    if end > MOST:
+        found = stretches(layout.outline, end)
+    else:
+        found = marks(await place.sessions.messages.list(place.id, limit=MOST), end)
     return await page_response(
-        request, "map.html", {}, marks=found, path=path, first=first, last=last, end=end, height=HEIGHT
+        request, "map.html", {}, marks=found, path=place.path, first=first, last=last, end=end, height=HEIGHT
     )
 
 
 @router.get("/s/{namespace}/{session_id}/{part}")
-async def session_part(
-    request: Request, viewer: Looking, namespace: str, session_id: str, part: str
-) -> Response:
+async def session_part(request: Request, place: InSession, part: str) -> Response:
     """Show the participants of a session, its context, or where its messages are stored."""
-    studio = Studio.of(request)
-    namespace, session_id = decode_id(namespace), decode_id(session_id)
-    viewer.require(namespace)
-    sessions = studio.store.sessions.in_namespace(namespace)
-    session, layout = await asyncio.gather(sessions.get(session_id), sessions.describe_storage(session_id))
-    path = f"/s/{encode_id(namespace)}/{encode_id(session_id)}"
-    known: dict[str, Any] = {
-        "session": session,
-        "layout": layout,
-        "path": path,
-        "current": path,
-        "part": part,
-    }
+    sessions = place.sessions
+    session, layout = await asyncio.gather(sessions.get(place.id), sessions.describe_storage(place.id))
+    known: dict[str, Any] = {"session": session, "layout": layout, "path": place.path, "part": part}
     match part:
         case "participants" | "documents":
             pass
         case "context":
-            known["context"] = await sessions.context.find(session_id)
+            known["context"] = await sessions.context.find(place.id)
         case "conversations":
             if session.count > _MOST:
                 raise ProblemError(422, f"Conversations of more than {_MOST:,} messages are not counted here")
-            known["conversations"] = await sessions.messages.list_conversations(session_id, limit=200)
+            known["conversations"] = await sessions.conversations.list(place.id, limit=200)
         case _:
             raise ProblemError(404)
-    return await page_response(request, "session_part.html", await frame(studio, viewer, request), **known)
+    around = await frame(place.studio, place.viewer, request)
+    return await page_response(request, "session_part.html", around, current=place.path, **known)

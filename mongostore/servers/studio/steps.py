@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mongostore.models import Element, Feedback, ThreadMessage
-from mongostore.servers.studio.content import read_calls, read_content
+from mongostore.servers.studio.content import images_in, read_calls, read_content
 from mongostore.servers.studio.formats import seconds
 from mongostore.servers.studio.transcript import Chip, Item, look_of, name_in
 
@@ -116,9 +116,8 @@ def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | 
     content.calls += read_calls(message.data)
     for call in content.calls:
         call.whole = whole
-    for image in message.data.get("images") or [] if isinstance(message.data.get("images"), list) else []:
-        if isinstance(image, str):
-            content.add_image(image)
+    for image in images_in(message.data):
+        content.add_image(image)
     look, icon = look_of(role)
     took = seconds_of(message)
     chips = (

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mongostore.models import Element, Page, Thread, ThreadMessage
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
-from mongostore.servers.studio.content import decode_image, image_type, read_content
 from mongostore.servers.studio.files import image_response
-from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.places import InThread
 from mongostore.servers.studio.reading import thread_row
 from mongostore.servers.studio.steps import Turn, seconds_of, thread_turns, waterfall
 from mongostore.store import AsyncMongoStore
@@ -28,19 +27,16 @@ router: Final = APIRouter()
 
 @router.get("/t/{thread_id}")
 async def thread_page(
-    request: Request, viewer: Looking, thread_id: str, at: str | None = None, before: str | None = None
+    request: Request, place: InThread, at: str | None = None, before: str | None = None
 ) -> Response:
     """Show a thread's messages: the newest, those from one on, or those before one."""
-    viewer.require()
-    studio = Studio.of(request)
-    thread_id = decode_id(thread_id)
+    threads, path = place.store.threads, place.path
     thread, page, elements, around = await asyncio.gather(
-        studio.store.threads.get(thread_id),
-        read_page(studio.store, thread_id, at, before),
-        studio.store.threads.elements.list(thread_id, limit=_ELEMENTS),
-        frame(studio, viewer, request),
+        threads.get(place.id),
+        read_page(place.store, place.id, at, before),
+        threads.elements.list(place.id, limit=_ELEMENTS),
+        frame(place.studio, place.viewer, request),
     )
-    path = thread_row(thread).path
     turns = turns_of(thread, page, elements.items, at)
     selected = next((message for message in page if message.id == at), None)
     return await page_response(
@@ -89,50 +85,33 @@ async def read_page(
 
 
 @router.get("/t/{thread_id}/messages/{message_id}/images/{number}")
-async def message_image(
-    request: Request, viewer: Looking, thread_id: str, message_id: str, number: int
-) -> Response:
+async def message_image(place: InThread, message_id: str, number: int) -> Response:
     """Return an image that stands inside of a message."""
-    viewer.require()
-    store = Studio.of(request).store
-    message = await store.threads.messages.get(decode_id(thread_id), decode_id(message_id))
-    content = read_content(message.content)
-    images = message.data.get("images")
-    for address in images if isinstance(images, list) else []:
-        content.add_image(address)
-    for block in content.blocks:
-        if block.kind == "image" and block.number == number:
-            image = decode_image(block) or b""
-            return image_response(image, image_type(image), block.name or f"{message_id}-{number}")
-    raise ProblemError(404, "The message has no such image")
+    message = await place.store.threads.messages.get(place.id, decode_id(message_id))
+    return image_response(message.content, message.data, number, f"{message_id}-{number}")
 
 
 @router.get("/t/{thread_id}/{part}")
-async def thread_part(request: Request, viewer: Looking, thread_id: str, part: str) -> Response:
+async def thread_part(request: Request, place: InThread, part: str) -> Response:
     """Show the steps, the elements or the feedback of a thread."""
-    viewer.require()
-    studio = Studio.of(request)
-    thread_id = decode_id(thread_id)
     if part not in ("steps", "elements", "feedback"):
         raise ProblemError(404)
-    thread, page, elements = await asyncio.gather(
-        studio.store.threads.get(thread_id),
-        read_page(studio.store, thread_id, None, None),
-        studio.store.threads.elements.list(thread_id, limit=_ELEMENTS),
+    threads, path = place.store.threads, place.path
+    thread, page, elements, around = await asyncio.gather(
+        threads.get(place.id),
+        read_page(place.store, place.id, None, None),
+        threads.elements.list(place.id, limit=_ELEMENTS),
+        frame(place.studio, place.viewer, request),
     )
-    path = thread_row(thread).path
-    known: dict[str, Any] = {
-        "all_steps": waterfall(page.items, {message.id: message for message in page}),
-        "elements": elements.items,
-        "turns": turns_of(thread, page, elements.items, None),
-    }
     return await page_response(
         request,
         "thread_part.html",
-        await frame(studio, viewer, request),
+        around,
         thread=thread,
         path=path,
         current=path,
         part=part,
-        **known,
+        all_steps=waterfall(page.items, {message.id: message for message in page}),
+        elements=elements.items,
+        turns=turns_of(thread, page, elements.items, None),
     )

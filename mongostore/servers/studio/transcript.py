@@ -9,7 +9,7 @@ from typing import Any
 
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message
-from mongostore.servers.studio.content import Block, Call, read_calls, read_content, shorten
+from mongostore.servers.studio.content import Block, Call, images_in, read_calls, read_content, shorten
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def session_items(
         content.calls += [*read_calls(message.data), *rest]
         for call in content.calls:
             call.whole = is_whole
-        for image in _images(message.data):
+        for image in images_in(message.data):
             content.add_image(image)
         if known and not content.calls and (not content.blocks or "tool_call_id" in message.data):
             continue
@@ -172,11 +172,6 @@ def _session_chips(message: Message) -> list[Chip]:
     if message.updated_at and message.created_at and message.updated_at > message.created_at:
         chips.append(Chip("changed", "out opt"))
     return chips
-
-
-def _images(data: dict[str, Any]) -> list[str]:
-    images = data.get("images")
-    return [image for image in images if isinstance(image, str)] if isinstance(images, list) else []
 
 
 def _is_failure(result: Any) -> bool:

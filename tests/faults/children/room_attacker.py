@@ -72,7 +72,7 @@ class Attacker:
             options: dict[str, Any] = {"activity": activity}
             if dice < 0.1 and done:
                 return await self._repeat(room_id, event, random.choice(done[-50:]))
-            if dice < 0.3 and done and room_id == "edited":
+            if dice < 0.5 and done and room_id == "edited":
                 target = random.choice(done)
                 event = event.model_copy(update={"change": "edit", "target_event_id": target.id})
                 options["target"] = target.model_copy(update={"content": event.id})

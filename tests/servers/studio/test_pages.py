@@ -287,5 +287,8 @@ async def test_the_numbers_are_counted_once_for_all_who_ask(asking: httpx.AsyncC
 async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.AsyncClient) -> None:
     html = (await asking.get("/feedback?value=down")).text
     assert "Off with its head" in html
+    drawn = (await asking.get("/feedback/votes")).text
+    assert "2 votes in 30 days, 50% up" in drawn
+    assert re.findall(r"\d+ \w+: (1 up, 1 down|1 up, 0 down|0 up, 1 down)", drawn)
     assert "Which of my trees were planted" in html
     assert "No comment" not in html
