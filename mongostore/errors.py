@@ -27,6 +27,14 @@ from typing import Any
 class MongoStoreError(Exception):
     """The base of every error of this package."""
 
+    def __str__(self) -> str:
+        """Return the message in one line, for an id or a key in it may hold line breaks."""
+        message = super().__str__()
+        if message.isprintable():
+            return message
+        escaped = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in message)
+        return "".join(escaped)
+
 
 class ConfigurationError(MongoStoreError, ValueError):
     """A URI, a setting or an installation cannot work. The message names the remedy."""

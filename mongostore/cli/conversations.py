@@ -290,7 +290,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(filter(None, map(text_of, value)))
     if isinstance(value, dict):
-        for name in ("text", "body", "content", "output"):
+        for name in ("text", "body", "content", "output", "parts"):
             if isinstance(value.get(name), str | list):
                 return text_of(value[name])
         return f"[{value['type']}]" if isinstance(value.get("type"), str) else "[data]"

@@ -72,12 +72,16 @@ def text_blocks(part: Part) -> RenderableType:
 
 
 def tool_calls(part: Part) -> list[str]:
-    """Return the tool calls of a message, each as a line."""
-    calls = part.data.get("tool_calls")
-    functions = (
-        [one.get("function") for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
-    )
-    return [f"→ {one.get('name')}({one.get('arguments', '')})" for one in functions if isinstance(one, dict)]
+    """Return the tool calls of a message, each as a line: those beside its content, and those in it."""
+    beside, inside = part.data.get("tool_calls"), part.content
+    calls: list[tuple[Any, Any]] = []
+    for one in [*(beside if isinstance(beside, list) else ()), *(inside if isinstance(inside, list) else ())]:
+        match one:
+            case {"function": {"name": name, **rest}}:
+                calls.append((name, rest.get("arguments", "")))
+            case {"type": "tool_use", "name": name}:
+                calls.append((name, one.get("input")))
+    return [f"→ {name}({text if isinstance(text, str) else json.dumps(text)})" for name, text in calls]
 
 
 def place_of(part: Part) -> str:

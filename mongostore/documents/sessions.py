@@ -79,8 +79,9 @@ class StoredSession(SessionFields, Stored, Searched):
 
     The messages before position `tail_start` are in segments; the next message gets `next_position`.
     `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
-    but an append. `merged_size` is at least the size of name, description and metadata together.
-    `pending_deletes` are ids that are being removed from segments.
+    but an append. `merged_size` is at least the size of name, description and metadata together,
+    `participants_size` that of the participants. `pending_deletes` are ids that are being removed from
+    segments.
 
     `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
     `stale` lists the epochs whose parts still have to go, `unbound` those of participants. `create_op` never
@@ -103,6 +104,7 @@ class StoredSession(SessionFields, Stored, Searched):
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
     merged_size: int = 0
+    participants_size: int = 0
     tail_start: int = 0
     next_position: int = 0
     edit_count: int = 0
@@ -137,13 +139,17 @@ class StoredOverflow(BaseModel):
     value: Any
 
 
+# How the members of a new session begin. To ask pydantic for each of them takes 0.6 ms a session.
+_BEGINNINGS: Final = {
+    name: (member.default, member.default_factory)
+    for name, member in StoredSession.model_fields.items()
+    if not member.is_required() and name not in Searched.model_fields
+}
+
+
 def to_new_session(members: StoredDocument) -> StoredDocument:
     """Return the document of a new session: its members in their stored form, and how all else begins."""
-    begin = {
-        name: member.get_default(call_default_factory=True)
-        for name, member in StoredSession.model_fields.items()
-        if not member.is_required() and name not in Searched.model_fields
-    }
+    begin = {name: make() if make else default for name, (default, make) in _BEGINNINGS.items()}  # type: ignore[call-arg]
     return {**begin, **members}
 
 

@@ -13,14 +13,17 @@ from mongostore.documents.mapping import (
     Searched,
     Stored,
     StoredDocument,
-    check_fits,
     check_instance,
+    check_size,
     reader,
     write,
     write_members,
     writer,
 )
 from mongostore.models import Element, Feedback, Thread, ThreadMessage, User
+
+# With the content and the data of a message, and the words of its texts, this still fits into a document.
+MAX_FEEDBACK_BYTES = 64 * 1024
 
 
 class StoredUser(User, Stored):
@@ -42,9 +45,13 @@ class StoredThread(Thread, Stored, Searched):
     `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
     not bring it back until `expires_at`, then a date, after which no call can still be writing to it. Without
     that date the deletion is not over. A later write begins the next `life` of the thread.
+    `merged_size` is at least the size of data, metadata, tags and name together, `votes_size` that of the
+    votes.
     """
 
     votes: list[StoredVote] = Field(default_factory=list)
+    votes_size: int = 0
+    merged_size: int = 0
     has_pinned: bool = False
     state: str = "open"
     create_op: str | None = None
@@ -57,7 +64,8 @@ class StoredThreadMessage(ThreadMessage, Stored, Searched):
     """A message of a thread.
 
     `is_begun`: more was merged into it than its start; `has_created_at`: `created_at` is the
-    caller's, and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is
+    caller's, and `revision` grows with each merge. `merged_size` is at least the size of content and data
+    together. `arrival` orders messages of one `created_at`. `life` is
     that of the thread, where it is not its first one. `state` is `deleted` if nothing else is left until
     `expires_at`.
     """
@@ -66,6 +74,7 @@ class StoredThreadMessage(ThreadMessage, Stored, Searched):
     has_created_at: bool = False
     revision: int = 0
     arrival: int = 0
+    merged_size: int = 0
     life: int = 0
     state: str | None = None
     deleted_at: int | None = None
@@ -118,13 +127,12 @@ def to_stored_message_members(members: dict[str, Any]) -> StoredDocument:
 
     Raises:
         InvalidValueError: If one of them cannot be stored; names its path.
-        DocumentTooLargeError: If they take more than a document can hold.
     """
     stored = write_members(ThreadMessage, members)
     if "created_at" in members:
         stored |= {"created_at": to_micros("created_at", members["created_at"]), "has_created_at": True}
     data = {f"data.{key}": item for key, item in stored.pop("data", {}).items()}
-    return check_fits("a message", {**stored, **data})
+    return {**stored, **data}
 
 
 def to_stored_feedback(feedback: Feedback) -> StoredDocument:
@@ -132,5 +140,8 @@ def to_stored_feedback(feedback: Feedback) -> StoredDocument:
 
     Raises:
         InvalidValueError: If one of its members cannot be stored.
+        DocumentTooLargeError: If it takes more than a message has room for.
     """
-    return write(check_instance("feedback", feedback, Feedback))
+    stored = write(check_instance("feedback", feedback, Feedback))
+    check_size(f"the feedback on message {feedback.message_id!r}", stored, MAX_FEEDBACK_BYTES)
+    return stored

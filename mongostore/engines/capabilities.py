@@ -23,7 +23,7 @@ async def detect_capabilities(client: Client, sessions: Collection, address: str
         address: The address without a password, for the error.
 
     Raises:
-        ConfigurationError: If the client is connected to a secondary alone.
+        ConfigurationError: If the client is connected to a secondary alone, or to one member of several.
         PyMongoError: If the driver fails, as with a wrong password.
     """
     hello = await client.admin.command("hello")
@@ -31,6 +31,13 @@ async def detect_capabilities(client: Client, sessions: Collection, address: str
     if is_direct and hello.get("secondary"):
         raise ConfigurationError(
             f"{address}: it is a secondary, which takes no writes: leave out directConnection=true"
+        )
+    members = len(hello.get("hosts", ())) + len(hello.get("passives", ()))
+    if is_direct and members > 1:
+        name = hello["setName"]
+        raise ConfigurationError(
+            f"{address}: directConnection=true reaches one of {members} members of the replica set {name}, "
+            f"which may have what a failover takes back: write replicaSet={name} in its place"
         )
     # The first command that needs a login: wrong credentials show here and not in the middle of the work.
     await sessions.database.command("ping")

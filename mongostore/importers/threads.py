@@ -7,7 +7,6 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any
 
-from mongostore.documents.threads import to_stored_message_members
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.importers.batches import batched, each, in_batches, in_thread, with_rising_times
 from mongostore.importers.comparison import behind_stored
@@ -188,7 +187,7 @@ class ThreadImport:
 
     def _is_refused(self, message: ThreadMessage) -> bool:
         try:
-            to_stored_message_members({name: getattr(message, name) for name in _STORED_MEMBERS})
+            ThreadMessageBatches.check(message)
         except (DocumentTooLargeError, InvalidValueError) as error:
             self._counts.read += 1
             self._refuse(message, error)

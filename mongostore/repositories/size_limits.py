@@ -24,12 +24,14 @@ class SizeLimit:
         members: The members; in the path of a write, a key of theirs stands behind a dot.
         limit: The bytes that they may take.
         field: The field that counts.
+        remedy: The way to make room, as errors name it.
     """
 
     kind: str
     members: tuple[str, ...]
     limit: int
     field: str = "merged_size"
+    remedy: str = "remove keys or shorten values"
 
     def count(self, name: str, document: StoredDocument) -> StoredDocument:
         """Return the field that counts, for a new document.
@@ -47,6 +49,19 @@ class SizeLimit:
         """
         written = self._written(update)
         return self._check(name, written) if written else 0
+
+    def allows(self, document: StoredDocument, added: int) -> bool:
+        """Return whether the count of a document allows so many bytes more."""
+        return not added or document.get(self.field, 0) <= self.limit - added
+
+    def allowing(self, added: int) -> StoredDocument:
+        """Return the filter of the documents whose count allows so many bytes more."""
+        # A document that does not count yet has none.
+        return {self.field: {"$not": {"$gt": self.limit - added}}} if added else {}
+
+    def counted(self, update: StoredDocument, added: int) -> StoredDocument:
+        """Return an update that counts the bytes that it adds."""
+        return {**update, "$inc": {**update.get("$inc", {}), self.field: added}} if added else update
 
     def exact(self, name: str, document: StoredDocument, update: StoredDocument) -> StoredDocument:
         """Return an update that sets the true size which a document has after it.
@@ -83,18 +98,14 @@ class SizeLimit:
         written = self._written(update)
         if not written:
             return await run(filter, update)
-        added = self._check(name, written)
-        counts = {**update.get("$inc", {}), self.field: added}
-        # A document that does not count yet has none.
-        allowing = {self.field: {"$not": {"$gt": self.limit - added}}}
-        tried = None
+        added, tried = self._check(name, written), None
         while True:
-            result = await run({**filter, **allowing}, {**update, "$inc": counts})
+            result = await run({**filter, **self.allowing(added)}, self.counted(update, added))
             if result is not None:
                 return result
             document = await documents.find_one({"_id": filter["_id"]}, [*self.members, self.field])
             count = (document or {}).get(self.field, 0)
-            if document is None or count <= self.limit - added or count == tried:
+            if document is None or self.allows(document, added) or count == tried:
                 return None
             # Any other write would have raised the count.
             result = await run({**filter, self.field: count}, self.exact(name, document, update))
@@ -116,7 +127,7 @@ class SizeLimit:
     def _check(self, name: str, values: StoredDocument) -> int:
         if (size := bson_size(self.kind, values)) > self.limit:
             what = f"{self.kind} {name!r}, of which {', '.join(self.members)} count,"
-            raise DocumentTooLargeError(what, size, self.limit, "remove keys or shorten values")
+            raise DocumentTooLargeError(what, size, self.limit, self.remedy)
         return size
 
     def _written(self, update: StoredDocument) -> StoredDocument:

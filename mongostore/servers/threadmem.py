@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Any, Final, TypeVar
 
 import requests
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, FastAPI, Request, Security
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread, V1RoleThreads
 from mongostore.adapters.threadmem.env import HUB_URL_ENV
@@ -43,6 +44,11 @@ from mongostore.sync import MongoStore
 MAX_BODY_BYTES = 24 * 1024 * 1024
 # Members of a thread's metadata.
 MAX_METADATA = 1000
+# Threads of a page, which ends before them once it has so many bytes.
+MAX_PAGE = 100
+_PAGE_BYTES = 8 * 1024 * 1024
+_PIECE_BYTES = 64 * 1024
+_JSON = "application/json"
 # Seconds to connect to the hub, and to wait for its answer.
 _HUB_TIMEOUT = (5, 10)
 _HUB_THREADS = 8
@@ -60,10 +66,14 @@ _bearer = HTTPBearer(
 class _Answer(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Return JSON in ASCII, which holds even texts that are no UTF-8; what is no number in it is null."""
-        try:
-            return json.dumps(content, allow_nan=False).encode()
-        except ValueError:
-            return json.dumps(_to_json_numbers(content), allow_nan=False).encode()
+        return _encode(content)
+
+
+def _encode(content: Any) -> bytes:
+    try:
+        return json.dumps(content, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_to_json_numbers(content), allow_nan=False).encode()
 
 
 def _to_json_numbers(value: Any) -> Any:
@@ -195,6 +205,55 @@ def _to_public(model: BaseModel) -> _Answer:
     return _Answer(model.model_dump())
 
 
+def _list_json(threads: Iterable[tuple[RoleThread, str]], limit: int | None) -> Iterator[bytes]:
+    """Yield the JSON of threads, each of which comes with the cursor of those that follow it."""
+    yield b'{"threads": ['
+    size, cursor = 0, None
+    for number, (thread, next_cursor) in enumerate(threads):
+        if limit is not None and (number == limit or size > _PAGE_BYTES):
+            yield b'], "next_cursor": %b}' % _encode(cursor)
+            return
+        if number:
+            yield b", "
+        for part in _thread_json(thread):
+            size += len(part)
+            yield part
+        cursor = next_cursor
+    yield b"]}"
+
+
+def _thread_json(thread: RoleThread) -> Iterator[bytes]:
+    """Yield the JSON of a thread, a message at a time."""
+    head = thread.head_to_v1().model_dump(exclude={"messages"})
+    yield _encode(head)[:-1] + b', "messages": ['
+    for number, message in enumerate(thread.stored_messages()):
+        yield (b", " if number else b"") + _encode(message.to_v1().model_dump())
+    yield b"]}"
+
+
+def _stream(parts: Iterator[bytes]) -> Response:
+    """Return an answer of JSON that is made while it is sent, unless it is short.
+
+    Errors of its beginning are raised at once, and have a status of their own.
+    """
+    pieces = _join_parts(parts)
+    first, second = next(pieces), next(pieces, None)
+    if second is None:
+        return Response(first, media_type=_JSON)
+    return StreamingResponse(chain((first, second), pieces), media_type=_JSON)
+
+
+def _join_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
+    piece = bytearray()
+    for part in parts:
+        piece += part
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
 @router.post("", response_model=V1RoleThread, responses=problem_responses(409))
 def create_role_thread(
     threads: Threads,
@@ -208,16 +267,34 @@ def create_role_thread(
     return _to_public(thread.to_v1())
 
 
+class _PageQuery(BaseModel, extra="forbid"):
+    limit: int | None = Field(None, ge=1, le=MAX_PAGE, description="The size of a page.")
+    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
+
+
 @router.get("", response_model=V1RoleThreads)
-def get_role_threads(threads: Threads, owner: Owner) -> Any:
-    """Return the caller's threads with their messages, the oldest first."""
-    return _to_public(V1RoleThreads(threads=[thread.to_v1() for thread in threads.find(owner_id=owner)]))
+def get_role_threads(threads: Threads, owner: Owner, page: Annotated[_PageQuery, Query()]) -> Any:
+    """Return the caller's threads with their messages, the oldest first.
+
+    Without a limit or a cursor these are all threads. A page ends before its limit when its threads are
+    large.
+    """
+    limit, cursor = page.limit, page.cursor
+    size = MAX_PAGE if limit is None else limit
+    is_page = limit is not None or cursor is not None
+    try:
+        # One more than the page tells whether another follows.
+        return _stream(_list_json(threads.walk(owner, size + 1, cursor), size if is_page else None))
+    except InvalidValueError as error:
+        if error.path == "cursor":
+            raise ProblemError(400, "The cursor is not one that a page gave") from None
+        raise
 
 
 @router.get("/{id}", response_model=V1RoleThread, responses=problem_responses(404))
 def get_role_thread(thread: Owned) -> Any:
     """Return a thread of the caller with its messages."""
-    return _to_public(thread.to_v1())
+    return _stream(_thread_json(thread))
 
 
 @router.put("/{id}", response_model=V1RoleThread, responses=problem_responses(404))
@@ -227,7 +304,7 @@ def update_role_thread(
 ) -> Any:
     """Change whether a thread is public, and its name and metadata if the request has them."""
     thread.update(data)
-    return _to_public(thread.to_v1())
+    return _stream(_thread_json(thread))
 
 
 @router.delete("/{id}", responses=problem_responses(404))

@@ -1,7 +1,7 @@
 """The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""
 
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from typing import Any, Unpack
@@ -483,7 +483,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If the session has another revision; nothing was bound.
             InvalidValueError: If an argument is of the wrong type.
-            DocumentTooLargeError: If the session takes all that a document can hold.
+            DocumentTooLargeError: If the participants of the session would take more than 1 MB.
         """
 
     def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
@@ -493,7 +493,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
             NotFoundError: If there is no such session, or it is deleted.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the participant is bound and cannot be read.
-            DocumentTooLargeError: If the session takes all that a document can hold.
+            DocumentTooLargeError: If the participants of the session would take more than 1 MB.
         """
 
     def get(self, session_id: str, participant_id: str) -> SessionParticipant:
@@ -583,7 +583,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
     def list(
         self,
         session_id: str,
-        message_id: str,
+        message_id: str | Callable[[Session], str | None],
         *,
         newest: bool = False,
         limit: int = 50,
@@ -593,7 +593,8 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
 
         Args:
             session_id: The session.
-            message_id: The last of the messages.
+            message_id: The last of the messages, or a function that returns its id, or None for no
+                messages, of the session as the same command has read it.
             newest: Whether the page ends with the last ones.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments.
@@ -602,6 +603,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
             NotFoundError: If there is no such session or message, or the session is deleted.
             ConflictError: If the session kept changing under the reader for too long.
             InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If the session cannot be read, and a function wants it.
         """
 
     def find_by_message(self, message_id: str) -> Session | None:

@@ -1,49 +1,115 @@
-"""Conversations of frameworks for agents look like all others on the command line."""
+"""Conversations of frameworks for agents look like all others to each command and page."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import zipfile
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pydantic_ai.conversation import Conversation
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from typer.testing import CliRunner
 
+from mongostore import AsyncMongoStore
 from mongostore.adapters.claude_agent_sdk import MongoSessionStore
 from mongostore.adapters.openai_agents import MongoSession
 from mongostore.adapters.pydantic_ai import MongoConversationStore
 from mongostore.cli import app
+from mongostore.servers.studio.addresses import encode_id
+from tests.servers.studio.conftest import open_client
+from tests.servers.studio.serving import TOKEN
 
-QUESTION, ANSWER = "Where is the Louvre?", "In Paris."
-
-
-async def openai_agents(uri: str) -> None:
-    session = MongoSession("talk", uri, user_id="ada")
-    parts: Any = [{"type": "output_text", "text": ANSWER, "annotations": []}]
-    await session.add_items(
-        [{"role": "user", "content": QUESTION}, {"type": "message", "role": "assistant", "content": parts}]  # type: ignore[list-item,misc]
-    )
+QUESTION, ANSWER, HOURS = "When does the Louvre open?", "At nine.", "9 to 6"
+TOOL, PLACE = "find_hours", {"place": "Louvre"}
 
 
-async def claude_agent_sdk(uri: str) -> None:
-    entries: Any = [
-        {"type": role, "uuid": role, "message": {"role": role, "content": [{"type": "text", "text": text}]}}
-        for role, text in (("user", QUESTION), ("assistant", ANSWER))
+def openai_agents(uri: str) -> MongoSession:
+    return MongoSession("talk", uri, user_id="ada")
+
+
+async def begin_openai_agents(uri: str) -> None:
+    parts = [{"type": "output_text", "text": ANSWER, "annotations": []}]
+    items: list[Any] = [
+        {"role": "user", "content": QUESTION},
+        {"type": "function_call", "call_id": "c1", "name": TOOL, "arguments": json.dumps(PLACE)},
+        {"type": "function_call_output", "call_id": "c1", "output": HOURS},
+        {"type": "message", "role": "assistant", "content": parts},
     ]
-    key: Any = {"project_key": "-home-ada", "session_id": "talk"}
-    await MongoSessionStore(uri, user_of=lambda key: "ada").append(key, entries)
+    await openai_agents(uri).add_items(items)
 
 
-async def pydantic_ai(uri: str) -> None:
-    said = [
-        ModelRequest(parts=[UserPromptPart(content=QUESTION)]),
+KEY: Any = {"project_key": "-home-ada", "session_id": "talk"}
+
+
+def claude_agent_sdk(uri: str) -> MongoSessionStore:
+    return MongoSessionStore(uri, user_of=lambda key: "ada")
+
+
+async def begin_claude_agent_sdk(uri: str) -> None:
+    said: list[tuple[str, dict[str, Any]]] = [
+        ("user", {"type": "text", "text": QUESTION}),
+        ("assistant", {"type": "tool_use", "id": "c1", "name": TOOL, "input": PLACE}),
+        ("user", {"type": "tool_result", "tool_use_id": "c1", "content": HOURS}),
+        ("assistant", {"type": "text", "text": ANSWER}),
+    ]
+    entries: Any = [
+        {"type": role, "uuid": str(number), "message": {"role": role, "content": [part]}}
+        for number, (role, part) in enumerate(said)
+    ]
+    await claude_agent_sdk(uri).append(KEY, entries)
+
+
+async def begin_pydantic_ai(uri: str) -> None:
+    messages: list[ModelMessage] = [
+        ModelRequest(parts=[SystemPromptPart(content="Be short."), UserPromptPart(content=QUESTION)]),
+        ModelResponse(parts=[ToolCallPart(tool_name=TOOL, args=PLACE, tool_call_id="c1")]),
+        ModelRequest(parts=[ToolReturnPart(tool_name=TOOL, content=HOURS, tool_call_id="c1")]),
         ModelResponse(parts=[TextPart(content=ANSWER)]),
     ]
-    await MongoConversationStore(uri).save(Conversation(conversation_id="talk", messages=said), scope="ada")
+    conversation = Conversation(conversation_id="talk", messages=messages)
+    await MongoConversationStore(uri).save(conversation, scope="ada")
+
+
+@dataclass(frozen=True)
+class Framework:
+    """How a conversation begins, and how its framework finds it."""
+
+    namespace: str
+    begin: Callable[[str], Awaitable[None]]
+    find: Callable[[str], Awaitable[object]]
+
+
+FRAMEWORKS = {
+    "openai_agents": Framework("openai", begin_openai_agents, lambda uri: openai_agents(uri).get_items()),
+    "claude_agent_sdk": Framework(
+        "claude:-home-ada", begin_claude_agent_sdk, lambda uri: claude_agent_sdk(uri).load(KEY)
+    ),
+    "pydantic_ai": Framework(
+        "pydantic_ai", begin_pydantic_ai, lambda uri: MongoConversationStore(uri).load("talk", scope="ada")
+    ),
+}
+
+
+def call(verb: Callable[[str], Awaitable[object]], uri: str) -> object:
+    async def await_it() -> object:
+        return await verb(uri)
+
+    return asyncio.run(await_it())
 
 
 def run(*arguments: str) -> str:
@@ -52,22 +118,71 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize(
-    ("begin", "namespace"),
-    [(openai_agents, "openai"), (claude_agent_sdk, "claude:-home-ada"), (pydantic_ai, "pydantic_ai")],
-)
-def test_a_conversation_is_listed_and_shown_like_any_other(
-    begin: Callable[[str], Awaitable[None]], namespace: str
-) -> None:
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> Framework:
+    """Each of them in turn."""
+    return FRAMEWORKS[request.param]
+
+
+@pytest.fixture
+def uri(framework: Framework) -> str:
+    """A database with one conversation."""
     uri = f"mongomock://{uuid4().hex}"
-    asyncio.run(begin(uri))  # type: ignore[arg-type]
-    where = ["--namespace", namespace, "--uri", uri]
+    call(framework.begin, uri)
+    return uri
+
+
+def test_a_conversation_is_listed_and_shown(framework: Framework, uri: str) -> None:
+    where = ["--namespace", framework.namespace, "--uri", uri]
     [listed] = map(json.loads, run("ls", "--user", "ada", *where).splitlines())
     assert (listed["house"], listed["id"], listed["user_id"]) == ("sessions", "talk", "ada")
-    assert ANSWER in json.dumps(listed)
+    assert (listed["count"], listed["last"]["text"]) == (4, ANSWER)
     shown = run("show", "talk", "--as", "text", *where)
-    assert QUESTION in shown
-    assert ANSWER in shown
+    for text in (QUESTION, f"→ {TOOL}({json.dumps(PLACE)})", HOURS, ANSWER):
+        assert text in shown
     [chat] = map(json.loads, run("show", "talk", "--as", "openai", *where).splitlines())
-    assert [message["role"] for message in chat["messages"]] == ["user", "assistant"]
-    assert ANSWER in json.dumps(chat["messages"][1]["content"])
+    roles = [message["role"] for message in chat["messages"]]
+    assert (roles[0], roles[1], roles[3]) == ("user", "assistant", "assistant")
+    assert ANSWER in json.dumps(chat["messages"][3]["content"])
+
+
+def test_a_conversation_is_found_by_a_word(framework: Framework, uri: str) -> None:
+    where = ["--namespace", framework.namespace, "--uri", uri]
+    for word in ("louvre", "nine", TOOL):
+        [found] = map(json.loads, run("search", word, *where, "--json").splitlines())
+        assert '"talk"' in json.dumps(found)
+    assert run("search", "prado", *where, "--json") == ""
+
+
+def test_a_person_gets_a_conversation_and_has_it_erased(
+    framework: Framework, uri: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "ada.zip"
+    run("people", "export", "ada", "-o", str(file), "--uri", uri)
+    with zipfile.ZipFile(file) as archive:
+        told = b"".join(archive.read(name) for name in archive.namelist()).decode()
+    for text in (QUESTION, TOOL, HOURS, ANSWER):
+        assert text in told
+    assert call(framework.find, uri)
+    run("people", "erase", "ada", "--yes", "--uri", uri)
+    assert not call(framework.find, uri)
+    assert run("ls", "--namespace", framework.namespace, "--uri", uri) == ""
+
+
+def test_a_conversation_goes_when_it_is_old(framework: Framework, uri: str) -> None:
+    run("prune", "--idle", "1h", "--uri", uri)
+    assert call(framework.find, uri)
+    run("prune", "--idle", "0.001s", "--uri", uri)
+    assert not call(framework.find, uri)
+
+
+async def test_the_studio_shows_texts_and_calls(framework: Framework) -> None:
+    uri = f"mongomock://{uuid4().hex}"
+    await framework.begin(uri)
+    async with AsyncMongoStore(uri) as store, open_client(store) as studio:
+        await studio.get("/open", params={"token": TOKEN})
+        page = (await studio.get(f"/s/{encode_id(framework.namespace)}/talk")).text
+    for text in (QUESTION, TOOL, HOURS, ANSWER):
+        assert text in page
+    # The result stands with its call, which is done, and not as a message of its own.
+    assert page.count("<article") == 3

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import jwt
@@ -13,9 +16,12 @@ from mongostore import AsyncMongoStore
 from tests.adapters.chainlit_parts import (
     CONTENT,
     SECRET,
+    THREAD,
     GridFSStorageClient,
     MongoDataLayer,
     chainlit,
+    message,
+    steps_of,
     stored,
 )
 
@@ -143,6 +149,42 @@ async def test_a_login_is_no_address_and_an_address_no_login(
         decode_jwt(token)
     login = create_jwt(chainlit.User(identifier="ada"))
     assert (await browser.get(f"{prefix}/{login}")).status_code == 404
+
+
+async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
+    layer: MongoDataLayer, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chainlit.auth.jwt import create_jwt
+    from chainlit.config import config
+    from chainlit.context import context_var
+
+    monkeypatch.setattr(config.code, "password_auth_callback", lambda name, password: None)
+    ada = await layer.create_user(chainlit.User(identifier="ada"))
+    assert ada is not None
+    await layer.update_thread(THREAD, user_id=ada.id)
+    await layer.create_step(message("m", "text"))
+
+    async def ask(who: str, method: str, **body: Any) -> int:
+        cookies = {"access_token": create_jwt(chainlit.User(identifier=who))}
+        # A request of a browser has no context of Chainlit.
+        context = copy_context()
+        context.run(context_var.set, None)
+        asking = browser.request(method, "/feedback", json=body, cookies=cookies)
+        return (await asyncio.get_running_loop().create_task(asking, context=context)).status_code
+
+    mine = {"forId": "m", "value": 1, "threadId": THREAD, "comment": "mine"}
+    assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 200
+    seen = (await steps_of(layer))["m"]["feedback"]
+    assert seen["comment"] == "mine"
+    for thread_id in (THREAD, None, "another"):
+        theirs = {"forId": "m", "value": 0, "threadId": thread_id, "comment": "theirs"}
+        assert await ask("eve", "PUT", feedback=theirs, sessionId="s") == 500
+    await ask("eve", "DELETE", feedbackId=seen["id"])
+    assert (await steps_of(layer))["m"]["feedback"] == seen
+    assert await ask("ada", "PUT", feedback={**mine, "comment": None}, sessionId="s") == 200
+    assert (await steps_of(layer))["m"]["feedback"]["comment"] is None
+    assert await ask("ada", "DELETE", feedbackId=seen["id"]) == 200
+    assert "feedback" not in (await steps_of(layer))["m"]
 
 
 async def test_an_address_lies_below_the_root_of_the_application(

@@ -208,6 +208,16 @@ async def test_no_subagent_is_left_by_a_deletion_beside_it(
         assert [session async for session in subs.iter()] == []
 
 
+async def test_a_batch_beside_a_deletion_is_whole_or_gone(transcripts: MongoSessionStore) -> None:
+    for number in range(20):
+        batch = [said(f"{number}/{n}", customTitle=f"{number}") for n in range(3)]
+        await asyncio.gather(transcripts.append(KEY, batch), transcripts.delete(KEY))
+        assert await transcripts.load(KEY) in (None, batch)
+        if await transcripts.load(KEY):
+            assert (await summary_of(transcripts))["data"] == await folded(transcripts)
+        await transcripts.delete(KEY)
+
+
 async def test_it_works_in_the_event_loop_of_trio() -> None:
     with MongoStore("mongomock://") as store:
         transcripts = MongoSessionStore(store=store)

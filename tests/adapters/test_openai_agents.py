@@ -39,14 +39,20 @@ ODD: list[Any] = [
     *({"role": "user"}, {"role": "user", "content": None}, {"role": 5, "content": "x"}, {"role": ""}),
     *({"type": "message", "content": "x"}, {"type": "function_call", "role": "assistant"}, {"type": 3}),
     *({"type": "reasoning"}, {"type": "reasoning", "content": []}, {"type": "x_output", "content": "x"}),
+    *({**CALL, "tool_calls": 1}, {**OUTPUT, "tool_call_id": "c2"}, {"type": "x", "tool_call_id": "c"}),
+    *(
+        {"type": "function_call", "call_id": None, "name": 1, "arguments": {}},
+        {"call_id": "c", "role": "tool"},
+    ),
     {"role": "user", "content": {"a.b": 1, "$x": {"\0": 2}}, "n": 2**80, "half": "\ud800"},
 ]
+KEYS = {"role", "content", "summary", "item", "tool_calls", "tool_call_id", *CALL, *OUTPUT}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["role", "type", "content", "output", "summary", "item"]) | st.text(),
+            st.sampled_from(sorted(KEYS)) | st.text(),
             inner,
             max_size=4,
         )
@@ -106,6 +112,15 @@ async def test_what_is_stored_has_the_common_form(session: MongoSession, store: 
     assert listed.metadata == {"tier": "gold"}
     assert listed.last is not None
     assert listed.last.text == "think"
+
+
+async def test_calls_of_functions_are_known_as_in_a_chat(session: MongoSession) -> None:
+    await session.add_items([CALL, OUTPUT])
+    call, output = (await (await session.sessions()).messages.list("s")).items
+    assert call.to_openai()["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    ]
+    assert (output.role, output.content, output.data["tool_call_id"]) == ("tool", "42", "c1")
 
 
 async def test_what_is_no_json_value_is_refused_before_anything_is_written(session: MongoSession) -> None:
@@ -188,6 +203,18 @@ async def test_pops_beside_appends_lose_and_double_nothing(session: MongoSession
     )
     remaining = await session.get_items()
     assert sorted(map(str, [*popped, *remaining])) == sorted(map(str, numbered(0, 60)))
+
+
+async def test_an_append_beside_a_clear_is_there_or_was_cleared(session: MongoSession) -> None:
+    for number in range(20):
+        batch = numbered(2 * number, 2)
+        clearing = asyncio.ensure_future(session.clear_session())
+        adding = asyncio.ensure_future(session.add_items(batch))
+        await clearing
+        is_late = not adding.done()
+        await adding
+        # Nothing could clear one that had not ended when the clear had.
+        assert await session.get_items() in ([batch] if is_late else [batch, []])
 
 
 async def test_batches_of_16_writers_stay_together(session: MongoSession) -> None:

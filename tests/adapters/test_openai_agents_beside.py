@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from pymongo import AsyncMongoClient
 
 from mongostore.adapters.openai_agents import MongoSession
 from tests.contract.wire import Wire, wired_store
+from tests.docs.pages import SITE
 
 pytestmark = pytest.mark.server
 
 MiB = 1024 * 1024
+PAGE = SITE / "frameworks" / "openai-agents.md"
 Sides = dict[str, Any]
 
 
@@ -39,49 +42,54 @@ async def sides(server_uri: str, database: str) -> AsyncIterator[tuple[Sides, di
         await client.drop_database(f"{database}_theirs")
 
 
-# What each call sends: ours, and theirs of version 0.24.
+# The most commands that each call may send.
 CALLS: dict[str, tuple[Callable[[Any], Awaitable[object]], int]] = {
-    "add to an unknown session": (lambda s: s.add_items(numbered(0, 3)), 1),
-    "add": (lambda s: s.add_items(numbered(3, 2)), 1),
-    "get": (lambda s: s.get_items(), 1),
-    "get the newest": (lambda s: s.get_items(2), 1),
-    "pop": (lambda s: s.pop_item(), 2),
-    "clear": (lambda s: s.clear_session(), 5),
+    "`add_items` to an unknown session": (lambda s: s.add_items(numbered(0, 3)), 1),
+    "`add_items`": (lambda s: s.add_items(numbered(3, 2)), 1),
+    "`get_items()`": (lambda s: s.get_items(), 1),
+    "`get_items(2)`": (lambda s: s.get_items(2), 1),
+    "`pop_item`": (lambda s: s.pop_item(), 2),
+    "`clear_session`": (lambda s: s.clear_session(), 5),
 }
-
-
-async def test_our_calls_send_fewer_commands(
-    sides: tuple[Sides, dict[str, Wire]], record_property: Callable[[str, object], None]
-) -> None:
-    sessions, wires = sides
-    # Theirs makes its indexes first.
-    await sessions["theirs"].get_items()
-    for name, (call, most) in CALLS.items():
-        sent = {}
-        for side, session in sessions.items():
-            wires[side].sent.clear()
-            await call(session)
-            sent[side] = len(wires[side].sent)
-        record_property(name, sent)
-        assert sent["ours"] <= most, name
-        assert sent["ours"] < sent["theirs"] or name == "clear", name
 
 
 async def outcome(call: Awaitable[object]) -> str:
     try:
         await call
     except Exception as error:
-        return type(error).__name__
+        return f"`{type(error).__name__}`"
     return "stored"
 
 
-async def large_items(session: Any) -> str:
-    return await outcome(session.add_items([{"role": "user", "content": "x" * 9 * MiB}] * 2))
-
-
-async def negative_limit(session: Any) -> int:
-    await session.add_items(numbered(0, 3))
-    return len(await session.get_items(-1))
+async def test_the_page_compares_what_both_do(sides: tuple[Sides, dict[str, Wire]]) -> None:
+    sessions, wires = sides
+    # Theirs makes its indexes first.
+    await sessions["theirs"].get_items()
+    rows: dict[str, dict[str, object]] = {}
+    for name, (call, most) in CALLS.items():
+        sent = {}
+        for side, session in sessions.items():
+            wires[side].sent.clear()
+            await call(session)
+            sent[side] = len(wires[side].sent)
+        assert sent["ours"] <= most, name
+        assert sent["ours"] < sent["theirs"] or "clear" in name, name
+        rows[f"commands of {name}"] = {**sent}
+    large: Any = [{"role": "user", "content": "x" * 9 * MiB}] * 2
+    rows["two items of 9 MiB in one call"] = {
+        side: await outcome(session.add_items(large)) for side, session in sessions.items()
+    }
+    for session in sessions.values():
+        await session.clear_session()
+        await session.add_items(numbered(0, 3))
+    rows["`get_items(-1)` of three items"] = {
+        side: f"{len(await session.get_items(-1))} items" for side, session in sessions.items()
+    }
+    head = (
+        f"| | `MongoSession` | `MongoDBSession` {metadata.version('openai-agents')} |\n| --- | --- | --- |\n"
+    )
+    table = head + "".join(f"| {name} | {row['ours']} | {row['theirs']} |\n" for name, row in rows.items())
+    assert table in PAGE.read_text(), table
 
 
 async def append_beside_clear(session: Any) -> str:
@@ -122,8 +130,6 @@ async def pops(session: Any) -> str:
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        (large_items, "stored"),
-        (negative_limit, 3),
         (writers, "together"),
         (pops, "each once"),
         pytest.param(append_beside_clear, "nothing lost", marks=pytest.mark.long),

@@ -142,6 +142,16 @@ def test_threads_are_found_by_their_columns(server: RoleServer, thread: RoleThre
         RoleThread.find(remote=server.url, nothing=1)
 
 
+def test_threads_are_found_on_all_pages_of_a_server(
+    server: RoleServer, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mongostore.adapters.threadmem.http_backend._PAGE", 2)
+    made = [RoleThread(remote=server.url, name=str(n)) for n in range(5)]
+    found = RoleThread.find(remote=server.url)
+    assert [one.id for one in found] == [one.id for one in made]
+    assert [one.name for one in found] == ["0", "1", "2", "3", "4"]
+
+
 def test_refresh_reads_all_that_others_have_changed(server: RoleServer, thread: RoleThread) -> None:
     theirs = inside(server, thread)
     theirs.name, theirs.metadata = "theirs", {"new": 1}

@@ -565,7 +565,6 @@ def test_a_verb_sends_no_more_commands_than_promised(observed: Observed, case: C
 
 # Queries that may examine more documents than they return, and why.
 WIDE = {
-    "rooms: list with an offset": "the rooms passed over are examined, as the verb says",
     "rooms: list a few with metadata": "the index by values knows no order: rooms are read in theirs, or all",
 }
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, Identity, Message, Turn
+from mongostore import (
+    AsyncMongoStore,
+    DocumentTooLargeError,
+    Element,
+    Event,
+    Feedback,
+    Identity,
+    Message,
+    Turn,
+)
+from mongostore.documents.mapping import bson_size
 from mongostore.repositories.rooms import identities
+from mongostore.repositories.sessions.session_change import PARTICIPANTS
+from mongostore.repositories.threads import message_writer
+from mongostore.repositories.threads.thread_updates import VOTES
 
 STEP = "x" * 300_000
 MB = 1_000_000
@@ -37,6 +51,14 @@ SESSIONS: dict[str, tuple[Grow, int]] = {
     "metadata of a message in the tail": (noted("m190"), 3),
     "metadata of a message in a segment": (noted("m3"), 3),
     "metadata of a large message": (noted("large"), 3),
+}
+THREADS: dict[str, tuple[Grow, int]] = {
+    "data": (lambda store, n: store.threads.merge("t", data={f"k{n}": STEP * 10}), 3),
+    "metadata": (lambda store, n: store.threads.update("t", metadata={f"k{n}": STEP * 10}, unset=[]), 3),
+    "data of a message": (
+        lambda store, n: store.threads.messages.merge("t", "m", data={f"k{n}": STEP * 10}),
+        5,
+    ),
 }
 ROOMS: dict[str, tuple[Grow, int]] = {
     "metadata": (lambda store, n: store.rooms.update("r", metadata={f"k{n}": STEP * 10}, unset=[]), 5),
@@ -84,6 +106,35 @@ async def use_session(store: AsyncMongoStore) -> None:
     assert await sessions.delete("s")
 
 
+async def thread_with_messages(store: AsyncMongoStore) -> None:
+    await store.threads.create("t")
+    for id in ("m", "n"):
+        await store.threads.messages.merge("t", id, content="text")
+
+
+async def use_thread(store: AsyncMongoStore) -> None:
+    threads, messages = store.threads, store.threads.messages
+    feedback = Feedback(message_id="m", value=1, comment="x" * 60_000)
+    await threads.feedback.upsert("t", feedback)
+    await threads.feedback.upsert("t", Feedback(message_id="n", value=0))
+    await messages.merge("t", "m", only_missing=True, kind="step", created_at=datetime.now(UTC))
+    await messages.merge("t", "m", content="word", pinned=True)
+    await messages.merge("t", "late", content="x" * 15 * MB)
+    await threads.elements.upsert("t", Element(id="e", message_id="m", data={"k": "x" * 9 * MB}))
+    user = await threads.users.ensure("ada")
+    await threads.merge("t", user_id=user.id, name="name", tags=["a"], if_absent=True)
+    assert (await threads.update("t", kind="k", data={"k": STEP})).name == "name"
+    await threads.merge("t", data={"l": STEP})
+    assert (await messages.get("t", "m")).feedback == (await threads.feedback.find("t", "m"))
+    assert [one.id for one in await threads.list(vote=1)] == ["t"]
+    assert [one.id for one in await threads.list(text="name")] == ["t"]
+    assert await threads.feedback.delete("t", "n")
+    assert await messages.delete("t", "m")
+    assert await threads.delete("t")
+    await messages.merge("t", "again", content="x", begun_at=datetime.now(UTC))
+    await threads.merge("t", data={"k": "x" * 9 * MB})
+
+
 async def use_room(store: AsyncMongoStore) -> None:
     await store.rooms.events.append("r", Event(channel_id="c", content="x" * 2 * MB))
     room = await store.rooms.update("r", status="paused", organization_id="o" * 500)
@@ -112,6 +163,90 @@ class TestSizeLimits:
         grow, steps = ROOMS[name]
         assert await grown(store, grow) == steps
         await use_room(store)
+
+    @pytest.mark.parametrize("name", THREADS)
+    async def test_a_thread_at_a_limit_is_used_as_before(self, store: AsyncMongoStore, name: str) -> None:
+        await thread_with_messages(store)
+        grow, steps = THREADS[name]
+        assert await grown(store, grow) == steps
+        await use_thread(store)
+
+    async def test_a_thread_full_of_feedback_is_used_as_before(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The true one is of tens of thousands of messages.
+        monkeypatch.setitem(vars(VOTES), "limit", 1500)
+        await thread_with_messages(store)
+        verbs = store.threads.feedback
+
+        async def vote(store: AsyncMongoStore, n: int) -> None:
+            await store.threads.messages.merge("t", f"v{n}", content="x")
+            await verbs.upsert("t", Feedback(id=f"f{n}", message_id=f"v{n}", value=1))
+
+        steps = await grown(store, vote)
+        assert 10 < steps < 40
+        assert await verbs.find("t", f"v{steps}") is None
+        for value in (0, 1) * 20:
+            await verbs.upsert("t", Feedback(message_id="v0", value=value))
+        with pytest.raises(DocumentTooLargeError) as caught:
+            await vote(store, steps)
+        assert str(caught.value).endswith("delete feedback")
+        for n in range(3):
+            await verbs.delete("t", f"v{n}")
+        await use_thread(store)
+
+    @pytest.mark.long
+    async def test_a_thread_with_all_at_their_limits_fits_into_a_document(
+        self, store: AsyncMongoStore
+    ) -> None:
+        await thread_with_messages(store)
+        votes = [{"message_id": f"{n:0500}", "value": 0} for n in range(5_000_000 // 545)]
+        votes_size = bson_size("votes", {"votes": votes})
+        assert VOTES.limit - 100_000 < votes_size <= VOTES.limit
+        full = {"votes": votes, "votes_size": votes_size}
+        await store.engine.collection("threads").update_one({"_id": "t"}, {"$set": full})
+        for grow, _ in THREADS.values():
+            await grown(store, grow)
+        await store.threads.feedback.upsert("t", Feedback(message_id="n", value=0))
+        await store.threads.feedback.delete("t", "n")
+        await store.threads.update("t", metadata={"k0": None}, name=STEP)
+        assert await store.threads.delete("t")
+
+    async def test_a_message_keeps_the_words_of_its_present_texts_alone_once_it_has_many(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, is_many in (("_MANY_WORDS", True), ("_NOT_MANY_WORDS", False)):
+            monkeypatch.setattr(message_writer, name, {"words.100": {"$exists": is_many}})
+        await store.threads.create("t")
+        await store.threads.messages.merge("t", "m", data={"output": "lasting"})
+        for n in range(20):
+            text = " ".join(f"word{n}x{i}" for i in range(30))
+            await store.threads.messages.merge("t", "m", content=text)
+        [stored] = [one async for one in store.engine.collection("messages").find({"_id": "m"})]
+        assert len(stored["words"]) <= 131
+        for text, found in (("lasting", ["t"]), ("word19x29", ["t"]), ("word3x3", [])):
+            assert [one.id for one in await store.threads.list(text=text)] == found
+
+    async def test_a_session_full_of_participants_is_used_as_before(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The true one is of thousands.
+        monkeypatch.setitem(vars(PARTICIPANTS), "limit", 3000)
+        await session_with_messages(store)
+        verbs = store.sessions.participants
+        steps = await grown(store, lambda store, n: verbs.create("s", f"{n}{'x' * 100}"))
+        assert 8 < steps < 20
+        for n in range(3):
+            assert await verbs.delete("s", f"{n}{'x' * 100}")
+            await verbs.ensure("s", f"{n}{'x' * 100}")
+        with pytest.raises(DocumentTooLargeError) as caught:
+            await verbs.ensure("s", "y" * 100)
+        assert str(caught.value).endswith("delete participants of it")
+        with pytest.raises(DocumentTooLargeError):
+            await store.sessions.create("t", participants=[f"{n}{'x' * 100}" for n in range(30)])
+        for n in range(3):
+            assert await verbs.delete("s", f"{n}{'x' * 100}")
+        await use_session(store)
 
     async def test_an_event_that_is_filled_to_the_last_byte_is_used_as_before(
         self, store: AsyncMongoStore

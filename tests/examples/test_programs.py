@@ -97,7 +97,9 @@ async def test_existing_app_shares_its_client(
     monkeypatch.setenv("MONGOSTORE_URI", server_uri)
     monkeypatch.setenv("MONGOSTORE_DATABASE", name)
     await load("existing_app").main()
-    assert capsys.readouterr().out.splitlines() == ["Where is it? 17"]
+    found, calls = capsys.readouterr().out.splitlines()
+    assert found == "Where is it? 17"
+    assert calls.endswith("'AsyncSessions.create', 'AsyncSessionMessages.append']")
 
 
 async def test_insights_count_each_turn_once(uri: str, capsys: pytest.CaptureFixture[str]) -> None:

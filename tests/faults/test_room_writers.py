@@ -227,17 +227,20 @@ async def test_no_event_below_the_next_index_is_stored_in_a_deleted_room(
 
 
 async def test_a_room_that_is_closed_just_before_it_is_opened_is_found_by_its_parts(
-    faults: Any, server_uri: str, database: str
+    server_uri: str, server_store: AsyncMongoStore, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms = faults.store.rooms
+    rooms, update_room = server_store.rooms, room_log.update_room
     await rooms.create("r")
     await rooms.bindings.upsert("r", Binding(channel_id="c"))
-    await faults.fail(["findAndModify"], 1, blockConnection=True, blockTimeMS=1000)
-    opening = asyncio.create_task(rooms.update("r", status="active"))
-    await asyncio.sleep(0.3)
+
+    async def update_late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(room_log, "update_room", update_room)
+        await asyncio.create_task(other.rooms.update("r", status="closed"), context=Context())
+        return await update_room(*arguments, **options)
+
+    monkeypatch.setattr(room_log, "update_room", update_late)
     async with AsyncMongoStore(server_uri, database) as other:
-        await other.rooms.update("r", status="closed")
-    assert (await opening).status == "active"
+        assert (await rooms.update("r", status="active")).status == "active"
     assert [room.id for room in await rooms.list_by_channel("c", status="active")] == ["r"]
 
 

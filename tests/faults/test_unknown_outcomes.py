@@ -83,6 +83,12 @@ VERBS: dict[str, Verb] = {
     "append-guarded": lambda store, id: store.sessions.messages.append(
         id, message("new"), update={"name": "changed"}, after=FULL + 2 * KEEP - 1
     ),
+    "append-to-branch": lambda store, id: store.sessions.branches.append_many(
+        id, [message("new"), message("newer")], parent_id=f"m{FULL + KEEP - 2}", update={"name": "branched"}
+    ),
+    "append-to-begin-branch": lambda store, id: store.sessions.branches.append_many(
+        id, [message("new")], parent_id="m3"
+    ),
     "pop": lambda store, id: store.sessions.messages.pop(id),
     "replace-newest": lambda store, id: store.sessions.messages.replace_newest(
         id, [f"m{n}" for n in range(FULL, FULL + KEEP - 1)], [message("r1"), message("r2", LARGE)]

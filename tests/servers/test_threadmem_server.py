@@ -16,7 +16,7 @@ from PIL import Image
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleThread, V1Role
-from mongostore.servers.threadmem import MAX_BODY_BYTES, MAX_METADATA
+from mongostore.servers.threadmem import MAX_BODY_BYTES, MAX_METADATA, _PageQuery, get_role_threads
 from tests.servers.rolehub import RoleServer
 
 ROOT = "/v1/rolethreads"
@@ -104,6 +104,56 @@ def test_threads_are_listed_in_the_order_of_their_creation(
     [*shown] = ada.get(ROOT).json()["threads"]
     assert [one["id"] for one in shown] == [one.id for one in made]
     assert [message["text"] for message in shown[0]["messages"]] == ["hi"]
+
+
+def test_threads_are_listed_by_pages_that_end_at_their_limit_or_their_size(
+    server: RoleServer, ada: httpx.Client, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [server.threads(owner, name=str(n)) for n in range(5)]
+    made[1].post("user", "x" * 2000)
+
+    def pages(limit: int) -> list[list[str]]:
+        found, query = [], {"limit": str(limit)}
+        while True:
+            page = ada.get(ROOT, params=query).json()
+            found.append([one["id"] for one in page["threads"]])
+            if "next_cursor" not in page:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    ids = [one.id for one in made]
+    assert pages(2) == [ids[:2], ids[2:4], ids[4:]]
+    assert pages(5) == [ids]
+    monkeypatch.setattr("mongostore.servers.threadmem._PAGE_BYTES", 2000)
+    assert pages(5) == [ids[:2], ids[2:]]
+    # Threadmem's own client knows no pages.
+    assert [one["id"] for one in ada.get(ROOT).json()["threads"]] == ids
+    is_problem(ada.get(ROOT, params={"cursor": "none"}), 400)
+    for limit in ("0", "101", "x"):
+        is_problem(ada.get(ROOT, params={"limit": limit}), 422)
+
+
+def test_a_long_list_is_sent_while_it_is_read(
+    server: RoleServer, ada: httpx.Client, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mongostore.servers.threadmem._PIECE_BYTES", 1000)
+    ids = [server.threads(owner).id for _ in range(4)]
+    for id in ids:
+        for found in server.threads.find(id=id):
+            found.post("user", "x" * 1500)
+    read, stored_messages = list[str](), RoleThread.stored_messages
+
+    def reading(thread: RoleThread) -> Iterator[Any]:
+        read.append(thread.id)
+        return stored_messages(thread)
+
+    monkeypatch.setattr(RoleThread, "stored_messages", reading)
+    answer: Any = get_role_threads(server.threads, owner, _PageQuery())
+    assert read == ids[:2]
+    assert not hasattr(answer, "content")
+    shown = ada.get(ROOT)
+    assert [one["id"] for one in shown.json()["threads"]] == ids
+    assert shown.headers["transfer-encoding"] == "chunked"
 
 
 def test_a_put_changes_what_it_says(server: RoleServer, ada: httpx.Client, thread: RoleThread) -> None:

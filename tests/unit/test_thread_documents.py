@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from mongostore.codec import from_micros
 from mongostore.documents import threads
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
-from mongostore.models import Element, Feedback
+from mongostore.models import Element, Feedback, ThreadMessage
+from mongostore.repositories.threads.bulk import ThreadMessageBatches
 
 NOW = 1_700_000_000_123_456
 PRIVATE = "what somebody has said"
@@ -112,8 +114,14 @@ def test_a_member_of_a_message_that_does_not_fit_is_refused_by_its_path(
 
 
 def test_a_message_that_no_document_can_hold_is_refused() -> None:
-    with pytest.raises(DocumentTooLargeError, match=r"^a message takes"):
-        threads.to_stored_message_members({"content": "x" * 2**24})
+    message = ThreadMessage(id="m", content="x" * 2**24, created_at=datetime.now(UTC))
+    with pytest.raises(DocumentTooLargeError, match=r"^message 'm', of which content, data count, takes"):
+        ThreadMessageBatches.check(message)
+
+
+def test_feedback_that_no_message_has_room_for_is_refused() -> None:
+    with pytest.raises(DocumentTooLargeError, match=r"^the feedback on message 'm' takes"):
+        threads.to_stored_feedback(Feedback(message_id="m", value=1, comment="x" * 65536))
 
 
 @pytest.mark.parametrize("value", [0, 1, -(2**63), 2**63 - 1])

@@ -1,15 +1,42 @@
-"""The threads to which the user in Chainlit's context may write."""
+"""The threads to which the user of Chainlit may write, by its context or by the request that runs."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from contextvars import ContextVar
 
+from chainlit.auth import get_current_user, reuseable_oauth
 from chainlit.context import context_var
 from chainlit.session import BaseSession
+from chainlit.user import PersistedUser, User
+from fastapi import Depends
 
 from mongostore.errors import InvalidValueError
 from mongostore.models import Thread
 from mongostore.store import AsyncMongoStore
+
+# The user of a request to Chainlit's application: its routes for feedback have no context.
+_requested_by: ContextVar[str | None] = ContextVar("mongostore_chainlit_user", default=None)
+
+
+def follow_requests() -> None:
+    """Have the routes of Chainlit's application record the user of the request that they answer."""
+    # Imported here, since it is the application, which does much when it is imported.
+    from chainlit.server import app
+
+    app.dependency_overrides.setdefault(get_current_user, _current_user)
+
+
+async def _current_user(
+    token: str = Depends(reuseable_oauth),
+) -> AsyncIterator[User | PersistedUser | None]:
+    user = await get_current_user(token)
+    before = _requested_by.set(None if user is None else user.identifier)
+    try:
+        yield user
+    finally:
+        _requested_by.reset(before)
 
 
 def find_session() -> BaseSession | None:
@@ -26,12 +53,16 @@ async def find_thread(store: AsyncMongoStore, thread_id: str) -> Thread | None:
 
 
 async def may_write(store: AsyncMongoStore, thread_id: str | None) -> bool:
-    """Return whether a thread is that of the user in Chainlit's context, if there is one."""
+    """Return whether a thread is that of the user in Chainlit's context, or of the request that runs.
+
+    Without either, as in a script, it may be written to.
+    """
     session = find_session()
-    if session is None or session.user is None:
+    user = _requested_by.get() if session is None or session.user is None else session.user.identifier
+    if user is None:
         return True
     thread = None if thread_id is None else await find_thread(store, thread_id)
     if thread is None or thread.user_identifier is None:
         # Its first message may claim it a moment later.
-        return bool(session.thread_id == thread_id)
-    return bool(thread.user_identifier == session.user.identifier)
+        return session is None or bool(session.thread_id == thread_id)
+    return bool(thread.user_identifier == user)

@@ -17,7 +17,7 @@ from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, Th
 from chainlit.user import PersistedUser, User
 
 from mongostore import models
-from mongostore.adapters.chainlit.access import find_thread, may_write
+from mongostore.adapters.chainlit.access import find_thread, follow_requests, may_write
 from mongostore.adapters.chainlit.conversions import (
     NAME_CHARACTERS,
     SHARING,
@@ -66,6 +66,7 @@ class MongoDataLayer(BaseDataLayer):
         self._user = SharedStore(uri, database, store)
         self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
         self._order = WriteOrder()
+        follow_requests()
         # Only files in the store's own database go when what they belong to goes.
         self._is_in_store = isinstance(
             self._storage, GridFSStorageClient

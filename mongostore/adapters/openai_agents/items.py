@@ -16,6 +16,8 @@ _WHOLE = "item"
 def to_message(item: Any) -> Message:
     """Return the message of an item: its role, its text or parts as content, all else as data.
 
+    A call of a function and its output name each other as in OpenAI's chat form.
+
     Raises:
         TypeError: If the item is no JSON value, in the words of `json.dumps`.
         ValueError: If it contains itself.
@@ -34,6 +36,13 @@ def to_item(message: Message) -> Any:
         return data[_WHOLE]
     kind = data.get("type")
     item: dict[str, Any] = {"role": message.role} if kind in (None, "message") else {}
+    match data:
+        case {"type": "function_call", "tool_calls": [{"id": call_id, "function": dict(function)}]}:
+            del data["tool_calls"]
+            item |= {"call_id": call_id, **function}
+        case {"type": str(), "tool_call_id": call_id}:
+            del data["tool_call_id"]
+            item["call_id"] = call_id
     item |= data
     if message.content is not None:
         item[_content_key(kind, has_both="summary" in data)] = message.content
@@ -46,7 +55,7 @@ def _members_of(item: Any) -> dict[str, Any] | None:
         return None
     kind, role = item.get("type"), item.get("role")
     if kind not in (None, "message"):
-        role = "tool" if isinstance(kind, str) and kind.endswith("_output") else "assistant"
+        role = "tool" if _is_output(kind) else "assistant"
     try:
         check_text("role", role)
     except InvalidValueError:
@@ -55,11 +64,22 @@ def _members_of(item: Any) -> dict[str, Any] | None:
     # A content of None is kept apart from none at all.
     apart = {"role", key} if item.get(key) is not None else {"role"}
     data = {name: value for name, value in item.items() if name not in apart}
+    match data:
+        case {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}:
+            del data["call_id"], data["name"], data["arguments"]
+            function = {"name": name, "arguments": arguments}
+            data["tool_calls"] = [{"id": call_id, "type": "function", "function": function}]
+        case {"call_id": _} if _is_output(kind):
+            data["tool_call_id"] = data.pop("call_id")
     return {"role": role, "content": item.get(key), "data": data}
 
 
 def _content_key(kind: Any, *, has_both: bool) -> str:
     """Return the member that people read: of tools their output, of reasoning its summary if it is all."""
-    if isinstance(kind, str) and kind.endswith("_output"):
+    if _is_output(kind):
         return "output"
     return "summary" if kind == "reasoning" and not has_both else "content"
+
+
+def _is_output(kind: Any) -> bool:
+    return isinstance(kind, str) and kind.endswith("_output")

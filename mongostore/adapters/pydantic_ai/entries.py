@@ -15,6 +15,23 @@ _RECORD: TypeAdapter[ConversationRecord] = TypeAdapter(ConversationRecord)
 # A part that the common form cannot return equal is stored whole under this type.
 _WHOLE = "part"
 _ROLES = {"user-prompt": "user", "system-prompt": "system"}
+# The type of a part in the common form, and the names that its members have there.
+_FORMS: dict[str, tuple[str, dict[str, str]]] = {
+    "text": ("text", {"content": "text"}),
+    "user-prompt": ("input_text", {"content": "text"}),
+    "system-prompt": ("system", {"content": "body"}),
+    "thinking": ("reasoning", {"content": "text"}),
+    "tool-call": (
+        "tool_use",
+        {"id": "part_id", "tool_call_id": "id", "tool_name": "name", "args": "input"},
+    ),
+    "tool-return": ("tool_result", {"tool_call_id": "tool_use_id"}),
+}
+_COMPOSITE = ("composite", {"content": "parts"})
+_KINDS = {
+    form: (kind, {common: name for name, common in names.items()})
+    for kind, (form, names) in [*_FORMS.items(), ("user-prompt", _COMPOSITE)]
+}
 
 
 def to_messages(entries: Sequence[ConversationEntry]) -> list[Message]:
@@ -71,8 +88,8 @@ def to_record(data: dict[str, Any]) -> ConversationRecord | None:
 
 def _to_message(entry: ConversationEntry, said: dict[str, Any]) -> Message:
     parts = said.get("parts", ())
-    kinds = [part.get("part_kind") for part in parts]
-    role = next((_ROLES[kind] for kind in kinds if kind in _ROLES), "tool")
+    kinds = {part.get("part_kind") for part in parts}
+    role = next((role for kind, role in _ROLES.items() if kind in kinds), "tool")
     return Message(
         id=entry.id,
         role="assistant" if said.get("kind") == "response" else role,
@@ -86,19 +103,17 @@ def _to_message(entry: ConversationEntry, said: dict[str, Any]) -> Message:
 
 
 def _from_part(part: dict[str, Any]) -> dict[str, Any]:
-    """Return a part with its kind as type and its text as text."""
-    common = {name: value for name, value in part.items() if name != "part_kind"}
-    common = {"type": part.get("part_kind"), **common}
-    if isinstance(part.get("content"), str):
-        common["text"] = common.pop("content")
+    """Return a part in the common form, by which texts and calls of tools are known."""
+    kind = part.get("part_kind", "")
+    has_several = kind == "user-prompt" and isinstance(part.get("content"), list)
+    form, names = _COMPOSITE if has_several else _FORMS.get(kind, (kind, {}))
+    common = {"type": form, **{names.get(name, name): part[name] for name in part if name != "part_kind"}}
     return common if _to_part(common) == part else {"type": _WHOLE, _WHOLE: part}
 
 
 def _to_part(common: dict[str, Any]) -> dict[str, Any]:
-    if common.get("type") == _WHOLE:
+    form = common.get("type", "")
+    if form == _WHOLE:
         return dict(common[_WHOLE])
-    part = {name: value for name, value in common.items() if name not in ("type", "text")}
-    part["part_kind"] = common.get("type")
-    if "text" in common:
-        part["content"] = common["text"]
-    return part
+    kind, names = _KINDS.get(form, (form, {}))
+    return {"part_kind": kind, **{names.get(name, name): common[name] for name in common if name != "type"}}

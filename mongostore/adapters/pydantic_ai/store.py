@@ -101,14 +101,45 @@ class MongoConversationStore(ConversationStore):
         return entries
 
     async def read_record(self, conversation_id: str) -> ConversationRecord | None:
+        record: ConversationRecord | None = None
+
+        def read(session: Session) -> None:
+            nonlocal record
+            record = self._read_session(session)
+
         sessions = await self.sessions()
-        session = await sessions.find(_check(conversation_id))
-        record = None if session is None else to_record(session.data)
-        if session is not None and record is not None:
-            self._revisions.put(conversation_id, (record.revision, session.revision))
-            for entry_id in filter(None, [record.head_id, *record.branches]):
-                self._owners.put(entry_id, conversation_id)
+        # As branches are read, for then the append of a save need not read the session again.
+        with suppress(NotFoundError):
+            await sessions.branches.list(_check(conversation_id), read)
         return record
+
+    def _read_session(self, session: Session) -> ConversationRecord | None:
+        record = to_record(session.data)
+        if record is not None:
+            self._revisions.put(session.id, (record.revision, session.revision))
+            for entry_id in filter(None, [record.head_id, *record.branches]):
+                self._owners.put(entry_id, session.id)
+        return record
+
+    async def _read(
+        self, conversation_id: str, *, limit: int | None = None, scope: str | None = None
+    ) -> tuple[ConversationRecord, list[ConversationEntry]] | None:
+        """Return a record and its history, whose newest entries come in the same command."""
+        record: ConversationRecord | None = None
+
+        def read(session: Session) -> str | None:
+            nonlocal record
+            record = self._read_session(session)
+            return None if record is None or scope not in (None, record.scope) else record.head_id
+
+        if limit is None or limit > 0:
+            sessions = await self.sessions()
+            with suppress(LookupError):
+                messages = await _read_history(sessions, _check(conversation_id), read, limit)
+                if record is not None and messages:
+                    return record, _to_history(messages, limit)
+        # There is nothing to read, or something is missing: the base class tells these apart.
+        return await super()._read(conversation_id, limit=limit, scope=scope)
 
     async def read_records(
         self, *, scope: str | None = None, limit: int | None = None
@@ -172,15 +203,10 @@ class MongoConversationStore(ConversationStore):
         if head_id is None or limit == 0:
             return []
         sessions = await self.sessions()
-        entries = to_entries(
-            await self._with_owner(
-                sessions, head_id, lambda owner: _read_history(sessions, owner, head_id, limit)
-            )
+        messages = await self._with_owner(
+            sessions, head_id, lambda owner: _read_history(sessions, owner, head_id, limit)
         )
-        first = None if limit is None else entries[0].parent_id
-        if [entry.parent_id for entry in entries] != [first, *(entry.id for entry in entries[:-1])]:
-            raise LookupError(f"an entry before {head_id!r} is missing")
-        return entries
+        return _to_history(messages, limit)
 
     async def _with_owner(
         self, sessions: AsyncSessions, entry_id: str, read: Callable[[str], Awaitable[R]]
@@ -309,18 +335,36 @@ def revision_of(session: Session) -> str | None:
 
 
 async def _read_history(
-    sessions: AsyncSessions, conversation_id: str, head_id: str, limit: int | None
+    sessions: AsyncSessions,
+    conversation_id: str,
+    head: str | Callable[[Session], str | None],
+    limit: int | None,
 ) -> list[Message]:
     found, cursor = list[Message](), None
     while limit is None or len(found) < limit:
         count = MAX_LIMIT if limit is None else min(limit - len(found), MAX_LIMIT)
-        page = await sessions.branches.list(conversation_id, head_id, newest=True, limit=count, cursor=cursor)
+        page = await sessions.branches.list(conversation_id, head, newest=True, limit=count, cursor=cursor)
         if page.errors:
             raise page.errors[0]
         found, cursor = page.items + found, page.next_cursor
         if cursor is None:
             break
+        # Of the same head, whatever the session names by then.
+        head = found[-1].id
     return found
+
+
+def _to_history(messages: list[Message], limit: int | None) -> list[ConversationEntry]:
+    """Return the entries of messages, each of which has to continue the one before it.
+
+    Raises:
+        LookupError: If one is missing.
+    """
+    entries = to_entries(messages)
+    first = None if limit is None else entries[0].parent_id
+    if [entry.parent_id for entry in entries] != [first, *(entry.id for entry in entries[:-1])]:
+        raise LookupError(f"an entry before {entries[-1].id!r} is missing")
+    return entries
 
 
 @contextmanager

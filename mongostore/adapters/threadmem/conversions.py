@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -73,6 +73,10 @@ class ThreadConversions:
                 if self._known is None or message.id in self._known
             ]
         return self._loaded
+
+    def stored_messages(self) -> Iterator[RoleMessage]:
+        """Yield the messages as they are stored, none of which the thread keeps in memory."""
+        return (RoleMessage.stored(one, self._storage) for one in self._storage.messages(self._id))
 
     def _check(self) -> None:
         """Refuse what cannot be stored.
@@ -179,6 +183,12 @@ class ThreadConversions:
 
     def to_v1(self) -> V1RoleThread:
         """Return the thread as the REST interface has it, which never names where it is kept."""
+        return self.head_to_v1().model_copy(
+            update={"messages": [message.to_v1() for message in self._read()]}
+        )
+
+    def head_to_v1(self) -> V1RoleThread:
+        """Return the thread as the REST interface has it, but without its messages."""
         return V1RoleThread(
             id=self._id,
             owner_id=self._owner_id,
@@ -186,7 +196,7 @@ class ThreadConversions:
             name=self._name,
             metadata=self._metadata,
             version=self._version,
-            messages=[message.to_v1() for message in self._read()],
+            messages=[],
             created=self._created,
             updated=self._updated,
             role_mapping=self._role_mapping,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -54,6 +55,7 @@ def request(
     part: str = "",
     body: Any = None,
     token: str | None = None,
+    query: Mapping[str, Any] | None = None,
 ) -> Any:
     """Send a request about a thread, or about all, and return the JSON of the answer, None if it has none.
 
@@ -64,6 +66,7 @@ def request(
         part: The part of it, such as `/msgs`.
         body: The body, as JSON.
         token: The sender; else `AGENTSEA_HUB_API_KEY`.
+        query: The query of the address.
 
     Errors about an answer, or the lack of one, are also those of requests, with the `response`.
 
@@ -88,7 +91,7 @@ def request(
         raise InvalidValueError("request", f"{where} would say what JSON cannot") from None
     headers = {} if data is None else {"Content-Type": "application/json"}
     url = address.rstrip("/") + path
-    answer = _send(where, method, url, data=data, headers=headers, auth=Bearer(token))
+    answer = _send(where, method, url, params=query, data=data, headers=headers, auth=Bearer(token))
     if not 200 <= answer.status_code < 300:
         raise _refusal(answer, where, thread_id)
     try:

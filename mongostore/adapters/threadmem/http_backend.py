@@ -14,6 +14,9 @@ from mongostore.errors import NotFoundError
 
 logger: Final = logging.getLogger(__name__)
 
+# Threads that a server is asked for at once.
+_PAGE = 100
+
 
 class HttpBackend(ThreadConversions):
     """The requests of a thread with a `remote` to its server."""
@@ -48,7 +51,7 @@ class HttpBackend(ThreadConversions):
             self._create_http()
             return
         if there.version != self._version:
-            logger.warning("thread %s was changed on its server since it was read", self._id)
+            logger.warning("thread %r was changed on its server since it was read", self._id)
         answer = self._ask("PUT", "", self.to_update_schema().model_dump())
         made = read_answer(V1RoleThread, answer, str(self._remote))
         if self._unsent:
@@ -114,8 +117,14 @@ class HttpBackend(ThreadConversions):
 
     @classmethod
     def _http_threads(cls, remote: str) -> Iterator[Self]:
-        answer = read_answer(V1RoleThreads, request(remote, "GET", None), remote)
-        for schema in answer.threads:
-            thread = cls.from_v1(schema)
-            thread._remote, thread._is_on_server = remote, True
-            yield thread
+        query: dict[str, Any] = {"limit": _PAGE}
+        while True:
+            answer = read_answer(V1RoleThreads, request(remote, "GET", None, query=query), remote)
+            for schema in answer.threads:
+                thread = cls.from_v1(schema)
+                thread._remote, thread._is_on_server = remote, True
+                yield thread
+            # Threadmem's own server knows no pages, and has answered with all.
+            if answer.next_cursor is None:
+                return
+            query["cursor"] = answer.next_cursor

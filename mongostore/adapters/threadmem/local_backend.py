@@ -59,6 +59,29 @@ class LocalBackend(ThreadConversions):
             found = threads.iter(errors=[], **where)
         return (cls._from_stored(thread) for thread in found)
 
+    @classmethod
+    def walk(cls, owner_id: str, page_size: int, cursor: str | None = None) -> Iterator[tuple[Self, str]]:
+        """Yield the threads of an owner as they were created, each with the cursor of those that follow.
+
+        Raises:
+            InvalidValueError: The cursor is none.
+        """
+        threads = cls._storage.store.threads
+        while True:
+            page = threads.list(
+                order="created",
+                newest=False,
+                limit=page_size,
+                cursor=cursor,
+                kind=THREADS,
+                owner_id=owner_id,
+            )
+            for thread in page:
+                yield cls._from_stored(thread), threads.cursor_of(thread, order="created")
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
     def _post_local(self, message: RoleMessage) -> None:
         message.check()
         if self._changes():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mongostore.arguments import check_id, check_limit
@@ -17,6 +17,7 @@ from mongostore.repositories.sessions.lines import BRANCHES, branches_of, find_m
 from mongostore.repositories.sessions.message_arguments import store_messages
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import TailPosition
 
 
 class AsyncSessionBranches(Repository):
@@ -69,8 +70,8 @@ class AsyncSessionBranches(Repository):
         memory = current_operation().memory
         if "line" not in memory:
             # A retry finds what the first attempt has written: it must not take that for another branch.
-            memory["line"] = await self._place(key, parent_id, stored[0]["id"], create is not False)
-        line, branches, after = memory["line"]
+            memory["line"] = await self._place(key, parent_id, stored[0]["id"], revision, create is not False)
+        line, branches, after, absent_at = memory["line"]
         members: SessionUpdate = {**(update or {})}
         if branches is not None:
             members["metadata"] = {**members.get("metadata", {}), BRANCHES: branches}
@@ -78,13 +79,16 @@ class AsyncSessionBranches(Repository):
             key, {"create": create, "update": members, "after": after, "revision": revision}
         )
         branched = [{**message, "conversation_id": line} for message in stored]
-        return to_messages(await self._storage.writer.append(key, branched, fresh=fresh, change=change))[0]
+        appended = await self._storage.writer.append(
+            key, branched, fresh=fresh, change=change, absent_at=absent_at
+        )
+        return to_messages(appended)[0]
 
     @reads_majority
     async def list(
         self,
         session_id: str,
-        message_id: str,
+        message_id: str | Callable[[Session], str | None],
         *,
         newest: bool = False,
         limit: int = 50,
@@ -94,7 +98,8 @@ class AsyncSessionBranches(Repository):
 
         Args:
             session_id: The session.
-            message_id: The last of the messages.
+            message_id: The last of the messages, or a function that returns its id, or None for no
+                messages, of the session as the same command has read it.
             newest: Whether the page ends with the last ones.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments.
@@ -103,10 +108,24 @@ class AsyncSessionBranches(Repository):
             NotFoundError: If there is no such session or message, or the session is deleted.
             ConflictError: If the session kept changing under the reader for too long.
             InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If the session cannot be read, and a function wants it.
         """
         key, bounds = self._storage.key(session_id), position_bounds(newest, cursor, None, None)
-        size, last = check_limit("limit", limit), check_id("message_id", message_id)
-        return await self._storage.reader.page(key, size, bounds, newest=newest, message_id=last)
+        size = check_limit("limit", limit)
+        if not callable(message_id):
+            check_id("message_id", message_id)
+
+        def head_of(document: StoredDocument) -> str | None:
+            if not callable(message_id):
+                return message_id
+            head = message_id(to_session(document))
+            if head is not None:
+                return check_id("message_id", head)
+            # Nobody gets its messages, so that it stays as it was read.
+            self._storage.tail.keep(document)
+            return None
+
+        return await self._storage.reader.page(key, size, bounds, newest=newest, head_of=head_of)
 
     @reads
     async def find_by_message(self, message_id: str) -> Session | None:
@@ -131,23 +150,28 @@ class AsyncSessionBranches(Repository):
         return None
 
     async def _place(
-        self, key: str, parent_id: str | None, new_id: str, may_create: bool
-    ) -> tuple[str, dict[str, Any] | None, int]:
-        """Return the line of new messages, all lines if it is new, and the newest position before them."""
+        self, key: str, parent_id: str | None, new_id: str, revision: int | None, may_create: bool
+    ) -> tuple[str, dict[str, Any] | None, int, TailPosition | None]:
+        """Return the line of new messages, all lines if it is new, and the newest position before them.
+
+        Also the position of the tail, if nothing continues their parent: they were not appended before.
+        """
         tail, left = self._storage.tail, None
         try:
-            document: StoredDocument = await tail.read(key)
+            document = await tail.take(key, revision)
         except NotFoundError:
             if not may_create or parent_id is not None:
                 raise
-            return new_id, {new_id: None}, -1
+            return new_id, {new_id: None}, -1, None
         newest = document["next_position"] - 1
+        # As it is read here anyhow: an append that meets a full tail has to read it once more.
+        await tail.roll_if_full(document)
         if parent_id is not None:
             parent = await get_message(tail, document, check_id("parent_id", parent_id))
             left = [parent[1]["conversation_id"], parent[0]]
             if is_tip(document, parent):
-                return left[0], None, newest
+                return left[0], None, newest, tail.cached_position(key)
         if stored := await find_message(tail, document, new_id):
             # They were appended before.
-            return stored[1]["conversation_id"], None, newest
-        return new_id, {**branches_of(document), new_id: left}, newest
+            return stored[1]["conversation_id"], None, newest, None
+        return new_id, {**branches_of(document), new_id: left}, newest, None

@@ -16,6 +16,7 @@ from mongostore.documents.sessions import PUBLIC_FIELDS
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import majority_step, retry_step
+from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.repositories.sessions.insight_log import size_of, total_size
 from mongostore.repositories.sessions.participant_log import LogEnd
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -160,7 +161,7 @@ async def _call_integrator(
                 returned = call()
             else:
                 loop = asyncio.get_running_loop()
-                returned = await loop.run_in_executor(executor, copy_context().run, call)
+                returned = await loop.run_in_executor(executor or DaemonThreads(), copy_context().run, call)
             if inspect.isawaitable(returned):
                 returned = await returned
         return returned if isinstance(returned, Exception) else _encode_insights(returned)

@@ -6,7 +6,7 @@ them under `branches`: None, or the line that it leaves and the position of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mongostore.codec import decode
@@ -16,6 +16,9 @@ from mongostore.repositories.sessions.tail import Positioned, Tail, TailPosition
 
 # Conversations, each with the last position of its messages that count.
 Lines = Mapping[str, int]
+# Returns the id of a message of the session in a document, None for none.
+HeadOf = Callable[[StoredDocument], str | None]
+_LAST_POSITION = 2**63 - 1
 
 BRANCHES = "branches"
 
@@ -61,3 +64,17 @@ async def get_message(tail: Tail, document: StoredDocument, message_id: str) -> 
     if found is None:
         raise NotFoundError("message", message_id)
     return found
+
+
+async def find_lines(
+    tail: Tail, document: StoredDocument, conversation_id: str | None, head_of: HeadOf | None
+) -> Lines | None:
+    """Return the lines of a conversation, or those that lead to a message; None for all lines.
+
+    Raises:
+        NotFoundError: If the session has no such message.
+    """
+    if head_of is None:
+        return None if conversation_id is None else {conversation_id: _LAST_POSITION}
+    head = head_of(document)
+    return {} if head is None else lines_to(document, await get_message(tail, document, head))

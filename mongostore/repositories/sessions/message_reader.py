@@ -13,7 +13,7 @@ from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
-from mongostore.repositories.sessions.lines import Lines, get_message, lines_to
+from mongostore.repositories.sessions.lines import HeadOf, Lines, find_lines
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
     Positioned,
@@ -24,7 +24,6 @@ from mongostore.repositories.sessions.tail import (
 )
 
 _SEGMENTS_A_STEP = 16
-LAST_POSITION = 2**63 - 1
 
 
 class MessageReader:
@@ -44,7 +43,7 @@ class MessageReader:
         *,
         newest: bool = False,
         conversation_id: str | None = None,
-        message_id: str | None = None,
+        head_of: HeadOf | None = None,
     ) -> Page[Message]:
         """Return the first messages from a position on and before another, or the last ones, in order.
 
@@ -54,7 +53,8 @@ class MessageReader:
             bounds: The first position, and the one before which they are, if any.
             newest: Whether they are the last ones.
             conversation_id: The conversation of the messages, if not of all.
-            message_id: The message that ends the branch of the messages, if they are of one.
+            head_of: Returns the id of the message that ends the branch of the messages, if they are of one;
+                None for no messages.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted, or no such message.
@@ -64,7 +64,7 @@ class MessageReader:
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             # One more than asked for tells whether there is another page.
-            found = await read(key, *bounds, limit + 1, conversation_id, message_id)
+            found = await read(key, *bounds, limit + 1, conversation_id, head_of)
             if found is None:
                 continue
             remaining = found[-limit:] if newest else found[:limit]
@@ -110,7 +110,7 @@ class MessageReader:
         """
         document = await majority_step(self._connection, self._tail.read, key)
         position, base = 0, document["tail_start"]
-        lines = await self._lines(document, conversation_id, None)
+        lines = await find_lines(self._tail, document, conversation_id, None)
         while position < base:
             # No cursor stays open while the consumer takes its time.
             segments = await majority_step(
@@ -172,7 +172,7 @@ class MessageReader:
             ConflictError: If all messages were removed in between.
         """
         document = await self._tail.read(key)
-        lines = await self._lines(document, conversation_id, None)
+        lines = await find_lines(self._tail, document, conversation_id, None)
         count, position, base = len(_select(messages_of(document), lines)), 0, document["tail_start"]
         while position < base:
             segments = await self._segments(document, position, base, _SEGMENTS_A_STEP, lines, True)
@@ -193,12 +193,14 @@ class MessageReader:
         before: int | None,
         wanted: int,
         conversation_id: str | None,
-        message_id: str | None,
+        head_of: HeadOf | None,
     ) -> list[Positioned] | None:
         """Return the last `wanted` messages between two positions, None where the reader met a gap."""
-        sliced = before is None and conversation_id is None and message_id is None
+        sliced = before is None and conversation_id is None and head_of is None
         document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
-        lines = await self._lines(document, conversation_id, message_id)
+        lines = await find_lines(self._tail, document, conversation_id, head_of)
+        if lines is not None and not lines:
+            return []
         found = _select(messages_of(document), lines, start, before)
         base = document["tail_start"]
         if len(found) < wanted and document["next_position"] - len(document["messages"]) > max(base, start):
@@ -235,11 +237,13 @@ class MessageReader:
         before: int | None,
         wanted: int,
         conversation_id: str | None,
-        message_id: str | None,
+        head_of: HeadOf | None,
     ) -> list[Positioned] | None:
         """Return the first `wanted` messages between two positions, None where the reader met a gap."""
         document = await self._tail.read(key)
-        lines = await self._lines(document, conversation_id, message_id)
+        lines = await find_lines(self._tail, document, conversation_id, head_of)
+        if lines is not None and not lines:
+            return []
         found: list[Positioned] = []
         is_boundary = start == 0
         end = document["tail_start"] if before is None else min(before, document["tail_start"])
@@ -254,14 +258,6 @@ class MessageReader:
         if len(found) < wanted:
             found += _select(messages_of(document), lines, start, before)
         return found[:wanted]
-
-    async def _lines(
-        self, document: StoredDocument, conversation_id: str | None, message_id: str | None
-    ) -> Lines | None:
-        """Return the conversations of the messages, each with its last position; None for all of them."""
-        if message_id is not None:
-            return lines_to(document, await get_message(self._tail, document, message_id))
-        return None if conversation_id is None else {conversation_id: LAST_POSITION}
 
     async def _segments(
         self,

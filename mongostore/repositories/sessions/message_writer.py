@@ -16,6 +16,7 @@ from mongostore.repositories.sessions.batches import find_large, has_other_conte
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import (
+    not_later,
     operation_token,
     were_appended,
 )
@@ -70,6 +71,8 @@ class MessageWriter:
             ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
             DocumentTooLargeError: A message is too large; nothing was appended.
         """
+        if change.may_create:
+            current_operation().memory["may_create"] = True
         while True:
             try:
                 return await self._append_all(key, messages, fresh, change, absent_at)
@@ -254,10 +257,10 @@ class MessageWriter:
 
     def _append_filter(self, key: str, base: int, message_ids: Sequence[str]) -> StoredDocument:
         """Return the filter of an open session whose tail begins there and can take messages new to it."""
-        removed = {}
+        removed = not_later()
         if current_operation().attempt:
             own_ids = message_ids if "fresh" in current_operation().memory else ()
-            removed = {"recent_ops": {"$nin": [operation_token(), *own_ids]}}
+            removed["recent_ops"] = {"$nin": [operation_token(), *own_ids]}
         return {
             **removed,
             "_id": key,

@@ -13,6 +13,7 @@ from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.sessions.filters import revision_guard
 from mongostore.repositories.sessions.participant_log import participant_of
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
+from mongostore.repositories.sessions.session_change import PARTICIPANTS
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error, other_revision_error
 
@@ -42,7 +43,7 @@ class AsyncSessionParticipants(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If the session has another revision; nothing was bound.
             InvalidValueError: If an argument is of the wrong type.
-            DocumentTooLargeError: If the session takes all that a document can hold.
+            DocumentTooLargeError: If the participants of the session would take more than 1 MB.
         """
         guard = revision_guard(revision)
         participant, is_new = await self._bind(session_id, participant_id, guard)
@@ -58,7 +59,7 @@ class AsyncSessionParticipants(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the participant is bound and cannot be read.
-            DocumentTooLargeError: If the session takes all that a document can hold.
+            DocumentTooLargeError: If the participants of the session would take more than 1 MB.
         """
         return (await self._bind(session_id, participant_id, {}))[0]
 
@@ -146,20 +147,30 @@ class AsyncSessionParticipants(Repository):
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
         call, key, name = current_operation(), self._storage.key(session_id), to_name(participant_id)
         new = StoredParticipant(bound_at=call.now, epoch=call.token).model_dump()
-        bound = await self._storage.sessions.update_one(
-            {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}, **guard, **not_done()},
-            {
-                "$set": {f"participants.{name}": new},
-                "$addToSet": {"participant_names": name},
-                "$push": record_operation(),
-                "$inc": {"revision": 1},
-                "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
-            },
-        )
-        if bound.matched_count:
-            self._storage.turns.forget(key, [name])
-            return to_participants({"_id": key, "participants": {name: new}})[0], True
-        document = await self._read(key, name)
+        update: StoredDocument = {
+            "$set": {f"participants.{name}": new},
+            "$addToSet": {"participant_names": {"$each": [name]}},
+            "$push": record_operation(),
+            "$inc": {"revision": 1},
+            "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
+        }
+        added = PARTICIPANTS.added(session_id, update)
+        room, counted = PARTICIPANTS.allowing(added), PARTICIPANTS.counted(update, added)
+        is_unbound = {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}}
+        while True:
+            bound = await self._storage.sessions.update_one(
+                {**is_unbound, **guard, **not_done(), **room}, counted
+            )
+            if bound.matched_count:
+                self._storage.turns.forget(key, [name])
+                return to_participants({"_id": key, "participants": {name: new}})[0], True
+            document = await self._read(key, name)
+            if PARTICIPANTS.allows(document, added) or name in document.get("participants", {}):
+                break
+            counts = await self._storage.tail.read_fields(key, "participants", PARTICIPANTS.field)
+            if room == (room := {PARTICIPANTS.field: counts.get(PARTICIPANTS.field)}):
+                break
+            counted = PARTICIPANTS.exact(session_id, counts, update)
         if was_done(document) and name not in document.get("participants", {}):
             # It was unbound again before the answer came.
             document = {"_id": key, "participants": {name: new}, "recent_ops": document["recent_ops"]}
@@ -213,8 +224,8 @@ class AsyncSessionParticipants(Repository):
         return to_participants({**loaded, **bound})[0]
 
     async def _read(self, key: str, name: str) -> StoredDocument:
-        fields = (f"participants.{name}", "recent_ops", "revision", "create_op", "unbound")
-        return await self._storage.tail.read_fields(key, *fields)
+        fields = ("recent_ops", "revision", "create_op", "unbound", PARTICIPANTS.field)
+        return await self._storage.tail.read_fields(key, f"participants.{name}", *fields)
 
 
 def _after_key(found: list[SessionParticipant], place: SortKey, newest: bool) -> list[SessionParticipant]:

@@ -35,9 +35,30 @@ def record_operation(
     return {"recent_ops": {"$each": tokens, "$slice": -_REMEMBERED}}
 
 
+def life_token() -> str:
+    """Return the token of the session that the current operation creates: those of later ones are greater."""
+    call = current_operation()
+    return f"{call.now:016x}{operation_token()}"
+
+
+def not_later() -> StoredDocument:
+    """Return the filter of a session that was there when the current operation began.
+
+    One that was created since is not the one that an earlier attempt may have changed.
+    """
+    call = current_operation()
+    call.memory.setdefault("written", call.attempt)
+    return {"create_op": {"$not": {"$gt": _newest_life()}}} if _knows_lives() else {}
+
+
+def is_later(session: StoredDocument) -> bool:
+    """Return whether a session was created since the current operation began, which has written before."""
+    return _knows_lives() and session["create_op"] > _newest_life()
+
+
 def not_done() -> StoredDocument:
-    """Return the filter of a document that the current operation has not changed yet."""
-    return {"recent_ops": {"$ne": operation_token()}}
+    """Return the filter of a document that the current operation has not changed yet, nor one made anew."""
+    return {"recent_ops": {"$ne": operation_token()}, **not_later()}
 
 
 def was_done(document: StoredDocument) -> bool:
@@ -53,3 +74,13 @@ def were_appended(document: StoredDocument, message_ids: Iterable[str]) -> bool:
         message_ids: Those of the messages whose ids nothing else has ever had.
     """
     return not {operation_token(), *message_ids}.isdisjoint(document.get("recent_ops", ()))
+
+
+def _knows_lives() -> bool:
+    call = current_operation()
+    # A call that may create its session means any one of that id.
+    return call.memory.get("written", call.attempt) < call.attempt and "may_create" not in call.memory
+
+
+def _newest_life() -> str:
+    return f"{current_operation().now:016x}~"

@@ -17,9 +17,13 @@ from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import resolve_expiry
 from mongostore.repositories.sessions.filters import check_number
+from mongostore.repositories.sessions.recent_operations import life_token
 from mongostore.repositories.size_limits import SizeLimit
 
 MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
+PARTICIPANTS = SizeLimit(
+    "session", ("participants",), 1_000_000, "participants_size", "delete participants of it"
+)
 
 
 @dataclass(frozen=True)
@@ -157,10 +161,11 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             # One from elsewhere is as old as it says; a time to come would keep it on top of lists.
             **dict.fromkeys(("updated_at", "active_at"), min(created, call.now)),
             "epoch": uuid4().hex,
-            "create_op": call.token,
+            "create_op": life_token(),
         }
     )
-    return document | MERGED.count(document["session_id"], document)
+    name = document["session_id"]
+    return document | MERGED.count(name, document) | PARTICIPANTS.count(name, document)
 
 
 def session_update(members: Mapping[str, Any]) -> StoredDocument:

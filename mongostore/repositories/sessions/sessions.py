@@ -137,7 +137,7 @@ class AsyncSessions(Repository):
                     continue
                 if await self._storage.deleter.finish_if_gone(existing):
                     continue
-                if existing["create_op"] != token:
+                if existing["create_op"] != document["create_op"]:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.turns.cache(document)
             return to_session(document)

@@ -28,6 +28,10 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.sessions.limits import TailLimits
+from mongostore.repositories.sessions.recent_operations import is_later
+
+# So many documents are kept for callers who append to what they have just read.
+_KEPT = 64
 
 # Into so many parts a description divides the segments of a session.
 _STRETCHES = 99
@@ -56,6 +60,7 @@ class Tail:
         # Where each tail began when last seen; a wrong guess costs one more read.
         self._cached_positions: OrderedDict[str, TailPosition] = OrderedDict()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._kept: OrderedDict[str, StoredDocument] = OrderedDict()
 
     @property
     def sessions(self) -> AsyncCollection[StoredDocument]:
@@ -114,6 +119,25 @@ class Tail:
             raise NotFoundError("session", session_id_of(key))
         check_incarnation(document)
         self._cache_position(key, TailPosition(document["epoch"], document["tail_start"]))
+        return document
+
+    def keep(self, document: StoredDocument) -> None:
+        """Keep the document of a session for an append that names its revision."""
+        self._kept[document["_id"]] = document
+        self._kept.move_to_end(document["_id"])
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+    async def take(self, key: str, revision: int | None) -> StoredDocument:
+        """Return the document of an open session, the kept one if it has that revision.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+        """
+        document = self._kept.pop(key, None)
+        if document is None or document["revision"] != revision:
+            return await self.read(key)
+        check_incarnation(document)
         return document
 
     async def read_fields(self, key: str, *names: str) -> StoredDocument:
@@ -326,7 +350,8 @@ def check_incarnation(session: StoredDocument) -> None:
     Raises:
         NotFoundError: If it is another one.
     """
-    if current_operation().memory.setdefault("incarnation", session["create_op"]) != session["create_op"]:
+    seen = current_operation().memory.setdefault("incarnation", session["create_op"])
+    if seen != session["create_op"] or is_later(session):
         raise NotFoundError("session", session_id_of(session["_id"]))
 
 

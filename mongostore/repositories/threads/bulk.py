@@ -15,6 +15,7 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import ThreadMessage
 from mongostore.repositories import Repository, long_running, writes
 from mongostore.repositories.paging import walk
+from mongostore.repositories.threads.message_writer import MERGED
 from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_activity
 from mongostore.repositories.threads.threads import AsyncThreads
@@ -29,6 +30,16 @@ class ThreadMessageBatches(Repository):
     def of(cls, threads: AsyncThreads) -> Self:
         """Return the batches of a store's threads."""
         return cls(threads._connection)
+
+    @staticmethod
+    def check(message: ThreadMessage) -> None:
+        """Check that a message can be stored.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the message takes too much.
+        """
+        _to_document(None, message)
 
     @writes
     async def create_many(self, thread_id: str | None, messages: Sequence[ThreadMessage]) -> None:
@@ -103,4 +114,4 @@ def _to_document(thread_id: str | None, message: ThreadMessage) -> StoredDocumen
     for path, value in to_stored_message_members(members).items():
         parent, dot, name = path.partition(".")
         (document[parent] if dot else document)[name or parent] = value
-    return document
+    return document | MERGED.count(message.id, document)

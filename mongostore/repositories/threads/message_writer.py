@@ -9,9 +9,17 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.search.texts import units_of
+from mongostore.repositories.search.words import words_of
+from mongostore.repositories.size_limits import SizeLimit
 from mongostore.repositories.threads.thread_writes import record_activity, record_vote
 
 NOT_DELETED = {"$ne": "deleted"}
+# With its feedback and the words of its texts, the message still fits into a document.
+MERGED = SizeLimit("message", ("content", "data"), 15_500_000)
+# Words for the search that a message has beside those of its present texts.
+_MANY_WORDS: StoredDocument = {"words.10000": {"$exists": True}}
+_NOT_MANY_WORDS: StoredDocument = {"words.10000": {"$exists": False}}
 _HEAD = {"thread_id": 1, "created_at": 1, "feedback": 1, "state": 1, "deleted_at": 1}
 _EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
 
@@ -32,6 +40,7 @@ class MessageWriter:
         Raises:
             NotFoundError: The thread or the message was deleted after this began.
             ConflictError: The message belongs to another thread.
+            DocumentTooLargeError: The message would take too much.
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
         if thread_id is None:
@@ -46,12 +55,14 @@ class MessageWriter:
                 if (begun_at or self._active_at(sets) or current_operation().now) <= existing["deleted_at"]:
                     raise NotFoundError("message", message_id)
                 await self._messages.delete_one({**existing})
-            elif thread_id is None:
+            elif thread_id is None and existing["thread_id"] != key["thread_id"]:
                 key["thread_id"] = existing["thread_id"]
-            elif existing["thread_id"] != thread_id:
+            elif existing["thread_id"] != key["thread_id"]:
                 if existing["thread_id"] is not None:
                     raise ConflictError(f"message {message_id!r} belongs to another thread")
-                await self._move_to_thread(existing, thread_id)
+                await self._move_to_thread(existing, key["thread_id"])
+            elif not only_missing and await self._merge_exactly(key, {**sets, "is_begun": True}):
+                return
 
     @property
     def _messages(self) -> Any:
@@ -62,17 +73,19 @@ class MessageWriter:
         try:
             return await self._upsert({**key, "is_begun": {"$ne": True}}, sets, begun_at)
         except DuplicateKeyError:
-            return await self._fill_missing(key, sets)
+            return await self._merge_exactly(key, sets, only_missing=True)
 
     async def _merge_update(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
-        update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
+        sets = {**sets, "is_begun": True}
+        added = MERGED.added(key["_id"], {"$set": sets})
+        update = MERGED.counted({"$set": sets, "$inc": {"revision": 1}}, added)
         # What makes it newer than it was makes its thread so, too.
         older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
-        changed = await self._messages.update_one({**key, **older}, update)
+        changed = await self._messages.update_one({**key, **older, **_allowing(added)}, update)
         if not changed.matched_count:
             try:
-                return await self._upsert(key, update["$set"], begun_at)
+                return await self._upsert(key, sets, begun_at)
             except DuplicateKeyError:
                 return False
         elif sets.get("pinned") or current_operation().attempt:
@@ -104,9 +117,9 @@ class MessageWriter:
             "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
             "$inc": {"revision": 1},
         }
-        placed = await self._messages.update_one(
-            where, {operator: part for operator, part in update.items() if part}, upsert=True
-        )
+        added = MERGED.added(where["_id"], update)
+        update = {operator: part for operator, part in MERGED.counted(update, added).items() if part}
+        placed = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
         is_new = placed.upserted_id is not None or current_operation().attempt > 0
         active_at = self._active_at(sets) or (new["created_at"] if is_new else None)
         try:
@@ -117,22 +130,44 @@ class MessageWriter:
                 await self._messages.delete_one({"_id": where["_id"], "thread_id": where["thread_id"]})
             raise
 
-    async def _fill_missing(self, key: StoredDocument, sets: StoredDocument) -> bool:
-        """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
+    async def _merge_exactly(
+        self, key: StoredDocument, sets: StoredDocument, *, only_missing: bool = False
+    ) -> bool:
+        """Merge into a message as it is read, whose true size is counted.
+
+        Args:
+            key: The filter of the message.
+            sets: The members.
+            only_missing: Whether to leave what later merges have set.
+
+        Returns:
+            False if it is gone, another thread's or just changed.
+        """
         document = await self._messages.find_one(key)
         if document is None:
             return False
-        fills = {path: value for path, value in sets.items() if _is_missing(document, path)}
-        if not fills:
+        if only_missing and document.get("is_begun"):
+            sets = {path: value for path, value in sets.items() if _is_missing(document, path)}
+        if not sets:
             return True
-        filled = await self._messages.update_one(
-            {**key, "revision": document["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
-        )
-        if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
+        same = {**key, "revision": document["revision"]}
+        update = {"$set": sets, "$inc": {"revision": 1}}
+        if MERGED.added(key["_id"], update):
+            update = MERGED.exact(key["_id"], document, update)
+            same |= _NOT_MANY_WORDS
+        merged = await self._messages.update_one(same, update)
+        if not merged.matched_count:
+            await self._trim_words({**key, "revision": document["revision"]}, document)
+        if merged.matched_count and sets.keys() & {"pinned", "created_at"}:
             await self._record_in_thread(
-                key["_id"], {**fills, "thread_id": document["thread_id"]}, self._active_at(fills)
+                key["_id"], {**sets, "thread_id": document["thread_id"]}, self._active_at(sets)
             )
-        return bool(filled.matched_count)
+        return bool(merged.matched_count)
+
+    async def _trim_words(self, same: StoredDocument, document: StoredDocument) -> None:
+        """Remove the words of former texts from a message that has too many."""
+        texts = (text for unit in units_of("messages", document) for text in unit)
+        await self._messages.update_one({**same, **_MANY_WORDS}, {"$set": {"words": words_of(texts)}})
 
     async def _move_to_thread(self, document: StoredDocument, thread_id: str) -> None:
         """Take a message that belongs to no thread into one, with the vote on it.
@@ -179,6 +214,11 @@ class MessageWriter:
         # A deletion of the life before, which is still at work, spares it from now on.
         stamped = await self._messages.update_one(own_write, {"$set": {"life": life}})
         return bool(stamped.matched_count)
+
+
+def _allowing(added: int) -> StoredDocument:
+    """Return the filter of the messages that have room for so many bytes more, and for their words."""
+    return {**MERGED.allowing(added), **_NOT_MANY_WORDS} if added else {}
 
 
 def _is_missing(document: StoredDocument, path: str) -> bool:

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from mongostore.arguments import check_list, check_members
 from mongostore.codec import encode_members, escape_key
-from mongostore.documents.mapping import StoredDocument, check_size
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ThreadUpdate
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import resolve_expiry
+from mongostore.repositories.size_limits import SizeLimit
 
 MERGED_MEMBERS = ("data", "metadata")
+# With the votes on its messages a thread still fits into a document.
+MERGED = SizeLimit("thread", ("data", "metadata", "tags", "name"), 10_000_000)
+VOTES = SizeLimit("thread", ("votes",), 5_000_000, "votes_size", "delete feedback")
 
 
 async def to_update(
@@ -24,7 +28,6 @@ async def to_update(
     Raises:
         NotFoundError: There is no such user.
         InvalidValueError: A value cannot be stored, or there is no such member.
-        DocumentTooLargeError: The members take more than a document can hold.
     """
     members = resolve_expiry(check_members(arguments, ThreadUpdate))
     removed = members.pop("unset", None)
@@ -52,7 +55,6 @@ async def to_update(
         if user is None:
             raise NotFoundError("user", sets["user_id"])
         sets["user_identifier"] = user["identifier"]
-    check_size("the thread", sets)
     return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
 
 

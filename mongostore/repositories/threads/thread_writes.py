@@ -14,6 +14,7 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired
+from mongostore.repositories.threads.thread_updates import MERGED, VOTES
 
 # Nobody still writes to a thread that was deleted so long ago.
 TOMBSTONE_LASTS = timedelta(days=30)
@@ -22,7 +23,7 @@ _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at")
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
-        *("votes", "has_pinned", "expires_at"),
+        *("votes", "has_pinned", "expires_at", MERGED.field, VOTES.field),
     ),
     "",
 )
@@ -68,21 +69,26 @@ async def upsert_thread(
     Raises:
         NotFoundError: It is deleted, or was after that.
         ConflictError: One of the paths that must not be there is there.
+        DocumentTooLargeError: It would take too much.
     """
-    threads = connection.collection("threads")
+    threads, added = connection.collection("threads"), MERGED.added(thread_id, update)
+    update, plain = MERGED.counted(update, added), update
     began = began or begun_at or current_operation().now
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
     filter: StoredDocument = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
     filter |= {path: {"$exists": False} for path in if_absent}
+    allowing: StoredDocument = MERGED.allowing(added)
     life = 0
     while True:
         of_life = {"life": life or {"$exists": False}} if of_part else {}
         try:
-            await threads.update_one({**filter, **of_life}, {**update, "$setOnInsert": new}, upsert=True)
+            await threads.update_one(
+                {**filter, **of_life, **allowing}, {**update, "$setOnInsert": new}, upsert=True
+            )
         except DuplicateKeyError:
             existing = await threads.find_one(
-                {"_id": thread_id}, {**TOMBSTONE, **dict.fromkeys(if_absent, 1)}
+                {"_id": thread_id}, {**TOMBSTONE, MERGED.field: 1, **dict.fromkeys(if_absent, 1)}
             )
             if existing is None:
                 continue
@@ -105,6 +111,13 @@ async def upsert_thread(
                     # By the attempt before, whose answer was lost.
                     return int(existing.get("life", 0))
                 raise ConflictError(f"thread {thread_id!r} has that already") from None
+            elif MERGED.allows(existing, added):
+                allowing, update = MERGED.allowing(added), MERGED.counted(plain, added)
+            else:
+                existing = await threads.find_one({"_id": thread_id}, [*MERGED.members, MERGED.field]) or {}
+                allowing = {MERGED.field: existing.get(MERGED.field, 0)}
+                update = MERGED.exact(thread_id, existing, plain)
+                continue
             life = existing.get("life", 0)
         else:
             return life
@@ -236,13 +249,23 @@ async def record_activity(
 async def record_vote(
     connection: Connection, thread_id: str, message_id: str, value: int | None, session: Any
 ) -> None:
-    """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
+    """Note in a thread what is thought of one of its messages, by which lists of threads are filtered.
+
+    Raises:
+        DocumentTooLargeError: The thread has as much feedback as it can hold.
+    """
     threads = connection.collection("threads")
     thread = {"_id": thread_id, "state": "open"}
     await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
     if value is not None:
         vote = {"message_id": message_id, "value": value}
-        await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
+        push = {"$push": {"votes": {"$each": [vote]}}}
+
+        async def run(filter: StoredDocument, update: StoredDocument) -> bool | None:
+            pushed = await threads.update_one(filter, update, session=session)
+            return bool(pushed.matched_count) or None
+
+        await VOTES.write(threads, thread_id, thread, push, run)
 
 
 async def delete_elements(

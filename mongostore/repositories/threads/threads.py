@@ -6,6 +6,7 @@ import builtins
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Unpack
 
 from pymongo import ReturnDocument
@@ -41,7 +42,7 @@ from mongostore.repositories.threads.filters import thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.thread_lists import list_threads
-from mongostore.repositories.threads.thread_updates import MERGED_MEMBERS, to_update
+from mongostore.repositories.threads.thread_updates import MERGED, MERGED_MEMBERS, to_update
 from mongostore.repositories.threads.thread_writes import (
     delete_thread,
     finish_if_gone,
@@ -97,7 +98,7 @@ class AsyncThreads(Repository):
         """
         call = current_operation()
         key = check_id("thread_id", call.token if thread_id is None else thread_id)
-        document = await self._new(members)
+        document = await self._new(key, members)
         if created_at is not None:
             document["created_at"] = document["active_at"] = to_micros("created_at", created_at)
         try:
@@ -119,7 +120,7 @@ class AsyncThreads(Repository):
             DocumentTooLargeError: If the thread takes more than a document can hold.
         """
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
-        new = {"$setOnInsert": await self._new(members)}
+        new = {"$setOnInsert": await self._new(thread_id, members)}
         try:
             document = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
         except DuplicateKeyError:
@@ -144,7 +145,8 @@ class AsyncThreads(Repository):
         update = await to_update(self._connection, members, replaces=True)
         if not update:
             return await self.get(thread_id)
-        document = await self._threads.find_one_and_update(where, update, return_document=AFTER)
+        run = partial(self._threads.find_one_and_update, return_document=AFTER)
+        document = await MERGED.write(self._threads, thread_id, where, update, run)
         if document is None:
             raise NotFoundError("thread", thread_id)
         return to_thread(document)
@@ -319,11 +321,11 @@ class AsyncThreads(Repository):
     def _threads(self) -> Any:
         return self._connection.collection("threads")
 
-    async def _new(self, members: ThreadUpdate) -> StoredDocument:
+    async def _new(self, thread_id: str, members: ThreadUpdate) -> StoredDocument:
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
         document = {**new_thread(call.now), "create_op": call.token}
         for path, value in (await to_update(self._connection, members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
-        return document
+        return document | MERGED.count(thread_id, document)

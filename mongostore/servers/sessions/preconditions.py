@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from fastapi import Header, Request
 
+from mongostore.codec import to_micros
 from mongostore.errors import ConflictError
 from mongostore.models import Message, Session
 from mongostore.repositories.sessions import AsyncSessions
@@ -28,8 +29,8 @@ async def if_match_header(
 
 
 def etag_of(session: Session) -> str:
-    """Return the ETag of a session: its revision."""
-    return f'"{session.revision}"'
+    """Return the ETag of a session: its revision, and its creation, for its id may come again."""
+    return f'"{session.revision}-{to_micros("created_at", session.created_at):x}"'
 
 
 def etag_of_message(message: Message) -> str:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from pydantic import AwareDatetime
 from starlette.responses import JSONResponse, Response
 
-from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import ListOrder, Page, Session, SessionFilter, SessionUpdate
 from mongostore.servers.access import bearer, caller_of
 from mongostore.servers.error_responses import (
@@ -56,6 +56,7 @@ from mongostore.servers.sessions.preconditions import (
     bound_revision,
     etag_of,
     if_match_header,
+    is_bound,
     matched,
 )
 from mongostore.servers.sessions.route import SessionsRoute
@@ -220,11 +221,13 @@ async def undelete_session(
 ) -> Response:
     """Undelete a soft-deleted session resource, with all that it had."""
     sessions = sessions_of(fastapi_request, namespace)
-    try:
-        await bound_revision(fastapi_request, sessions, activity_session)
-    except NotFoundError:
-        # A deleted session has no representation, and no ETag that could match.
-        raise ProblemError(412, NO_MATCH) from None
+    if is_bound(fastapi_request):
+        try:
+            await bound_revision(fastapi_request, sessions, activity_session)
+        except NotFoundError:
+            # A deleted session has no representation, and no ETag that could match.
+            raise ProblemError(412, NO_MATCH) from None
+        raise ConflictError(f"session {activity_session!r} is not deleted")
     return _answer(await sessions.undelete(activity_session))
 
 

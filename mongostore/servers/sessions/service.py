@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,13 +13,13 @@ from mongostore.errors import NotOpenError
 from mongostore.integrators import integrator_for
 from mongostore.integrators.keywords import KeywordIntegrator
 from mongostore.models import Integrator
+from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.servers.access import Access
 from mongostore.servers.concurrency import CallerSlots
 from mongostore.servers.rate_limits import RateLimit
 from mongostore.settings import IntegratorName, Settings
 from mongostore.store import AsyncMongoStore
 
-_JOB_THREADS = 8
 # Integrations work at the same time in all, and of one caller in one namespace.
 _INTEGRATIONS = 8
 _INTEGRATIONS_A_CALLER = 2
@@ -60,7 +59,7 @@ class SessionsService:
             self.integrator, self._has_own_integrator = integrator_for(Settings(), integrator), True
         else:
             self.integrator, self._has_own_integrator = integrator, False
-        self.job_pool: ThreadPoolExecutor = _new_pool()
+        self.job_pool: DaemonThreads = DaemonThreads()
         self.integrations: CallerSlots = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
         self.streams: CallerSlots = CallerSlots(_STREAMS, STREAMS_A_CALLER, STREAMS_A_CALLER)
         self._ending: asyncio.Future[None] | None = None
@@ -120,21 +119,14 @@ class SessionsService:
         await self.store.open()
 
     async def close(self) -> None:
-        """Close the store if the service has opened it, and end the integrator's processes and threads."""
+        """Close the store if the service has opened it, and end the integrator's processes."""
         self._has_ended = True
         self.end_streams()
         if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
             self.integrator.close()
-        pool, self.job_pool = self.job_pool, _new_pool()
-        pool.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None:
             self._loop = None
             await self.store.close()
-
-
-def _new_pool() -> ThreadPoolExecutor:
-    # It starts its threads when they are needed.
-    return ThreadPoolExecutor(_JOB_THREADS, "mongostore-job")
 
 
 def service_of(app: FastAPI) -> SessionsService:

@@ -1,8 +1,7 @@
 """Plays one scenario with a room again and again, each time killed before a later one of its writes.
 
-The first time it is killed before its first write, then before its second one, which is right after the
-first one was answered, and so on until it comes to its end. Rooms are named by the number of the fatal
-write. Prints for each of them which steps were begun; all but the last one of them were acknowledged.
+Rooms are named by the number of the fatal write. Prints for each of them which steps were begun; all but the
+last one of them were acknowledged.
 
 Arguments: URI, database, `required` or `off` for the transactions of its server.
 """
@@ -11,17 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import sys
-import tempfile
+from collections.abc import Callable
 from typing import Any
 
-import pymongo.monitoring
+from common import Killer, play_until_killed
 
 from mongostore import AsyncMongoStore, Binding, Event, RoomState
 
-WRITES = {"insert", "update", "delete", "findAndModify"}
 # Without transactions a crash midway may leave them without their effect, or the effect without them.
 EFFECTS = {"edit", "erase", "wake"}
 
@@ -52,24 +48,6 @@ STEPS: list[list[Any]] = [
     ["bind", "c"],
     ["remove"],
 ]
-
-
-class Killer(pymongo.monitoring.CommandListener):
-    """Ends the process before its n-th write, once it is set which."""
-
-    countdown = 0
-
-    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
-        if event.command_name in WRITES:
-            self.countdown -= 1
-            if self.countdown == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None:
-        pass
 
 
 async def do(store: AsyncMongoStore, room_id: str, verb: str, *rest: Any) -> None:
@@ -115,33 +93,22 @@ def steps_of(transactions: str) -> list[list[Any]]:
     return [step for step in STEPS if transactions == "required" or step[0] not in EFFECTS]
 
 
-async def play(uri: str, database: str, transactions: Any, fatal: int, log: int) -> None:
-    """Run the scenario until the fatal write."""
-    killer = Killer()
-    pymongo.monitoring.register(killer)
-    async with AsyncMongoStore(uri, database, transactions=transactions) as store:
-        killer.countdown = fatal
-        for step in steps_of(transactions):
-            os.write(log, b".")
-            await do(store, f"r{fatal}", *step)
-
-
 def main() -> None:
     """Run it to the end, one more write each time."""
     uri, database, transactions = sys.argv[1:]
-    status = fatal = 0
-    while fatal == 0 or os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
-        fatal += 1
-        with tempfile.TemporaryFile() as log:
-            if not (pid := os.fork()):
-                asyncio.run(play(uri, database, transactions, fatal, log.fileno()))
-                os._exit(0)
-            status = os.waitpid(pid, 0)[1]
-            begun = os.fstat(log.fileno()).st_size
+
+    async def play(fatal: int, killer: Killer, begin: Callable[[], object]) -> None:
+        required: Any = transactions
+        async with AsyncMongoStore(uri, database, transactions=required) as store:
+            killer.countdown = fatal
+            for step in steps_of(transactions):
+                begin()
+                await do(store, f"r{fatal}", *step)
+
+    for fatal, begun in play_until_killed(play):
         line = {"room": f"r{fatal}", "steps": steps_of(transactions)[:begun]}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
-    sys.exit(os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,19 @@
 """Plays one scenario again and again, each time killed before a later one of its writes.
 
-The first time it is killed before its first write, then before its second one, which is right after the
-first one was answered, and so on until it comes to its end. Sessions are named by the number of the fatal
-write. Says for each of them which steps were begun; all but the last one of them were acknowledged.
+Sessions are named by the number of the fatal write. Says for each of them which steps were begun; all but
+the last one of them were acknowledged.
 
 Arguments: URI, database, limits of tails: values of half BIG are too large to be embedded.
 """
 
-import asyncio
 import json
-import os
-import signal
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import pymongo.monitoring
-from common import limits_of
+from common import Killer, limits_of, play_until_killed
 
 from mongostore import AsyncMongoStore, Message, Turn
-from mongostore.repositories.sessions import TailLimits
 
-WRITES = {"insert", "update", "delete", "findAndModify"}
 BIG = 3000
 
 # Verbs with their arguments; messages are written as (id, content).
@@ -81,24 +73,6 @@ STEPS = [
 ]
 
 
-class Killer(pymongo.monitoring.CommandListener):
-    """Ends the process before its n-th write, once it is told which."""
-
-    countdown = 0
-
-    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
-        if event.command_name in WRITES:
-            self.countdown -= 1
-            if self.countdown == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None:
-        pass
-
-
 async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
     """Make one insight of each turn."""
     return [f"{participant} {turn.number}" for turn in turns]
@@ -145,33 +119,21 @@ async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) 
             assert await sessions.delete(session_id)
 
 
-async def play(uri: str, database: str, limits: TailLimits, fatal: int, log: int) -> None:
-    """Run the scenario until the fatal write."""
-    killer = Killer()
-    pymongo.monitoring.register(killer)
-    async with AsyncMongoStore(uri, database, tail_limits=limits) as store:
-        killer.countdown = fatal
-        for step in STEPS:
-            os.write(log, b".")
-            await do(store, str(fatal), *step)
-
-
 def main() -> None:
     """Run it to the end, one more write each time."""
     uri, database = sys.argv[1:3]
     limits = limits_of(sys.argv[3])
     assert limits.embed_bytes == limits.context_embed_bytes == BIG // 2
-    status = fatal = 0
-    while fatal == 0 or os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
-        fatal += 1
-        with tempfile.TemporaryFile() as log:
-            if not (pid := os.fork()):
-                asyncio.run(play(uri, database, limits, fatal, log.fileno()))
-                os._exit(0)
-            status = os.waitpid(pid, 0)[1]
-            begun = os.fstat(log.fileno()).st_size
+
+    async def play(fatal: int, killer: Killer, begin: Callable[[], object]) -> None:
+        async with AsyncMongoStore(uri, database, tail_limits=limits) as store:
+            killer.countdown = fatal
+            for step in STEPS:
+                begin()
+                await do(store, str(fatal), *step)
+
+    for fatal, begun in play_until_killed(play):
         sys.stdout.write(json.dumps({"session": str(fatal), "steps": STEPS[:begun]}) + "\n")
-    sys.exit(os.waitstatus_to_exitcode(status))
 
 
 main()

@@ -40,13 +40,14 @@ PICTURES = os.environ.get("MONGOSTORE_TEST_PICTURES")
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"),
+    ("launch", "width", "scheme"),
     [
-        (1440, "light"),
-        (420, "dark"),
-        pytest.param(1440, "dark", marks=pytest.mark.long),
-        pytest.param(420, "light", marks=pytest.mark.long),
+        ("embedded", 1440, "light"),
+        ("embedded", 420, "dark"),
+        pytest.param("server", 1440, "dark", marks=[pytest.mark.server, pytest.mark.long]),
+        pytest.param("server", 420, "light", marks=[pytest.mark.server, pytest.mark.long]),
     ],
+    indirect=["launch"],
 )
 def test_every_screen_is_whole_and_accessible(
     studio: Studio, browse: Browse, width: int, scheme: str

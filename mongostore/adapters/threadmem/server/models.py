@@ -71,9 +71,10 @@ class V1RoleThread(BaseModel):
 
 
 class V1RoleThreads(BaseModel):
-    """The threads of a user."""
+    """The threads of a user, or a page of them; with a `next_cursor` another page follows."""
 
     threads: list[V1RoleThread]
+    next_cursor: str | None = None
 
 
 class V1CreateRoleThread(BaseModel):
