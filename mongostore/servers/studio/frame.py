@@ -41,7 +41,11 @@ class Studio:
     @property
     def database(self) -> str:
         """The name of the database."""
-        return urlsplit(self.store.address).path.strip("/") or "in memory"
+        address = urlsplit(self.store.address)
+        if address.scheme == "mongomock":
+            return "in memory"
+        # An address need not name it.
+        return self.store.engine.database.name if self.store.is_open else address.path.strip("/")
 
     @property
     def host(self) -> str:

@@ -31,6 +31,7 @@ class Studio:
 
     def __init__(self, target: str = "mongomock://", database: str | None = None, **options: Any) -> None:
         self._target, self._database = target, database
+        self.database = database or "in memory"
         self._options = {"token": TOKEN} | options
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))

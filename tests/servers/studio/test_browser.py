@@ -168,6 +168,7 @@ def test_what_is_written_is_seen_at_once_and_once(launch: Callable[[], Studio], 
         page = watched.page
         watched.go("/s/default/live")
         page.get_by_text("Following.").wait_for()
+        assert page.locator(".brand .db").inner_text() == studio.database
         studio.run(write)
         page.locator("#m60").get_by_text("It gro").wait_for()
         studio.run(grow)
