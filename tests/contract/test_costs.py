@@ -327,6 +327,13 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
                 assert stats["totalKeysExamined"] <= 2 * concerned(stats) + 2, (sent.command, stats)
 
 
+def test_the_outline_of_a_session_comes_from_an_index_alone(observation: Observation) -> None:
+    [segments] = [one for one in observation.sent["tell where messages lie"] if one.name == "aggregate"]
+    [stats] = executed_by_indexes(segments)
+    assert stats["totalKeysExamined"] > 100
+    assert stats["totalDocsExamined"] == 0
+
+
 async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, database: str) -> None:
     wire = Wire()
     async with wired_store(server_uri, database, wire) as store:
