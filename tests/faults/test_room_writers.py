@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from subprocess import Popen
 from typing import Any
 
@@ -162,6 +163,25 @@ async def test_commits_go_on_from_what_the_majority_has_alone(server_uri: str, d
     assert len(reads) >= 4
     local = [sent.command for sent in reads if sent.command.get("readConcern", {}).get("level") != "majority"]
     assert not local
+
+
+async def test_commits_heed_what_another_process_has_changed_of_their_room(
+    server_uri: str, server_store: AsyncMongoStore, database: str
+) -> None:
+    rooms, now = server_store.rooms, datetime.now(UTC)
+    for room_id in ("paused", "active", "expired"):
+        await rooms.create(room_id)
+        await rooms.events.append(room_id, Event(channel_id="c"))
+    async with AsyncMongoStore(server_uri, database) as other:
+        await other.rooms.update("paused", status="paused")
+        await other.rooms.update("active", active_at=now + timedelta(days=1))
+        await other.rooms.update("expired", expires_at=now - timedelta(days=1))
+    await rooms.events.append("paused", Event(channel_id="c"))
+    assert (await rooms.get("paused")).status == "active"
+    await rooms.events.append("active", Event(channel_id="c"), activity=False)
+    assert (await rooms.get("active")).active_at == now + timedelta(days=1)
+    with pytest.raises(NotFoundError):
+        await rooms.events.append("expired", Event(channel_id="c"))
 
 
 async def test_a_process_that_was_elsewhere_takes_no_position_of_a_deleted_event(
