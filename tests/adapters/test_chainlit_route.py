@@ -159,17 +159,19 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
     from chainlit.context import context_var
 
     monkeypatch.setattr(config.code, "password_auth_callback", lambda name, password: None)
+    for module in ("chainlit.server", "chainlit.auth"):
+        monkeypatch.setattr(f"{module}.get_data_layer", lambda: layer)
     ada = await layer.create_user(chainlit.User(identifier="ada"))
     assert ada is not None
     await layer.update_thread(THREAD, user_id=ada.id)
     await layer.create_step(message("m", "text"))
 
     async def ask(who: str, method: str, **body: Any) -> int:
-        cookies = {"access_token": create_jwt(chainlit.User(identifier=who))}
+        headers = {"Cookie": f"access_token={create_jwt(chainlit.User(identifier=who))}"}
         # A request of a browser has no context of Chainlit.
         context = copy_context()
         context.run(context_var.set, None)
-        asking = browser.request(method, "/feedback", json=body, cookies=cookies)
+        asking = browser.request(method, "/feedback", json=body, headers=headers)
         return (await asyncio.get_running_loop().create_task(asking, context=context)).status_code
 
     mine = {"forId": "m", "value": 1, "threadId": THREAD, "comment": "mine"}

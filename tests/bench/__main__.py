@@ -1,6 +1,6 @@
 """Measures what the store costs beside others that do the same, and says which budgets hold.
 
-    python -m tests.bench            everything; about five minutes
+    python -m tests.bench            all but the growth; about five minutes
     python -m tests.bench sessions   sessions beside the bare driver: one has 100,000 messages
     python -m tests.bench rooms      RoomKit's store beside its own on PostgreSQL and SQLite: p50 and p95
                                      in ms, calls per second, and how many times as fast ours is
@@ -9,6 +9,7 @@
                                      THREADMEM_PYTHON names an interpreter that has it; about two minutes
     python -m tests.bench serve      the sessions service, asked by 200 clients at once for --seconds: p50,
                                      p95, p99, errors, lost turns, memory
+    python -m tests.bench growth     what verbs examine, send and take as ever more is stored: --sizes
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
     python -m tests.bench sessions --chart docs/pages/assets/bench.svg
@@ -104,13 +105,16 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
     parser.add_argument("--rounds", type=int, default=400, help="how often each piece of work is done")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the service is under load")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="how much is stored, growing"
+    )
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw the ratios")
     options = parser.parse_args()
     if unknown := set(options.benches) - BENCHES.keys():
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     report = Report(options.json)
     with _server() as uri:
-        for name in options.benches or BENCHES:
+        for name in options.benches or [name for name in BENCHES if name != "growth"]:
             report.bench = name
             BENCHES[name](uri, options, report)
         if options.chart:
@@ -185,6 +189,12 @@ def _serve(uri: str, options: argparse.Namespace, report: Report) -> None:
     asyncio.run(report.add(serve.COLUMNS, serve.rows(uri, options.seconds)))
 
 
+def _growth(uri: str, options: argparse.Namespace, report: Report) -> None:
+    from tests.bench import growth
+
+    asyncio.run(report.add(growth.COLUMNS, growth.rows(uri, sorted(options.sizes))))
+
+
 def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], report: Report) -> None:
     """Run a bench with PostgreSQL's DSN, None if it is not there, and a folder for SQLite."""
     with ExitStack() as stack:
@@ -197,7 +207,14 @@ def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], re
         asyncio.run(run(dsn, Path(folder)))
 
 
-BENCHES = {"sessions": _sessions, "rooms": _rooms, "threads": _threads, "roles": _roles, "serve": _serve}
+BENCHES = {
+    "sessions": _sessions,
+    "rooms": _rooms,
+    "threads": _threads,
+    "roles": _roles,
+    "serve": _serve,
+    "growth": _growth,
+}
 
 
 @contextmanager

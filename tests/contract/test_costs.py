@@ -35,6 +35,7 @@ from tests.contract.wire import (
     concerned,
     executed_by_indexes,
     executions,
+    is_beyond,
     verbs_of,
     wired_store,
 )
@@ -239,6 +240,13 @@ async def first_of(sessions: AsyncSessions, conversation_id: str) -> None:
     assert len(page.items) == 20
 
 
+# What examines more, and why.
+BEYOND = dict.fromkeys(
+    ("count sessions", "count sessions of a user", "count sessions, deleted or not"),
+    "a key of an index for each session that is counted",
+)
+
+
 @dataclass
 class Observation:
     """What each case sent, and the verbs that the cases called."""
@@ -325,6 +333,17 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
             for stats in costs:
                 assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
                 assert stats["totalKeysExamined"] <= 2 * concerned(stats) + 2, (sent.command, stats)
+
+
+def test_the_outline_of_a_session_comes_from_an_index_alone(observation: Observation) -> None:
+    [segments] = [one for one in observation.sent["tell where messages lie"] if one.name == "aggregate"]
+    [stats] = executed_by_indexes(segments)
+    assert stats["totalKeysExamined"] > 100
+    assert stats["totalDocsExamined"] == 0
+
+
+def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observation: Observation) -> None:
+    assert {case.claim for case in CASES if is_beyond(observation.sent[case.claim])} == BEYOND.keys()
 
 
 async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, database: str) -> None:

@@ -25,6 +25,7 @@ from tests.contract.wire import (
     concerned,
     executed_by_indexes,
     executions,
+    is_beyond,
     nested,
     verbs_of,
     wired_store,
@@ -294,6 +295,16 @@ CASES = [
 ]
 
 
+# What examines more, and why.
+BEYOND = dict.fromkeys(
+    ("messages: count", "threads: count", "threads: count those of a user", "users: count"),
+    "a key of an index for each that is counted; `limit` bounds it",
+) | dict.fromkeys(
+    ("feedback: list", "feedback: list two pages by value"),
+    "an explain carries out a look-up without the limit that comes behind it",
+)
+
+
 @dataclass
 class Observed:
     """What each case sent, and the verbs of each repository that the cases called."""
@@ -351,6 +362,10 @@ def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: 
                 assert len(costs) == executions(sent), sent
                 for stats in costs:
                     assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
+
+
+def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observed: Observed) -> None:
+    assert {case.claim for case in CASES if is_beyond(observed.sent[case.claim])} == BEYOND.keys()
 
 
 def is_search(sent: Sent) -> bool:

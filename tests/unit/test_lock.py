@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def test_the_lock_satisfies_what_is_asked_for(line: str) -> None:
     if requirement.marker is None or requirement.marker.evaluate():
         [version] = pinned(requirement.name)
         assert version in requirement.specifier, "run .ci/lock"
+
+
+def test_the_extras_of_pymongo_are_pymongos_own() -> None:
+    ours = PROJECT["project"]["optional-dependencies"]
+    asked_for = {extra for lines in ours.values() for line in lines for extra in Requirement(line).extras}
+    named = {name for name in asked_for if ours.get(name) == [f"pymongo[{name}]>=4.15,<5"]}
+    assert named == {"aws", "encryption", "zstd"} <= {*metadata("pymongo").get_all("Provides-Extra", [])}
 
 
 def test_everything_locked_has_one_version_and_hashes_and_comes_from_no_named_place() -> None:
