@@ -32,7 +32,19 @@ async def fill(store: AsyncMongoStore, thread_id: str, ada: str) -> None:
         )
 
 
-UNSET = ("user_id", "user_identifier", "name", "tags", "data", "metadata", "votes", "has_pinned", "words")
+UNSET = (
+    "user_id",
+    "user_identifier",
+    "name",
+    "tags",
+    "data",
+    "metadata",
+    "votes",
+    "has_pinned",
+    "merged_size",
+    "votes_size",
+    "words",
+)
 
 
 async def left(store: AsyncMongoStore) -> dict[str, list[dict[str, Any]]]:
