@@ -365,6 +365,19 @@ async def test_a_page_makes_a_bounded_number_of_words_and_goes_on(
     assert len(await found(store, house, text="needle")) == 7
 
 
+async def test_a_step_makes_a_bounded_number_of_words(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder, "MOST_STEPS", 1)
+    monkeypatch.setattr(indexer, "MOST_WORDS", 5)
+    for number in range(4):
+        await create(store, "sessions", f"c{number}")
+        await say(store, "sessions", f"c{number}", "needle in the hay")
+    # Each step makes the words of two sessions; a third one finds nothing left.
+    pages = [await store.sessions.list(text="needle") for _ in range(3)]
+    assert [len(page) for page in pages] == [0, 0, 4]
+
+
 def examined(plan: Any) -> int:
     """The documents that a command examines, wherever its plan has the number."""
     if isinstance(plan, list):
