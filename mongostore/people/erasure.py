@@ -79,7 +79,7 @@ class Erasure:
             step = self._step_of(mention)
             async with aclosing(self._finder.find(mention, self._names, self._scope)) as found:
                 async for document in found:
-                    await self._attempt(mention, document, step)
+                    await self.attempt(mention, document, step)
         if self._scope.is_all:
             await self._delete_files()
         return self._deleted.total() + self._anonymized.total() > before
@@ -94,7 +94,8 @@ class Erasure:
         }
         return steps.get(mention.collection, self._delete_document)
 
-    async def _attempt(self, mention: Mention, document: StoredDocument, step: Step) -> None:
+    async def attempt(self, mention: Mention, document: StoredDocument, step: Step) -> None:
+        """Erase one document, and note what refuses it."""
         key = f"{mention.collection} {document['_id']!r}"
         try:
             await step(mention, document)

@@ -46,8 +46,8 @@ MAX_BODY_BYTES = 24 * 1024 * 1024
 MAX_METADATA = 1000
 # Threads of a page, which ends before them once it has so many bytes.
 MAX_PAGE = 100
-_PAGE_BYTES = 8 * 1024 * 1024
-_PIECE_BYTES = 64 * 1024
+PAGE_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
 _JSON = "application/json"
 # Seconds to connect to the hub, and to wait for its answer.
 _HUB_TIMEOUT = (5, 10)
@@ -210,7 +210,7 @@ def _list_json(threads: Iterable[tuple[RoleThread, str]], limit: int | None) -> 
     yield b'{"threads": ['
     size, cursor = 0, None
     for number, (thread, next_cursor) in enumerate(threads):
-        if limit is not None and (number == limit or size > _PAGE_BYTES):
+        if limit is not None and (number == limit or size > PAGE_BYTES):
             yield b'], "next_cursor": %b}' % _encode(cursor)
             return
         if number:
@@ -247,7 +247,7 @@ def _join_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
     piece = bytearray()
     for part in parts:
         piece += part
-        if len(piece) >= _PIECE_BYTES:
+        if len(piece) >= PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
     if piece:
@@ -267,13 +267,15 @@ def create_role_thread(
     return _to_public(thread.to_v1())
 
 
-class _PageQuery(BaseModel, extra="forbid"):
+class PageQuery(BaseModel, extra="forbid"):
+    """The part of a list that is asked for; without it the list is whole, as threadmem's client expects."""
+
     limit: int | None = Field(None, ge=1, le=MAX_PAGE, description="The size of a page.")
     cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
 
 
 @router.get("", response_model=V1RoleThreads)
-def get_role_threads(threads: Threads, owner: Owner, page: Annotated[_PageQuery, Query()]) -> Any:
+def get_role_threads(threads: Threads, owner: Owner, page: Annotated[PageQuery, Query()]) -> Any:
     """Return the caller's threads with their messages, the oldest first.
 
     Without a limit or a cursor these are all threads. A page ends before its limit when its threads are

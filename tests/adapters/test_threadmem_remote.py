@@ -145,7 +145,7 @@ def test_threads_are_found_by_their_columns(server: RoleServer, thread: RoleThre
 def test_threads_are_found_on_all_pages_of_a_server(
     server: RoleServer, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mongostore.adapters.threadmem.http_backend._PAGE", 2)
+    monkeypatch.setattr("mongostore.adapters.threadmem.http_backend.PAGE", 2)
     made = [RoleThread(remote=server.url, name=str(n)) for n in range(5)]
     found = RoleThread.find(remote=server.url)
     assert [one.id for one in found] == [one.id for one in made]

@@ -335,6 +335,13 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
                 assert stats["totalKeysExamined"] <= 2 * concerned(stats) + 2, (sent.command, stats)
 
 
+def test_the_outline_of_a_session_comes_from_an_index_alone(observation: Observation) -> None:
+    [segments] = [one for one in observation.sent["tell where messages lie"] if one.name == "aggregate"]
+    [stats] = executed_by_indexes(segments)
+    assert stats["totalKeysExamined"] > 100
+    assert stats["totalDocsExamined"] == 0
+
+
 def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observation: Observation) -> None:
     assert {case.claim for case in CASES if is_beyond(observation.sent[case.claim])} == BEYOND.keys()
 

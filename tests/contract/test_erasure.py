@@ -191,7 +191,7 @@ async def test_an_erasure_that_was_cut_short_goes_on_by_an_address(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, collection: str
 ) -> None:
     await plant(store)
-    person, attempt = await store.people.get(PHONE), Erasure._attempt
+    person, attempt = await store.people.get(PHONE), Erasure.attempt
 
     async def cut(erasure: Erasure, mention: Mention, *step: Any) -> None:
         # What leads from the address to the other names is gone by then.
@@ -199,7 +199,7 @@ async def test_an_erasure_that_was_cut_short_goes_on_by_an_address(
             raise ConflictError("cut")
         await attempt(erasure, mention, *step)
 
-    monkeypatch.setattr(Erasure, "_attempt", cut)
+    monkeypatch.setattr(Erasure, "attempt", cut)
     with pytest.raises(ConflictError, match="cut"):
         await store.people.erase(person)
     monkeypatch.undo()

@@ -138,7 +138,7 @@ async def faults(
         emptied.append(database)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def standalone_uri(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a server that is no replica set."""
     with standalone(mongod_binary, tmp_path_factory.mktemp("standalone")) as address:

@@ -16,12 +16,20 @@ from pymongo.errors import AutoReconnect
 
 from mongostore import AsyncMongoStore, Binding, Event, NotFoundError
 from mongostore.index_definitions import load_indexes
+from mongostore.repositories.connection import Connection
 from mongostore.repositories.rooms import room_log
+from mongostore.repositories.rooms.room_log import RoomLog
 from tests.contract.wire import Wire, wired_store
 
 pytestmark = pytest.mark.server
 
 PROCESSES = 4
+
+
+def log_of(store: AsyncMongoStore) -> RoomLog:
+    connection = Connection(store.engine, 20.0)
+    connection.attach()
+    return RoomLog(connection)
 
 
 def heard(process: Popen[str], kill_after: int | None) -> dict[str, int]:
@@ -298,8 +306,8 @@ async def test_an_update_that_the_majority_has_yet_to_learn_of_is_not_done_twice
 ) -> None:
     rooms = server_store.rooms
     await rooms.create("r", metadata={"k": "first"})
-    log, before = rooms._updates._log, await rooms._updates._log.read("r")
-    read, update_room, reads = log.read, room_log.update_room, 0
+    before, logs = await log_of(server_store).read("r"), list[RoomLog]()
+    read, update_room = RoomLog.read, room_log.update_room
 
     async def update_without_an_answer(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(room_log, "update_room", update_room)
@@ -308,16 +316,17 @@ async def test_an_update_that_the_majority_has_yet_to_learn_of_is_not_done_twice
         await asyncio.create_task(other.rooms.update("r", metadata={"k": "third"}), context=Context())
         raise AutoReconnect("lost")
 
-    async def read_late(room_id: str, **options: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        return before if reads == 2 else await read(room_id, **options)
+    async def read_late(log: RoomLog, room_id: str, **options: Any) -> Any:
+        logs.append(log)
+        # The first to read is the one whose update is lost, the other one reads what is there.
+        is_late = log is logs[0] and logs.count(log) == 2
+        return before if is_late else await read(log, room_id, **options)
 
     monkeypatch.setattr(room_log, "update_room", update_without_an_answer)
-    monkeypatch.setattr(log, "read", read_late)
+    monkeypatch.setattr(RoomLog, "read", read_late)
     async with AsyncMongoStore(server_uri, database) as other:
         await rooms.update("r", metadata={"k": "second"})
-    assert reads == 3
+    assert logs.count(logs[0]) == 3
     assert (await rooms.get("r")).metadata == {"k": "third"}
 
 
@@ -331,9 +340,9 @@ async def test_who_meets_the_fence_of_a_dead_process_opens_the_next_log_with_the
         # Unknown to the first process, as is the fence behind them.
         for _ in range(2):
             await other.rooms.events.append("r", Event(channel_id="c"))
-        log = other.rooms._updates._log
+        log = log_of(other)
         _, head = await log.read("r")
-        assert await log._fence("r", head)
+        assert await log.fence("r", head)
     assert (await rooms.events.append("r", Event(channel_id="c"))).index == 3
     room = await rooms.get("r")
     assert (room.event_count, room.latest_index) == (4, 3)

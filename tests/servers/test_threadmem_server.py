@@ -16,7 +16,7 @@ from PIL import Image
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleThread, V1Role
-from mongostore.servers.threadmem import MAX_BODY_BYTES, MAX_METADATA, _PageQuery, get_role_threads
+from mongostore.servers.threadmem import MAX_BODY_BYTES, MAX_METADATA, PageQuery, get_role_threads
 from tests.servers.rolehub import RoleServer
 
 ROOT = "/v1/rolethreads"
@@ -124,7 +124,7 @@ def test_threads_are_listed_by_pages_that_end_at_their_limit_or_their_size(
     ids = [one.id for one in made]
     assert pages(2) == [ids[:2], ids[2:4], ids[4:]]
     assert pages(5) == [ids]
-    monkeypatch.setattr("mongostore.servers.threadmem._PAGE_BYTES", 2000)
+    monkeypatch.setattr("mongostore.servers.threadmem.PAGE_BYTES", 2000)
     assert pages(5) == [ids[:2], ids[2:]]
     # Threadmem's own client knows no pages.
     assert [one["id"] for one in ada.get(ROOT).json()["threads"]] == ids
@@ -136,7 +136,7 @@ def test_threads_are_listed_by_pages_that_end_at_their_limit_or_their_size(
 def test_a_long_list_is_sent_while_it_is_read(
     server: RoleServer, ada: httpx.Client, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mongostore.servers.threadmem._PIECE_BYTES", 1000)
+    monkeypatch.setattr("mongostore.servers.threadmem.PIECE_BYTES", 1000)
     ids = [server.threads(owner).id for _ in range(4)]
     for id in ids:
         for found in server.threads.find(id=id):
@@ -148,7 +148,7 @@ def test_a_long_list_is_sent_while_it_is_read(
         return stored_messages(thread)
 
     monkeypatch.setattr(RoleThread, "stored_messages", reading)
-    answer: Any = get_role_threads(server.threads, owner, _PageQuery())
+    answer: Any = get_role_threads(server.threads, owner, PageQuery())
     assert read == ids[:2]
     assert not hasattr(answer, "content")
     shown = ada.get(ROOT)

@@ -46,6 +46,7 @@ NEEDED: dict[str, Any] = {
     **dict.fromkeys(("text", "token"), "x"),
     **dict.fromkeys(("created_at", "updated_at", "active_at", "bound_at"), NOON),
     **dict.fromkeys(("count", "first_position", "last_position", "in_tail", "in_segments", "segments"), 1),
+    **{"start": 0, "end": 1, "bytes": 1, "outline": []},
     **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
     **{"dry_run": False, "names": [], "counts": {}, "mode": "delete", "collection": "x", "relation": "owner"},
     "status": "failed",

@@ -15,7 +15,7 @@ from mongostore.errors import NotFoundError
 logger: Final = logging.getLogger(__name__)
 
 # Threads that a server is asked for at once.
-_PAGE = 100
+PAGE = 100
 
 
 class HttpBackend(ThreadConversions):
@@ -117,7 +117,7 @@ class HttpBackend(ThreadConversions):
 
     @classmethod
     def _http_threads(cls, remote: str) -> Iterator[Self]:
-        query: dict[str, Any] = {"limit": _PAGE}
+        query: dict[str, Any] = {"limit": PAGE}
         while True:
             answer = read_answer(V1RoleThreads, request(remote, "GET", None, query=query), remote)
             for schema in answer.threads:

@@ -192,7 +192,7 @@ class RoomLog:
                 same["ops"] = {"$nin": update["$push"]["ops"]["$each"]}
             if not _needs_fence(room, update, guard):
                 changed = await self._update_beside(room, update, same, closes)
-            elif await self._fence(room_id, head):
+            elif await self.fence(room_id, head):
                 changed = await self._open_next(room_id, head, update, {**same, **guard}, closes)
             else:
                 changed = None
@@ -210,7 +210,7 @@ class RoomLog:
         # Another log has begun with counters that are newer.
         return changed | _counters(room) if changed and changed["log"] == room["log"] else changed
 
-    async def _fence(self, room_id: str, head: LogHead) -> bool:
+    async def fence(self, room_id: str, head: LogHead) -> bool:
         """Take the next position of a log; return whether a fence has it, of this process or another one."""
         position = {"log": head.log, "log_index": head.log_index + 1, "epoch": head.epoch}
         fence: list[StoredDocument] = [{"$set": {**position, "emptied_at": "$$NOW"}}]
