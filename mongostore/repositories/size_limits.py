@@ -82,6 +82,7 @@ class SizeLimit:
         filter: StoredDocument,
         update: StoredDocument,
         run: Callable[[StoredDocument, StoredDocument], Awaitable[T | None]],
+        session: Any = None,
     ) -> T | None:
         """Run a write within the limit, and return what it returns; None where it finds no document.
 
@@ -91,6 +92,7 @@ class SizeLimit:
             filter: The filter of the write, with the `_id`.
             update: The update.
             run: Runs the write.
+            session: The session of the transaction that the write is part of, if it is.
 
         Raises:
             DocumentTooLargeError: If the members would take more than the limit; nothing was written.
@@ -103,7 +105,9 @@ class SizeLimit:
             result = await run({**filter, **self.allowing(added)}, self.counted(update, added))
             if result is not None:
                 return result
-            document = await documents.find_one({"_id": filter["_id"]}, [*self.members, self.field])
+            document = await documents.find_one(
+                {"_id": filter["_id"]}, [*self.members, self.field], session=session
+            )
             count = (document or {}).get(self.field, 0)
             if document is None or self.allows(document, added) or count == tried:
                 return None

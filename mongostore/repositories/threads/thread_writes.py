@@ -265,7 +265,7 @@ async def record_vote(
             pushed = await threads.update_one(filter, update, session=session)
             return bool(pushed.matched_count) or None
 
-        await VOTES.write(threads, thread_id, thread, push, run)
+        await VOTES.write(threads, thread_id, thread, push, run, session)
 
 
 async def delete_elements(
