@@ -19,11 +19,12 @@ URI = os.environ.get("MONGOSTORE_STAND_IN_URI", "mongomock://tests")
 DATABASE = os.environ.get("MONGOSTORE_STAND_IN_DATABASE", "claude")
 STORE = MongoStore(URI, DATABASE)
 STORE.open()
-# These look after so many steps of the event loop, in which no server has answered, and no thread.
+# These look after 5 to 50 steps of the event loop, in which no server has answered, and no thread.
 STEP_COUNTERS = (
     "test_eager_flush_mode_appends_per_frame_before_result",
     "test_load_concurrency_is_bounded",
     "test_gap_fill_bounded_concurrency",
+    "test_cancelled_after_mkdtemp_cleans_temp_dir",
 )
 
 
