@@ -82,7 +82,7 @@ async def test_change_at_another_revision_changes_nothing(store: AsyncMongoStore
     await CHANGES[name](store, revision)
 
 
-@pytest.mark.parametrize("name", CHANGES.keys() - {"delete"})
+@pytest.mark.parametrize("name", [name for name in CHANGES if name != "delete"])
 async def test_change_that_counts_as_a_revision_sets_updated_at(store: AsyncMongoStore, name: str) -> None:
     revision = await prepared(store)
     before = await store.sessions.get("s")
