@@ -90,7 +90,7 @@ class TestIntegration:
                 (functools.partial(coroutine, "partial"), None, ["partial"]),
                 (lambda name, turns: coroutine_in_disguise(), None, ["disguise"]),
                 (functools.partial(blocking, "x"), executor, ["own"]),
-                (functools.partial(blocking, "x"), None, ["asyncio"]),
+                (functools.partial(blocking, "x"), None, ["mongostore-job"]),
                 (Integrator(), executor, [4]),
             ):
                 await store.sessions.turns.append_many("s", "a", said(4))
