@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,16 @@ UNLISTED = {"/docs", "/docs/{name}", "/openapi.json"}
 REFUSED = ["none", "forged", "expired", "revoked", "nonsense"]
 
 
+@functools.cache
+def routes() -> dict[str, tuple[str, str]]:
+    """Return the method and the path of each operation."""
+    return {
+        operation["operationId"]: (method, path)
+        for path, operations in create_app(AsyncMongoStore("mongomock://")).openapi()["paths"].items()
+        for method, operation in operations.items()
+    }
+
+
 @dataclass
 class Service:
     """The service with a session in the namespace `acme`, and the tokens of some callers."""
@@ -55,11 +66,7 @@ class Service:
     tokens: dict[str, str | None]
 
     async def ask(self, name: str, caller: str, namespace: str) -> httpx.Response:
-        method, path = {
-            operation["operationId"]: (method, path)
-            for path, operations in self.app.openapi()["paths"].items()
-            for method, operation in operations.items()
-        }[name]
+        method, path = routes()[name]
         names = {"namespace": namespace, "activity_session": "s1", "participant": "ada", "message": "m1"}
         async with client(self.app, self.tokens[caller]) as asking:
             return await asking.request(method, path.format(**names), **OPERATIONS.get(name, ({},))[0])
@@ -105,12 +112,8 @@ async def service() -> AsyncIterator[Service]:
         yield await prepared(store)
 
 
-def operations(app: FastAPI) -> set[str]:
-    return {one["operationId"] for path in app.openapi()["paths"].values() for one in path.values()}
-
-
 async def test_every_route_is_listed_here(service: Service) -> None:
-    assert operations(service.app) == OPERATIONS.keys() | OPEN
+    assert routes().keys() == OPERATIONS.keys() | OPEN
     shown = service.app.openapi()["paths"].keys()
     assert {route.path for route in iter_route_contexts(service.app.routes)} - shown == UNLISTED
 
