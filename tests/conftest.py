@@ -25,6 +25,7 @@ from tests.faults.deployments import certificate, cluster
 # What is begun last should be short: first come the files that take longest, then those that wait most.
 LONGEST = (
     "test_soak",
+    "test_room_attack",
     "test_roomkit_own",
     "test_cancellation",
     "test_privileges",

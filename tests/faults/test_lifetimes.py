@@ -22,7 +22,7 @@ from mongostore.shared_store import SharedStore
 
 pytestmark = pytest.mark.server
 
-TIMES = 10
+TIMES = 5
 PATIENCE = 20.0
 
 Held = tuple[int, int, int]
@@ -99,7 +99,13 @@ async def kept_by_a_task(uri: str, database: str) -> None:
     assert not watching.done()
 
 
-@pytest.mark.parametrize("use", [closed, forgotten, shared, kept_by_an_iteration, kept_by_a_task])
+@pytest.mark.parametrize(
+    "use",
+    [
+        *(closed, forgotten, shared),
+        *(pytest.param(use, marks=pytest.mark.long) for use in (kept_by_an_iteration, kept_by_a_task)),
+    ],
+)
 def test_nothing_is_left_of_stores_of_event_loops_that_are_gone(
     server_uri: str, database: str, held: Callable[[], Held], use: Callable[[str, str], Awaitable[None]]
 ) -> None:
@@ -144,7 +150,7 @@ def begin_iteration(uri: str, database: str) -> None:
     next(iter(store.sessions.messages.iter("s")))
 
 
-@pytest.mark.parametrize("use", [use_blocking, begin_iteration])
+@pytest.mark.parametrize("use", [use_blocking, pytest.param(begin_iteration, marks=pytest.mark.long)])
 def test_nothing_is_left_of_blocking_stores_that_are_forgotten(
     server_uri: str, database: str, held: Callable[[], Held], use: Callable[[str, str], None]
 ) -> None:

@@ -26,7 +26,7 @@ Child = Callable[..., Popen[str]]
 Record = Callable[[str, object], None]
 
 
-@pytest.mark.parametrize("forks", [25, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("forks", [10, pytest.param(100, marks=pytest.mark.long)])
 def test_forks_from_a_busy_process_work_and_end(
     child: Child, server_uri: str, database: str, forks: int
 ) -> None:
@@ -79,6 +79,7 @@ async def ended(member: Any, number: signal.Signals) -> None:
     await asyncio.to_thread(member.start)
 
 
+@pytest.mark.long
 async def test_the_only_member_of_a_replica_set_is_restarted(
     mongod_binary: Path, tmp_path: Path, record_property: Record
 ) -> None:

@@ -212,7 +212,13 @@ def comparable(found: Any, id: str) -> str:
     return repr(found).replace(id, "ID")
 
 
-@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(name, marks=() if name in ("delete_and_append", "renew") else pytest.mark.long)
+        for name in OTHERS
+    ],
+)
 @pytest.mark.parametrize("name", VERBS)
 async def test_a_lost_answer_makes_a_verb_act_once_beside_another_client(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str

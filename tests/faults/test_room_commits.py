@@ -131,7 +131,9 @@ async def test_a_commit_of_which_a_statement_fails_is_stored_once(
     await check_room(store, *names)
 
 
-@pytest.mark.parametrize("fault", ["closed", "shutting-down", "late"])
+@pytest.mark.parametrize(
+    "fault", ["closed", *(pytest.param(name, marks=pytest.mark.long) for name in ("shutting-down", "late"))]
+)
 async def test_commits_throughout_a_fault_are_stored_once_when_it_is_over(
     faults: Any, room: Event, fault: str
 ) -> None:
@@ -149,9 +151,8 @@ async def test_commits_throughout_a_fault_are_stored_once_when_it_is_over(
     "command",
     [
         "findAndModify",
-        "commitTransaction",
         # As the first statement of a transaction stalls, so do those behind it.
-        *(pytest.param(command, marks=pytest.mark.long) for command in ("insert", "update")),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("commitTransaction", "insert", "update")),
     ],
 )
 async def test_a_commit_that_stalls_beyond_an_attempt_is_stored_once(
@@ -226,7 +227,7 @@ async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongo
     server.close()
 
 
-@pytest.mark.parametrize("losses", [1, 2])
+@pytest.mark.parametrize("losses", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize("command", STATEMENTS)
 async def test_a_commit_whose_answers_are_lost_is_stored_once(
     faults: Any, room: Event, server_uri: str, database: str, command: str, losses: int
@@ -309,7 +310,7 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
 
 
 @pytest.mark.parametrize(
-    "moment", [0.0, 0.01, *(pytest.param(moment, marks=pytest.mark.long) for moment in (0.005, 0.02, 0.3))]
+    "moment", [0.01, *(pytest.param(moment, marks=pytest.mark.long) for moment in (0.0, 0.005, 0.02, 0.3))]
 )
 @pytest.mark.parametrize("stalled", [None, "insert", "commitTransaction"])
 async def test_closing_the_store_ends_those_who_wait(

@@ -115,7 +115,8 @@ async def store_on(request: pytest.FixtureRequest, deployment: str) -> Any:
         yield store, (uri, database, transactions)
 
 
-@pytest.mark.parametrize("deployment", ["server", pytest.param("standalone", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("deployment", ["server", "standalone"])
 async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no_one(
     request: pytest.FixtureRequest, child: Callable[..., Popen[str]], deployment: str
 ) -> None:

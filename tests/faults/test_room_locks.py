@@ -194,7 +194,13 @@ async def test_a_section_that_ends_before_it_learns_of_its_loss_is_told(
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("how", [{"errorCode": 11600}, {"closeConnection": True}, {"errorCode": 13}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"closeConnection": True},
+        *(pytest.param({"errorCode": code}, marks=pytest.mark.long) for code in (11600, 13)),
+    ],
+)
 async def test_a_section_whose_renewals_fail_is_cancelled_before_anybody_else_enters(
     faults: Any, server_store: AsyncMongoStore, how: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

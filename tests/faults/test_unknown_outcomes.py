@@ -272,12 +272,18 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
     "how",
     [
         pytest.param({"closeConnection": True}, id="connections-closed"),
-        pytest.param({"errorCode": 10107, "closeConnection": False}, id="not-the-primary"),
+        pytest.param(
+            {"errorCode": 10107, "closeConnection": False}, id="not-the-primary", marks=pytest.mark.long
+        ),
         pytest.param({"errorCode": 11600}, id="shutting-down", marks=pytest.mark.long),
         pytest.param(
             {"writeConcernError": {"code": 64, "errmsg": "late"}}, id="majority-late", marks=pytest.mark.long
         ),
-        pytest.param({"writeConcernError": {"code": 91, "errmsg": "gone"}}, id="done-while-shutting-down"),
+        pytest.param(
+            {"writeConcernError": {"code": 91, "errmsg": "gone"}},
+            id="done-while-shutting-down",
+            marks=pytest.mark.long,
+        ),
         pytest.param(
             {"blockConnection": True, "blockTimeMS": 3300},
             id="stalled-beyond-an-attempt",

@@ -47,7 +47,7 @@ class Views:
     [
         pytest.param(15, 200, TailLimits(keep=4, full=8), id="rolling-all-the-time"),
         pytest.param(30, 600, TailLimits(), id="as-shipped", marks=pytest.mark.long),
-        pytest.param(12, 40_000, TailLimits(), id="rolling-by-bytes"),
+        pytest.param(12, 40_000, TailLimits(), id="rolling-by-bytes", marks=pytest.mark.long),
     ],
 )
 async def test_many_writers_lose_double_and_reorder_nothing(
