@@ -168,7 +168,7 @@ class Cluster:
             "catchUpTimeoutMillis": _CATCH_UP_MS,
             "heartbeatIntervalMillis": _HEARTBEAT_MS,
         }
-        config = {"_id": self.name, "members": members, "settings": settings}
+        config: dict[str, Any] = {"_id": self.name, "members": members, "settings": settings}
         if "--configsvr" in self.members[0].options:
             config["configsvr"] = True
         credentials, self.credentials = self.credentials, ""
