@@ -14,8 +14,6 @@ from mongostore.importers.sources import SourceError
 from mongostore.importers.units import FileUnit
 from mongostore.store import AsyncMongoStore
 
-_PIECE_BYTES = 1024 * 1024
-
 
 async def write_files(
     store: AsyncMongoStore, units: Iterable[FileUnit], report: Report, writes: bool

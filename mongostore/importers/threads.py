@@ -20,7 +20,6 @@ from mongostore.store import AsyncMongoStore
 
 _HEAD = ("kind", "owner_id", "user_id", "name", "tags", "data", "metadata", "created_at")
 _EMPTY: dict[str, Any] = {"tags": [], "data": {}, "metadata": {}}
-_STORED_MEMBERS = ("kind", "parent_id", "content", "data", "pinned", "created_at")
 
 
 class UserImport:

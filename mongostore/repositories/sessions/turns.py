@@ -183,7 +183,7 @@ class AsyncSessionTurns(Repository):
             session_id: The session.
             integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
                 failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
-            executor: The executor of those threads; the event loop's own by default.
+            executor: The executor of those threads; by default each call has a new daemon thread.
             revision: The revision that the session must still have when the first insights are stored.
 
         Raises:
