@@ -24,7 +24,14 @@ _WRITES = frozenset(
         "command",
     }
 )
+
+
 _reading: ContextVar[AsyncClientSession | None] = ContextVar("mongostore_reading", default=None)
+
+
+def is_cluster(client: AsyncMongoClient[dict[str, Any]]) -> bool:
+    """Return whether an open client speaks to the routers of a sharded cluster."""
+    return client.topology_description.topology_type_name in ("Sharded", "LoadBalanced")
 
 
 class CausalReads:

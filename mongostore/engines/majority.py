@@ -9,7 +9,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_concern import ReadConcern
 
-from mongostore.engines.causal import CausalReads
+from mongostore.engines.causal import CausalReads, is_cluster
 from mongostore.engines.transactions import TransactionBody
 
 R = TypeVar("R")
@@ -24,10 +24,10 @@ def majority_reads(
         client: The client.
         collection: A collection that it may read.
     """
-    topology = client.topology_description.topology_type_name
-    if topology.startswith("ReplicaSet"):
-        return MajorityReads(client, collection)
-    return CausalReads(client, collection) if topology in ("Sharded", "LoadBalanced") else None
+    if is_cluster(client):
+        return CausalReads(client, collection)
+    is_set = client.topology_description.topology_type_name.startswith("ReplicaSet")
+    return MajorityReads(client, collection) if is_set else None
 
 
 class MajorityReads:

@@ -27,7 +27,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.capabilities import ask_capabilities, primary_of, silence_command_log
-from mongostore.engines.causal import CausalReads
+from mongostore.engines.causal import CausalReads, is_cluster
 from mongostore.engines.deployment import (
     CollectionUsage,
     Deployment,
@@ -47,12 +47,7 @@ from mongostore.engines.transactions import (
     transact,
 )
 from mongostore.engines.uris import address_of, address_of_client, check_database, first_line, uri_options
-from mongostore.errors import (
-    ConfigurationError,
-    MongoStoreError,
-    NotOpenError,
-    UnavailableError,
-)
+from mongostore.errors import ConfigurationError, MongoStoreError, NotOpenError, UnavailableError
 
 R = TypeVar("R")
 
@@ -375,6 +370,11 @@ class MongoEngine:
         """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
         if self._majority:
             await self._majority.wait_for_majority()
+
+    async def advance_shards(self) -> None:
+        """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
+        if is_cluster(self._open_client):
+            await CausalReads(self._open_client, self.collection("sessions")).wait_for_majority()
 
     def timeout_error(self) -> MongoStoreError:
         """Return the error of no server, or of none that answered in time."""

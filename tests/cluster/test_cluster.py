@@ -15,7 +15,16 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.monitoring import CommandSucceededEvent
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore, Event, Identity, Message, Task, UnavailableError
+from mongostore import (
+    AsyncMongoStore,
+    Event,
+    Identity,
+    Message,
+    MessageChange,
+    Task,
+    UnavailableError,
+    diagnostics,
+)
 from mongostore.cli import app
 from mongostore.index_definitions import load_sharding
 from tests.cluster.deployment import ShardedCluster, sharded_cluster
@@ -216,6 +225,63 @@ async def test_what_the_majority_of_a_shard_lacks_is_shown_to_no_reader(sharded:
         assert page.items == []
         await writing
         assert [message.id for message in (await store.sessions.messages.list(id)).items] == ["m"]
+
+
+@pytest.fixture
+def silent(sharded: ShardedCluster) -> Iterator[None]:
+    """Shards that write nothing by themselves."""
+
+    def write_noops(wanted: bool) -> None:
+        for shard in sharded.shards.values():
+            for member in shard.members:
+                shard.ask(member, {"setParameter": 1, "writePeriodicNoops": wanted})
+
+    write_noops(False)
+    yield
+    write_noops(True)
+
+
+async def test_heartbeats_end_the_delay_of_tails(
+    sharded: ShardedCluster, silent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first(store: AsyncMongoStore) -> asyncio.Task[MessageChange]:
+        changes = store.sessions.messages.watch("s")
+        reading = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(1)
+        await store.sessions.messages.append("s", Message(role="user"))
+        await asyncio.wait([reading], timeout=5)
+        return reading
+
+    async with AsyncMongoStore(sharded.uri, "test_tails") as store:
+        await store.sessions.create("s")
+        late = await first(store)
+        assert not late.done()
+        monkeypatch.setenv("MONGOSTORE_HEARTBEAT", "0.2")
+        async with AsyncMongoStore(sharded.uri, "test_tails") as beating:
+            assert (await (await first(beating))).kind == "append"
+        # The other store's heartbeats have helped this one's tail, too.
+        assert (await asyncio.wait_for(late, 5)).kind == "append"
+
+
+async def test_doctor_measures_the_delay_of_tails(
+    sharded: ShardedCluster, silent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnostics, "TAIL_SECONDS", 4.0)
+    async with AsyncMongoStore(sharded.uri, "test_doctor") as store:
+
+        async def tails() -> diagnostics.CheckResult:
+            [found] = [one for one in await store.diagnose() if one.check == "tails"]
+            return found
+
+        await store.sessions.create("s")
+        late = await tails()
+        assert (late.status, "MONGOSTORE_HEARTBEAT" in late.advice) == ("warning", True)
+        monkeypatch.setenv("MONGOSTORE_HEARTBEAT", "0.2")
+        async with AsyncMongoStore(sharded.uri, "test_doctor") as beating:
+            watching = asyncio.ensure_future(anext(beating.sessions.messages.watch("s")))
+            await asyncio.sleep(1)
+            assert (await tails()).status == "ok"
+            watching.cancel()
 
 
 async def test_a_long_session_costs_what_a_short_one_costs(sharded: ShardedCluster) -> None:
