@@ -85,7 +85,7 @@ class Query:
 
     def snippet(self, said: Said) -> Markup:
         """Return the text around the first word, with all of them marked."""
-        text = " ".join((*texts_in(said.content), *texts_in(said.data)))
+        text = " · ".join((*texts_in(said.content), *texts_in(said.data)))
         shown = visible(" ".join(text.split()))
         first = next((found.start() for found in _WORD.finditer(shown) if self._is_met(found[0])), 0)
         start = max(first - _BEFORE, 0)
