@@ -162,6 +162,11 @@ class MongoEngine:
         return self.database[self._prefix + name]
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the documents of an open engine lie on several shards."""
+        return self._open_client.topology_description.topology_type_name == "Sharded"
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
         return self._capabilities
