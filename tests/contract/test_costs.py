@@ -143,7 +143,9 @@ CASES = [
     ),
     Case("replace the newest message", 4, lambda s: replaced(s)),
     Case("replace a message in its place", 1, lambda s: s.messages.replace("long", said(LONG))),
-    Case("pop a message", 3, lambda s: s.messages.pop("begun")),
+    Case("pop a message of few", 3, lambda s: s.messages.pop("begun")),
+    Case("pop a message", 2, lambda s: s.messages.pop("popped")),
+    Case("pop a message after another", 1, lambda s: s.messages.pop("popped")),
     Case(
         "append to the newest message of a branch",
         2,
@@ -273,6 +275,7 @@ async def populate(store: AsyncMongoStore) -> None:
     await asyncio.gather(
         fill(store.sessions, "long", LONG),
         fill(store.sessions, "short", 100),
+        fill(store.sessions, "popped", 100),
         store.sessions.create("watched"),
     )
 

@@ -67,6 +67,10 @@ async def prepare(store: AsyncMongoStore, session_id: str) -> None:
         await store.sessions.soft_delete(session_id)
 
 
+async def pop_twice(store: AsyncMongoStore, id: str) -> list[Message | None]:
+    return [await store.sessions.messages.pop(id) for _ in range(2)]
+
+
 VERBS: dict[str, Verb] = {
     "create": lambda store, id: store.sessions.create(f"{id}~created", name="name"),
     "append": lambda store, id: store.sessions.messages.append(id, message("new")),
@@ -90,6 +94,7 @@ VERBS: dict[str, Verb] = {
         id, [message("new")], parent_id="m3"
     ),
     "pop": lambda store, id: store.sessions.messages.pop(id),
+    "pop-after-pop": pop_twice,
     "replace-newest": lambda store, id: store.sessions.messages.replace_newest(
         id, [f"m{n}" for n in range(FULL, FULL + KEEP - 1)], [message("r1"), message("r2", LARGE)]
     ),

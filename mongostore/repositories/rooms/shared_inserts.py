@@ -40,7 +40,7 @@ class SharedInserts:
     """Stores single events of rooms; of those in one command each is stored or refused by itself.
 
     A command costs the client and the server more than the event in it: while one is under way, further
-    events wait and go together. A command that takes long delays nobody else.
+    events wait and go together. A slow command delays no other.
     """
 
     def __init__(self, connection: Connection) -> None:
