@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -66,7 +66,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
         MongoStoreError: If the server refuses the command.
     """
     deployment = await engine.describe()
-    findings = [_topology(deployment), _capabilities(engine.capabilities)]
+    findings = [_topology(deployment), _capabilities(engine)]
     try:
         if engine.is_shared:
             findings += [
@@ -126,21 +126,12 @@ async def check_sharding(engine: Engine, topology: str) -> list[CheckResult]:
     return [CheckResult("sharding", CheckStatus.WARNING, f"on one shard alone: {found}", advice)]
 
 
-def _capabilities(capabilities: Collection[Capability]) -> CheckResult:
-    there = ", ".join(one.replace("_", " ") for one in Capability if one in capabilities)
-    lacking = [
-        one.replace("_", " ")
-        for one in Capability
-        if one not in capabilities and one is not Capability.SEARCH
-    ]
-    if not lacking:
-        return CheckResult("capabilities", CheckStatus.OK, there)
-    return CheckResult(
-        "capabilities",
-        CheckStatus.WARNING,
-        there,
-        f"It lacks {', '.join(lacking)}: use a replica set.",
-    )
+def _capabilities(engine: Engine) -> CheckResult:
+    there = ", ".join(one.replace("_", " ") for one in Capability if one in engine.capabilities)
+    # The store has a search of its own.
+    refusals = [one for capability, one in engine.refusals.items() if capability is not Capability.SEARCH]
+    status = CheckStatus.WARNING if refusals else CheckStatus.OK
+    return CheckResult("capabilities", status, there, "; ".join(one.reason for one in refusals))
 
 
 def _version(deployment: Deployment) -> CheckResult:

@@ -49,6 +49,7 @@ class StoredLease(BaseModel):
     owner: str
     token: int
     expires_at: datetime
+    milliseconds: int = 0
     renewals: int = 0
 
 

@@ -25,7 +25,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.capabilities import detect_capabilities, primary_of, silence_command_log
+from mongostore.engines.capabilities import ask_capabilities, primary_of, silence_command_log
 from mongostore.engines.deployment import (
     CollectionUsage,
     Deployment,
@@ -35,7 +35,7 @@ from mongostore.engines.deployment import (
 )
 from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
 from mongostore.engines.majority import MajorityReads
-from mongostore.engines.protocol import Capability, Collection, Database
+from mongostore.engines.protocol import Capability, Collection, Database, Refusal
 from mongostore.engines.transactions import (
     DRIVER,
     Client,
@@ -50,7 +50,6 @@ from mongostore.errors import (
     MongoStoreError,
     NotOpenError,
     UnavailableError,
-    UnsupportedError,
 )
 
 R = TypeVar("R")
@@ -124,7 +123,7 @@ class MongoEngine:
         self._transactions = transactions
         self._client: Client | None = None
         self._stream_client: Client | None = None
-        self._capabilities: frozenset[Capability] = frozenset()
+        self._refusals: Mapping[Capability, Refusal] | None = None
         self._majority: MajorityReads | None = None
         self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
@@ -164,7 +163,12 @@ class MongoEngine:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
-        return self._capabilities
+        return frozenset() if self._refusals is None else frozenset(Capability) - self._refusals.keys()
+
+    @property
+    def refusals(self) -> Mapping[Capability, Refusal]:
+        """The refusals of the other capabilities."""
+        return self._refusals or {}
 
     async def open(self) -> None:
         """Connect and learn the capabilities, within five seconds.
@@ -177,11 +181,9 @@ class MongoEngine:
         """
         try:
             await self._connect()
-            if Capability.TRANSACTIONS not in self._capabilities and self._transactions == "required":
-                raise UnsupportedError(
-                    f"{self.address} is a standalone server without transactions: start it with --replSet "
-                    'and run rs.initiate(), or open the store with transactions="off"'
-                )
+            refusal = self.refusals.get(Capability.TRANSACTIONS)
+            if refusal and self._transactions == "required":
+                raise refusal.kind(f"{self.address}: {refusal.reason}")
         except BaseException:
             await self.close()
             raise
@@ -191,7 +193,7 @@ class MongoEngine:
         self._client = self._make_client()
         try:
             with pymongo.timeout(OPEN_SECONDS):
-                self._capabilities = await detect_capabilities(
+                self._refusals = await ask_capabilities(
                     self._open_client, self.collection("sessions"), self.address
                 )
             self._primary = primary_of(self._client)
@@ -343,7 +345,7 @@ class MongoEngine:
 
     async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements in one transaction, or one after the other on a server that has none."""
-        if Capability.TRANSACTIONS not in self._capabilities:
+        if Capability.TRANSACTIONS in self.refusals:
             return await statements(None)
         client = self._open_client
         ended = asyncio.get_running_loop().create_future()

@@ -17,7 +17,7 @@ from mongostore.documents import COLLECTIONS
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
-from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError
 from mongostore.hooks import CallRecord, Hooks, call_hooks
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.change_feed import ChangeFeed
@@ -221,10 +221,9 @@ class Connection:
         """Check that the deployment can do something.
 
         Raises:
-            UnsupportedError: It cannot.
+            UnsupportedError: The deployment cannot.
+            AccessDeniedError: The user may not.
+            ConfigurationError: The client's options leave it out.
         """
-        if capability not in self.engine.capabilities:
-            raise UnsupportedError(
-                f"{self.engine.address} has no {capability.replace('_', ' ')}: "
-                "use a replica set, Atlas or mongod:///folder"
-            )
+        if refusal := self.engine.refusals.get(capability):
+            raise refusal.kind(f"{self.engine.address}: {refusal.reason}")

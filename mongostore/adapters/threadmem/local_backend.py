@@ -11,9 +11,10 @@ from weakref import WeakValueDictionary
 
 from mongostore import models
 from mongostore.adapters.threadmem.file_storage import THREADS, FileStorage
-from mongostore.adapters.threadmem.messages import RoleMessage, is_same, now
+from mongostore.adapters.threadmem.messages import RoleMessage, now
 from mongostore.adapters.threadmem.server.models import V1Role
 from mongostore.adapters.threadmem.state import ThreadState
+from mongostore.codec import is_same
 
 # Roles, and what is in the metadata, are members by themselves: two who add some do not undo each other's.
 _ROLE = "role:"

@@ -23,7 +23,7 @@ from mongostore.adapters.threadmem.img import convert_images
 from mongostore.adapters.threadmem.openai import read_openai, write_openai
 from mongostore.adapters.threadmem.server.models import V1RoleMessage
 from mongostore.arguments import check_list, check_text
-from mongostore.codec import encode_object
+from mongostore.codec import encode_object, is_same
 from mongostore.errors import InvalidValueError
 from mongostore.models import ThreadMessage
 
@@ -353,16 +353,3 @@ def check_columns(given: Mapping[str, Any], columns: tuple[str, ...]) -> None:
     for name in given:
         if name not in columns:
             raise InvalidValueError(name, f"is none of {', '.join(columns)}")
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Return whether two JSON values are one: 1, 1.0 and true are three, but NaN is NaN."""
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(is_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    return bool(one == other or (one != one and other != other))

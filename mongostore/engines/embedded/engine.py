@@ -13,14 +13,14 @@ from bson import encode
 from mongostore.engines.deployment import CollectionUsage, Deployment, measure_pings
 from mongostore.engines.embedded.fake_driver import FakeClient
 from mongostore.engines.embedded.oplog import LOCK
-from mongostore.engines.protocol import Capability, Collection, Database
+from mongostore.engines.protocol import Capability, Collection, Database, Refusal
 from mongostore.engines.transactions import TransactionBody
-from mongostore.errors import MongoStoreError, UnavailableError
+from mongostore.errors import MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
 
 _NAMED: dict[str, FakeClient] = {}
-_CAPABILITIES = frozenset({Capability.TRANSACTIONS, Capability.CHANGE_STREAMS, Capability.TTL})
+_REFUSALS = {Capability.SEARCH: Refusal(UnsupportedError, "Atlas Search cannot work: use Atlas")}
 
 
 class EmbeddedEngine:
@@ -55,7 +55,12 @@ class EmbeddedEngine:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities that work here as on a server."""
-        return _CAPABILITIES
+        return frozenset(Capability) - self.refusals.keys()
+
+    @property
+    def refusals(self) -> Mapping[Capability, Refusal]:
+        """The refusals of the other capabilities."""
+        return _REFUSALS
 
     async def open(self) -> None:
         """Do nothing: the data are there."""
