@@ -19,6 +19,7 @@ from mongostore.engines import Capability
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
     AlreadyExistsError,
+    IdempotencyKeyError,
     MongoStoreError,
     NotFoundError,
     NotOpenError,
@@ -316,12 +317,12 @@ class CommitQueue:
         """Refuse an event whose idempotency key another one has.
 
         Raises:
-            AlreadyExistsError: Another one has.
+            IdempotencyKeyError: Another one has.
         """
         if "idempotency_key" in event:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
             if await self._collection("events").find_one(key, {"_id": 1}) is not None:
-                raise key_taken_error(event["idempotency_key"])
+                raise IdempotencyKeyError(event["idempotency_key"])
 
     async def _free_id(self, event_id: str) -> None:
         """Give the position of a deleted event to a document with another id."""
@@ -351,11 +352,6 @@ class CommitQueue:
             if isinstance(error, PyMongoError)
             else error
         )
-
-
-def key_taken_error(key: str) -> AlreadyExistsError:
-    """Return the refusal of an event whose idempotency key another one has."""
-    return AlreadyExistsError("idempotency key", key)
 
 
 def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, StoredDocument]:
