@@ -13,6 +13,7 @@ from mongostore import (
     AsyncMongoStore,
     DocumentTooLargeError,
     Event,
+    IdempotencyKeyError,
     InvalidDocumentError,
     InvalidValueError,
     MongoStoreError,
@@ -231,6 +232,7 @@ class TestEvents:
             with pytest.raises((AlreadyExistsError, NotFoundError)) as caught:
                 await verb
             assert caught.value.kind == kind
+            assert isinstance(caught.value, IdempotencyKeyError) == (kind == "idempotency key")
             assert await rows(store) == before
         for refused in (
             store.rooms.events.append("r", big),
