@@ -161,6 +161,11 @@ class MongoEngine:
         return self.database[self._prefix + name]
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the documents of an open engine lie on several shards."""
+        return self._open_client.topology_description.topology_type_name == "Sharded"
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
         return frozenset() if self._refusals is None else frozenset(Capability) - self._refusals.keys()

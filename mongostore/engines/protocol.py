@@ -63,6 +63,10 @@ class Engine(Protocol):
         """Return a collection of the store, by its name without the prefix."""
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the documents of an open engine lie on several shards."""
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
 

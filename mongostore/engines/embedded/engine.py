@@ -53,6 +53,11 @@ class EmbeddedEngine:
         return self.database[self._prefix + name]
 
     @property
+    def is_sharded(self) -> bool:
+        """False: there is one place."""
+        return False
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities that work here as on a server."""
         return frozenset(Capability) - self.refusals.keys()
