@@ -25,6 +25,7 @@ WRITES = {
     "update_one",
     "replace_one",
     "find_one_and_update",
+    "find_one_and_delete",
     "find_and_modify",
     "delete_one",
     "delete_many",
