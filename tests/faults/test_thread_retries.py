@@ -191,7 +191,12 @@ async def state(store: AsyncMongoStore, id: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "other"), [pair for pair in itertools.product(VERBS, OTHERS) if pair not in UNKNOWN]
+    ("name", "other"),
+    [
+        pytest.param(*pair, marks=() if pair[1] == "make_anew" else pytest.mark.long)
+        for pair in itertools.product(VERBS, OTHERS)
+        if pair not in UNKNOWN
+    ],
 )
 async def test_a_lost_answer_makes_a_verb_of_threads_act_once_beside_another_client(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str
