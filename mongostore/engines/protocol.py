@@ -63,6 +63,10 @@ class Engine(Protocol):
         """Return a collection of the store, by its name without the prefix."""
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the documents of an open engine lie on several shards."""
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
 
@@ -133,6 +137,9 @@ class Engine(Protocol):
 
     async def wait_for_majority(self) -> None:
         """Wait until nothing that is there by now is taken back any more."""
+
+    async def advance_shards(self) -> None:
+        """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
 
     def timeout_error(self) -> MongoStoreError:
         """Return the error of a call that has not ended in time, with the reason if it is known."""

@@ -53,6 +53,11 @@ class EmbeddedEngine:
         return self.database[self._prefix + name]
 
     @property
+    def is_sharded(self) -> bool:
+        """False: there is one place."""
+        return False
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities that work here as on a server."""
         return frozenset(Capability) - self.refusals.keys()
@@ -82,6 +87,9 @@ class EmbeddedEngine:
 
     async def wait_for_majority(self) -> None:
         """Do nothing: nothing is ever taken back."""
+
+    async def advance_shards(self) -> None:
+        """Do nothing: there are no shards."""
 
     async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
         """Open a change stream of the database."""
