@@ -174,6 +174,11 @@ CASES = [
     Case("upsert the newest message", 1, lambda s: s.messages.upsert("long", said(LONG))),
     Case("upsert a message of a segment", 5, lambda s: s.messages.upsert("long", said(51))),
     Case("upsert a new message", 4, lambda s: s.messages.upsert("long", said(LONG + 1))),
+    Case(
+        "upsert a message and begin the session",
+        3,
+        lambda s: s.messages.upsert("upserted", Message(role="user"), create=True),
+    ),
     Case("get a message of the tail", 1, lambda s: s.messages.get("long", f"m{LONG}")),
     Case("get a message of a segment", 2, lambda s: s.messages.get("long", "m50")),
     Case("describe a stored message", 2, lambda s: s.messages.describe_document("long", 50)),

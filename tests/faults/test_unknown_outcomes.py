@@ -109,6 +109,9 @@ VERBS: dict[str, Verb] = {
     "update-to-small": lambda store, id: store.sessions.messages.update(id, "mlarge", content="small"),
     "replace": lambda store, id: store.sessions.messages.replace(id, message(3, "new")),
     "upsert-new": lambda store, id: store.sessions.messages.upsert(id, message("new")),
+    "upsert-begin": lambda store, id: store.sessions.messages.upsert(
+        f"{id}~created", message("new"), create={"name": "begun"}
+    ),
     "upsert": lambda store, id: store.sessions.messages.upsert(id, message(3, "new")),
     "delete-in-tail": lambda store, id: store.sessions.messages.delete(id, f"m{FULL}"),
     "delete-in-segment": lambda store, id: store.sessions.messages.delete(id, "m3"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from mongostore.arguments import check_members
-from mongostore.codec import encode_members, to_micros
+from mongostore.arguments import check_members, check_unset
+from mongostore.codec import encode_members, escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import bind_all
 from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_stored_members
@@ -176,16 +176,20 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
         DocumentTooLargeError: If `data` or `metadata` take too much.
     """
     given = resolve_expiry(check_members(members, SessionUpdate))
-    metadata = encode_members("metadata", given.pop("metadata", {}))
+    metadata, unset = encode_members("metadata", given.pop("metadata", {})), given.pop("unset", None)
+    if unset is None:
+        removed = [name for name, value in metadata.items() if value is None]
+    else:
+        removed = [escape_key(key) for _, key in check_unset(unset, ["metadata"])]
     sets = to_stored_members(given)
-    sets |= {f"metadata.{name}": value for name, value in metadata.items() if value is not None}
+    sets |= {f"metadata.{name}": value for name, value in metadata.items() if name not in removed}
     update: StoredDocument = {
         "$set": sets,
         "$inc": {"revision": 1},
         "$max": dict.fromkeys(("updated_at", "active_at"), current_operation().now),
     }
-    if removed := {f"metadata.{name}": "" for name, value in metadata.items() if value is None}:
-        update["$unset"] = removed
+    if removed:
+        update["$unset"] = {f"metadata.{name}": "" for name in removed}
     return update
 
 
