@@ -121,7 +121,9 @@ class AsyncMongoStore:
             mongod=self._settings.mongod,
         )
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
-        self._connection = Connection(self._engine, self._timeout, check_hooks(hooks))
+        self._connection = Connection(
+            self._engine, self._timeout, check_hooks(hooks), self._settings.heartbeat
+        )
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
         self._closing: AsyncGenerator[None, None] | None = None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import pymongo
@@ -26,6 +27,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.capabilities import ask_capabilities, primary_of, silence_command_log
+from mongostore.engines.causal import CausalReads, is_cluster
 from mongostore.engines.deployment import (
     CollectionUsage,
     Deployment,
@@ -34,7 +36,7 @@ from mongostore.engines.deployment import (
     measure_pings,
 )
 from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
-from mongostore.engines.majority import MajorityReads
+from mongostore.engines.majority import MajorityReads, majority_reads
 from mongostore.engines.protocol import Capability, Collection, Database, Refusal
 from mongostore.engines.transactions import (
     DRIVER,
@@ -45,12 +47,7 @@ from mongostore.engines.transactions import (
     transact,
 )
 from mongostore.engines.uris import address_of, address_of_client, check_database, first_line, uri_options
-from mongostore.errors import (
-    ConfigurationError,
-    MongoStoreError,
-    NotOpenError,
-    UnavailableError,
-)
+from mongostore.errors import ConfigurationError, MongoStoreError, NotOpenError, UnavailableError
 
 R = TypeVar("R")
 
@@ -124,7 +121,7 @@ class MongoEngine:
         self._client: Client | None = None
         self._stream_client: Client | None = None
         self._refusals: Mapping[Capability, Refusal] | None = None
-        self._majority: MajorityReads | None = None
+        self._majority: MajorityReads | CausalReads | None = None
         self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unfinished: set[asyncio.Task[Any]] = set()
@@ -158,7 +155,8 @@ class MongoEngine:
 
     def collection(self, name: str) -> Collection:
         """Return a collection of the store, by its name without the prefix."""
-        return self.database[self._prefix + name]
+        collection: Collection = self.database[self._prefix + name]
+        return self._majority.follow(collection) if self._majority else collection
 
     @property
     def is_sharded(self) -> bool:
@@ -202,9 +200,8 @@ class MongoEngine:
                     self._open_client, self.collection("sessions"), self.address
                 )
             self._primary = primary_of(self._client)
-            topology = self._client.topology_description.topology_type_name
-            if topology.startswith("ReplicaSet") and self.database.write_concern.document["w"] == "majority":
-                self._majority = MajorityReads(self._client, self.collection("sessions"))
+            if self.database.write_concern.document["w"] == "majority":
+                self._majority = majority_reads(self._client, self.collection("sessions"))
         except RuntimeError:
             # The driver's, when a client is used in another loop than before.
             raise ConfigurationError(
@@ -352,11 +349,13 @@ class MongoEngine:
         """Run statements in one transaction, or one after the other on a server that has none."""
         if Capability.TRANSACTIONS in self.refusals:
             return await statements(None)
-        client = self._open_client
+        client, majority = self._open_client, self._majority
         ended = asyncio.get_running_loop().create_future()
         self._transactions_in_hand.add(ended)
+        admin = self._database_of(client, "admin")
+        run = partial(transact, client, admin, unfinished=self._unfinished)
         try:
-            return await transact(client, self._database_of(client, "admin"), statements, self._unfinished)
+            return await (majority.commit(run, statements) if majority else run(statements))
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
@@ -376,6 +375,11 @@ class MongoEngine:
         """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
         if self._majority:
             await self._majority.wait_for_majority()
+
+    async def advance_shards(self) -> None:
+        """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
+        if is_cluster(self._open_client):
+            await CausalReads(self._open_client, self.collection("sessions")).wait_for_majority()
 
     def timeout_error(self) -> MongoStoreError:
         """Return the error of no server, or of none that answered in time."""

@@ -138,6 +138,9 @@ class Engine(Protocol):
     async def wait_for_majority(self) -> None:
         """Wait until nothing that is there by now is taken back any more."""
 
+    async def advance_shards(self) -> None:
+        """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
+
     def timeout_error(self) -> MongoStoreError:
         """Return the error of a call that has not ended in time, with the reason if it is known."""
 

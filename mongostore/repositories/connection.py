@@ -42,17 +42,20 @@ class Connection:
         engine: The engine, opened and closed by the store.
         timeout: Seconds that one call may take, retries included.
         hooks: The application's hooks.
+        heartbeat: Seconds between heartbeats of the change stream on a cluster; None for none.
 
     Attributes:
         clock: The server's clock.
         changes: The store's change stream.
     """
 
-    def __init__(self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = ()) -> None:
+    def __init__(
+        self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = (), heartbeat: float | None = None
+    ) -> None:
         self.engine = engine
         self.hooks = hooks
         self.clock: ServerClock = ServerClock()
-        self.changes: ChangeFeed = ChangeFeed(self)
+        self.changes: ChangeFeed = ChangeFeed(self, heartbeat)
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None

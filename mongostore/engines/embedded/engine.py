@@ -88,6 +88,9 @@ class EmbeddedEngine:
     async def wait_for_majority(self) -> None:
         """Do nothing: nothing is ever taken back."""
 
+    async def advance_shards(self) -> None:
+        """Do nothing: there are no shards."""
+
     async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
         """Open a change stream of the database."""
         return await self.database.watch(pipeline, resume_after=after)
