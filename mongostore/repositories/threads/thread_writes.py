@@ -126,7 +126,7 @@ async def upsert_thread(
 async def check_same_life(connection: Connection, thread_id: str | None, begun_at: int | None = None) -> None:
     """Check, when a call is tried again, that its thread was not deleted since the call began.
 
-    What is there by now may be another life of the thread, which the call did not mean.
+    The thread of that id may be in another life by now, which the call did not mean.
 
     Raises:
         NotFoundError: It was.
