@@ -196,6 +196,12 @@ class VersionCheckedCollection:
         await self._record_match(where, bool(result.deleted_count), True)
         return result
 
+    async def find_one_and_delete(self, where: StoredDocument, fields: StoredDocument, **options: Any) -> Any:
+        """Delete a document and return it."""
+        found = await self._collection.find_one_and_delete(self._id_filter(where), fields, **options)
+        await self._record_match(where, found is not None, True)
+        return found
+
     async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():

@@ -33,6 +33,7 @@ from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
     new_tombstone,
+    not_begun_since,
     record_vote,
     to_begun,
 )
@@ -41,7 +42,7 @@ from mongostore.repositories.threads.thread_writes import (
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
-        *("is_begun", "has_created_at", "revision", "arrival"),
+        *("is_begun", "has_created_at", "revision", "arrival", "ops"),
     ),
     "",
 )
@@ -298,7 +299,8 @@ class AsyncThreadMessages(Repository):
         tombstone = new_tombstone()
 
         async def remove(session: Any) -> bool:
-            document = await self._messages.find_one(key, {"feedback": 1}, session=session)
+            there = {**key, **not_begun_since("arrival")}
+            document = await self._messages.find_one(there, {"feedback": 1}, session=session)
             if document is None:
                 return False
             update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
@@ -312,7 +314,7 @@ class AsyncThreadMessages(Repository):
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
                 await self._messages.insert_one({**key, **tombstone})
-        elements = {"thread_id": thread_id, "message_id": message_id}
+        elements = {"thread_id": thread_id, "message_id": message_id, **not_begun_since("created_at")}
         await delete_elements(self._connection, elements, tombstone)
         return was_there or current_operation().attempt > 0
 
