@@ -108,9 +108,9 @@ class MessageReplacer:
             newest = await self._newest(document, len(message_ids))
             if [message["id"] for _, message in newest] != [*message_ids]:
                 raise ConflictError(f"session {session_id_of(key)!r} has other newest messages")
-            place = TailPosition(document["epoch"], document["tail_start"])
+            position = TailPosition(document["epoch"], document["tail_start"])
             taken = {message["id"] for _, message in messages_of(document)}
-            if new_ids & taken or await self._tail.find_in_segments(key, place, [*new_ids]):
+            if new_ids & taken or await self._tail.find_in_segments(key, position, [*new_ids]):
                 raise ConflictError(f"session {session_id_of(key)!r} has a message of one of these ids")
             embedded = await self._writer.embed(document, messages)
             current_operation().memory["start"] = end
@@ -139,12 +139,12 @@ class MessageReplacer:
 
     def _keep(self, document: StoredDocument) -> None:
         """Keep a session as it is without its newest message, if the next pop needs no more of it."""
-        shown = messages_of(document)
-        if len(shown) < 3:
+        visible = messages_of(document)
+        if len(visible) < 3:
             return
         messages = document["messages"][:]
-        messages[shown[-1][0] - messages_start(document)] = None
-        changed = {"messages": messages, "last": shown[-2][1], "edit_count": document["edit_count"] + 1}
+        messages[visible[-1][0] - messages_start(document)] = None
+        changed = {"messages": messages, "last": visible[-2][1], "edit_count": document["edit_count"] + 1}
         self._popped[document["_id"]] = {**document, **changed}
 
     async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
