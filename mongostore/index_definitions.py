@@ -252,14 +252,14 @@ async def _list_existing(engine: Engine, name: str) -> dict[str, dict[str, Any]]
 def _compare(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:
     same_name = found.get(defined["name"])
     same_keys = next((index for index in found.values() if _index_keys(index) == _index_keys(defined)), None)
-    there = same_name or same_keys
-    if there is None:
+    existing = same_name or same_keys
+    if existing is None:
         state = IndexState.MISSING
-    elif _normalize(there) == _normalize(defined):
+    elif _normalize(existing) == _normalize(defined):
         state = IndexState.PRESENT
     else:
         state = IndexState.DIFFERS
-    return IndexReport(collection, defined["name"], state, defined, there)
+    return IndexReport(collection, defined["name"], state, defined, existing)
 
 
 def _index_keys(index: Mapping[str, Any]) -> IndexKey:
