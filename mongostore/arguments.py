@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mongostore.codec import is_encodable
@@ -126,6 +126,21 @@ def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
         if name not in allowed.__annotations__:
             raise InvalidValueError(name, f"is none of {', '.join(allowed.__annotations__)}")
     return dict(members)
+
+
+def check_unset(paths: Sequence[str], members: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the member and the key that each path of `unset` names.
+
+    Raises:
+        InvalidValueError: If it is no list of `<member>.<key>` of these members.
+    """
+    check_list("unset", paths)
+    split = [path.partition(".") if type(path) is str else ("", "", "") for path in paths]
+    for number, (name, dot, _) in enumerate(split):
+        if name not in members or not dot:
+            expected = " or ".join(f"{member}.<key>" for member in members)
+            raise InvalidValueError(f"unset[{number}]", f"must be {expected}")
+    return [(name, key) for name, _, key in split]
 
 
 def encode_cursor(fields: list[Any]) -> str:

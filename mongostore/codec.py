@@ -153,6 +153,17 @@ def unescape_key(key: str) -> str:
         raise ValueError("has a key of no character") from None
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are one: 1, 1.0 and true are three, but NaN is NaN."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if any(isinstance(one, kind) is not isinstance(other, kind) for kind in (bool, float)):
+        return False
+    return bool(one == other or (one != one and other != other))
+
+
 def preview_text(content: object) -> str:
     """Return the first 200 characters that a person would read in a message's content."""
     if isinstance(content, list):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,8 @@ from mongostore.sharding import ShardState, diff_sharding
 _OLDEST_SERVER = 7
 _WARNING_SKEW, _ERROR_SKEW = 0.5, 5.0
 _SCAN_MS = 5_000
+# A shard without writes writes down its time every ten seconds.
+TAIL_SECONDS, _LATE_SECONDS = 12.0, 2.0
 # Below that, one shard does as well.
 _LARGE_BYTES = 10 * 2**30
 _READING_AND_WRITING = {"find", "insert", "update", "remove"}
@@ -66,7 +69,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
         MongoStoreError: If the server refuses the command.
     """
     deployment = await engine.describe()
-    findings = [_topology(deployment), _capabilities(engine.capabilities)]
+    findings = [_topology(deployment), _capabilities(engine)]
     try:
         if engine.is_shared:
             findings += [
@@ -77,6 +80,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
             findings += [await _clocks(engine.database, deployment), _pool(engine.database, deployment)]
         findings.append(await _indexes(engine))
         findings += await check_sharding(engine, deployment.topology)
+        findings += await _tails(engine, deployment.topology)
         findings.append(await _schema_versions(engine, collections))
     except PyMongoError as error:
         raise translate_error(error, engine.address) from None
@@ -126,21 +130,32 @@ async def check_sharding(engine: Engine, topology: str) -> list[CheckResult]:
     return [CheckResult("sharding", CheckStatus.WARNING, f"on one shard alone: {found}", advice)]
 
 
-def _capabilities(capabilities: Collection[Capability]) -> CheckResult:
-    there = ", ".join(one.replace("_", " ") for one in Capability if one in capabilities)
-    lacking = [
-        one.replace("_", " ")
-        for one in Capability
-        if one not in capabilities and one is not Capability.SEARCH
-    ]
-    if not lacking:
-        return CheckResult("capabilities", CheckStatus.OK, there)
-    return CheckResult(
-        "capabilities",
-        CheckStatus.WARNING,
-        there,
-        f"It lacks {', '.join(lacking)}: use a replica set.",
-    )
+async def _tails(engine: Engine, topology: str) -> list[CheckResult]:
+    """Return how late a change of now would be shown, which waits for each shard; nothing without shards."""
+    if topology != "sharded" or Capability.CHANGE_STREAMS in engine.refusals:
+        return []
+    began = time.monotonic()
+    async with await engine.watch([], None) as stream:
+        answer = await engine.database.command("ping")
+        now = answer["$clusterTime"]["clusterTime"]
+        # A token begins with the time up to which each shard has come.
+        edge, took = f"82{now.time:08X}{now.inc:08X}", 0.0
+        while str((stream.resume_token or {}).get("_data", "")) < edge and took < TAIL_SECONDS:
+            await stream.try_next()
+            took = time.monotonic() - began
+    found = f"a change is shown after {took:.1f} s"
+    if took < _LATE_SECONDS:
+        return [CheckResult("tails", CheckStatus.OK, found)]
+    advice = "A shard without writes delays them: set MONGOSTORE_HEARTBEAT=1 where `watch` is used."
+    return [CheckResult("tails", CheckStatus.WARNING, found, advice)]
+
+
+def _capabilities(engine: Engine) -> CheckResult:
+    there = ", ".join(one.replace("_", " ") for one in Capability if one in engine.capabilities)
+    # The store has a search of its own.
+    refusals = [one for capability, one in engine.refusals.items() if capability is not Capability.SEARCH]
+    status = CheckStatus.WARNING if refusals else CheckStatus.OK
+    return CheckResult("capabilities", status, there, "; ".join(one.reason for one in refusals))
 
 
 def _version(deployment: Deployment) -> CheckResult:

@@ -7,6 +7,7 @@ MongoStoreError
 + InvalidValueError     (ValueError, TypeError)  an argument that cannot be stored; names its path
 + NotFoundError         (LookupError)            nothing of that kind has that id
 + AlreadyExistsError                             the id is taken
+  + IdempotencyKeyError                          another event of the room and channel has the key
 + ConflictError                                  a guard did not hold, or the content differs
   + TokenExpiredError                            a token of `watch` is older than the server's history
 + SlowReaderError                                a reader of `watch` is slower than the changes
@@ -93,6 +94,20 @@ class AlreadyExistsError(_NamedError):
     """Another one has that id. Nothing was written."""
 
     wording = "the {kind} {id!r} already exists"
+
+
+class IdempotencyKeyError(AlreadyExistsError):
+    """Another event of the room and channel has that idempotency key. Nothing was written."""
+
+    wording = "another event has the idempotency key {id!r}"
+
+    def __init__(self, key: str) -> None:
+        """Say it of a key, which is the `id` of this error."""
+        super().__init__("idempotency key", key)
+
+    def __reduce__(self) -> tuple[type[IdempotencyKeyError], tuple[str]]:
+        """Pickle by the key, which is not the argument that `Exception` keeps."""
+        return type(self), (self.id,)
 
 
 class ConflictError(MongoStoreError):

@@ -29,6 +29,8 @@ class Settings(BaseModel):
         prefix: The prefix of every collection's name, where the call names none.
         ensure_indexes: Whether opening a store creates missing indexes; false for users without that right.
         timeout: Seconds that one call may take, retries included.
+        heartbeat: Seconds between heartbeats of a store on a sharded cluster while `watch` is used: without
+            them, a shard without writes delays what it yields by up to ten seconds.
         mongod: The server binary that `mongod:///…` runs.
         integrator: The integrator of the sessions service: `keywords`, or `openai` for a
             model at an endpoint that speaks OpenAI's protocol.
@@ -48,6 +50,7 @@ class Settings(BaseModel):
     prefix: str = ""
     ensure_indexes: bool = True
     timeout: float = Field(default=20.0, gt=0)
+    heartbeat: float | None = Field(default=None, gt=0)
     mongod: Path | None = None
     integrator: IntegratorName = IntegratorName.KEYWORDS
     openai_base_url: str | None = None

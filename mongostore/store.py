@@ -52,8 +52,6 @@ _STATISTICS_TIME = timedelta(days=29)
 # A store that opens finishes so many deletions of each house, if they take no longer.
 _SWEPT_AT_OPEN = 20
 _SWEEP_SECONDS = 2.0
-
-
 _log = logging.getLogger("mongostore")
 
 
@@ -121,7 +119,9 @@ class AsyncMongoStore:
             mongod=self._settings.mongod,
         )
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
-        self._connection = Connection(self._engine, self._timeout, check_hooks(hooks))
+        self._connection = Connection(
+            self._engine, self._timeout, check_hooks(hooks), self._settings.heartbeat
+        )
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
         self._closing: AsyncGenerator[None, None] | None = None
@@ -272,8 +272,10 @@ class AsyncMongoStore:
     async def apply_indexes(self) -> list[IndexReport]:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
 
+        Where the deployment has Atlas Search, also those of `indexes/search/`, which no verb needs.
+
         Returns:
-            The result of `check_indexes` after that.
+            The result of `check_indexes` after that, and the search indexes that are there.
 
         Raises:
             MongoStoreError: If the server refuses the command.

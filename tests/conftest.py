@@ -144,6 +144,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "MONGOSTORE_URI",
         "MONGOSTORE_DATABASE",
+        "MONGOSTORE_HEARTBEAT",
         "MONGOSTORE_PREFIX",
         "MONGOSTORE_ENSURE_INDEXES",
         "MONGOSTORE_TIMEOUT",

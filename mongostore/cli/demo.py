@@ -18,12 +18,12 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.importer import Importer
 from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
 from mongostore.codec import preview_text
 from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError
 from mongostore.importers.jsonl import line_digest
+from mongostore.importers.lines import Importer
 from mongostore.index_definitions import IndexState
 from mongostore.models import ChangeKind, Message
 from mongostore.repositories.sessions import AsyncSessions

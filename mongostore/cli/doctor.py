@@ -35,9 +35,10 @@ def doctor(
     """Check a deployment and print its problems with their remedies.
 
     Topology, capabilities, version, write concern, rights, clocks, connections,
-    indexes, schema, and what deletions and uploads left when they were cut
-    short. Nothing is written without --mend. The exit code is 1 if a check
-    has the status error; a warning is for you to judge.
+    indexes, schema, on a cluster sharding and the delay of tails, and what
+    deletions and uploads left when they were cut short. Nothing is written
+    without --mend. The exit code is 1 if a check has the status error; a
+    warning is for you to judge.
 
     Examples:
       mongostore doctor --uri mongodb://localhost:27017

@@ -1,4 +1,4 @@
-"""The forms in which a conversation is shown: text, JSON lines, OpenAI's, Markdown and one HTML file."""
+"""The forms in which a conversation is shown to people: text, Markdown and one HTML file."""
 
 from __future__ import annotations
 
@@ -93,16 +93,6 @@ def place_of(part: Part) -> str:
 def when(part: Part) -> str:
     """Return when a message was created, to the second."""
     return f"{part.created_at:%Y-%m-%d %H:%M:%S}" if part.created_at else ""
-
-
-def openai_message(part: Part) -> dict[str, Any]:
-    """Return a message in OpenAI's chat form."""
-    if isinstance(part, Message):
-        return part.to_openai()
-    message: dict[str, Any] = {"role": role_of(part), "content": part.content}
-    if isinstance(part, Event) and part.participant_id:
-        message["name"] = part.participant_id
-    return message
 
 
 def markdown_head(conversation: Conversation) -> str:

@@ -14,12 +14,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from mongostore.cli.import_sources import import_source, print_report
-from mongostore.cli.importer import Importer, Tally
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
 from mongostore.importers import Options, names
 from mongostore.importers.archive import HOUSES, Archive
 from mongostore.importers.jsonl import message_members, session_members, write_line
+from mongostore.importers.lines import Importer, Tally
 from mongostore.models import Session
 from mongostore.repositories.sessions import AsyncSessions
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from mongostore.cli import formats
+from mongostore.cli.agent_forms import ClaudeForm, OpenAIForm, PydanticForm
 from mongostore.cli.conversations import Conversation, House, Part, find_conversation, iter_parts
 from mongostore.cli.terminal import Database, Uri, json_line, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
@@ -22,8 +24,18 @@ class Form(StrEnum):
     TEXT = "text"
     JSON = "json"
     OPENAI = "openai"
+    CLAUDE = "claude"
+    PYDANTIC = "pydantic"
     MARKDOWN = "markdown"
     HTML = "html"
+
+
+AgentForm = OpenAIForm | ClaudeForm | PydanticForm
+_AGENT_FORMS: Final[dict[Form, type[AgentForm]]] = {
+    Form.OPENAI: OpenAIForm,
+    Form.CLAUDE: ClaudeForm,
+    Form.PYDANTIC: PydanticForm,
+}
 
 
 def show(
@@ -50,9 +62,11 @@ def show(
     """Show a conversation.
 
     As text it is the newest messages; as json a line for the conversation and
-    one for each message; as openai one line of OpenAI's chat form; as markdown
-    or html one file. An html file needs no other, runs nothing, loads nothing,
-    and shows stored markup as text.
+    one for each message; as openai, claude or pydantic one line of OpenAI's
+    chat form, of Claude's messages, or of Pydantic AI's, with the texts,
+    images, tool calls and results that any framework has stored; as markdown
+    or html one file. An html file needs no other, runs nothing, loads
+    nothing, and shows stored markup as text.
 
     Examples:
       mongostore show s1 --uri mongodb://localhost:27017
@@ -79,13 +93,27 @@ async def _show(
     errors: list[InvalidDocumentError] = []
     async with open_store(uri, database, ensure_indexes=False) as store:
         conversation = await find_conversation(store, id, house, namespace)
+        if make := _AGENT_FORMS.get(form):
+            await _print_messages(make(), iter_parts(store, conversation, limit, errors))
+            return errors
         _begin(conversation, form)
         count = 0
         async for part in iter_parts(store, conversation, limit, errors):
-            _print(part, form, is_first=count == 0)
+            _print(part, form)
             count += 1
         _end(conversation, form, count)
     return errors
+
+
+async def _print_messages(form: AgentForm, parts: AsyncIterator[Part]) -> None:
+    """Print the messages of a framework as one line."""
+    _write('{"messages": [')
+    separator = ""
+    async for message in form.messages(parts):
+        _write(separator + json_line(message))
+        separator = ", "
+    beside = form.end()
+    _write(f"], {json_line(beside)[1:]}\n" if beside else "]}\n")
 
 
 def _begin(conversation: Conversation, form: Form) -> None:
@@ -100,22 +128,18 @@ def _begin(conversation: Conversation, form: Form) -> None:
             out.print()
         case Form.JSON:
             _write(json_line(conversation.to_json()) + "\n")
-        case Form.OPENAI:
-            _write('{"messages": [')
         case Form.MARKDOWN:
             _write(formats.markdown_head(conversation) + "\n")
         case Form.HTML:
             _write(formats.html_head(conversation))
 
 
-def _print(part: Part, form: Form, *, is_first: bool) -> None:
+def _print(part: Part, form: Form) -> None:
     match form:
         case Form.TEXT:
             out.print(formats.text_blocks(part))
         case Form.JSON:
             _write(json_line(formats.part_members(part)) + "\n")
-        case Form.OPENAI:
-            _write(("" if is_first else ", ") + json_line(formats.openai_message(part)))
         case Form.MARKDOWN:
             _write(formats.markdown_part(part) + "\n")
         case Form.HTML:
@@ -129,8 +153,6 @@ def _end(conversation: Conversation, form: Form, count: int) -> None:
             if count == _SHOWN and (total is None or total > count):
                 number = "" if total is None else f"{total:,} "
                 out.print(plain(f"the newest {count} of {number}messages: --limit 0 for all", "dim"))
-        case Form.OPENAI:
-            _write("]}\n")
         case Form.HTML:
             _write(formats.html_end())
 

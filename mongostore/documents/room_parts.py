@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from mongostore.documents.mapping import Stored, reader, writer
 from mongostore.documents.rooms import part_id
@@ -13,20 +13,19 @@ from mongostore.models import Observation, Task, VoiceDelivery
 
 
 class StoredTask(Task, Stored):
-    """A task. `op` is the token of the operation that stored it, `ops` are those of its replacements."""
+    """A task. `ops` are the tokens of the operations that stored it and replaced it last."""
 
     position: int
     stored_at: int
-    ops: list[str] = Field(default_factory=list)
-    op: str
+    ops: list[str]
 
 
 class StoredObservation(Observation, Stored):
-    """An observation. `op` is the token of the operation that stored it."""
+    """An observation. `ops` has the token of the operation that stored it."""
 
     position: int
     stored_at: int
-    op: str
+    ops: list[str]
 
 
 class StoredReadMarker(BaseModel):
@@ -49,6 +48,7 @@ class StoredLease(BaseModel):
     owner: str
     token: int
     expires_at: datetime
+    milliseconds: int = 0
     renewals: int = 0
 
 

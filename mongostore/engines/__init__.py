@@ -14,7 +14,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from mongostore.engines.clients import ClientSettings, MotorObject, Target, settings_of
 from mongostore.engines.deployment import CollectionUsage, Deployment
 from mongostore.engines.mongo import DEFAULT_DATABASE, MongoEngine, Transactions
-from mongostore.engines.protocol import Capability, Database, Engine
+from mongostore.engines.protocol import Capability, Database, Engine, Refusal
 from mongostore.engines.uris import check_database
 from mongostore.errors import ConfigurationError
 
@@ -26,6 +26,7 @@ __all__ = [
     "Deployment",
     "Engine",
     "MotorObject",
+    "Refusal",
     "Target",
     "Transactions",
     "engine_for",

@@ -195,10 +195,15 @@ def _describe(error: Exception) -> str:
     )
 
 
+def describe_code(error: OperationFailure) -> str:
+    """Return the code of a server's error, and its name if the server gives it one."""
+    name = (error.details or {}).get("codeName")
+    return f"(code {error.code or 0}, {name})" if name else f"(code {error.code or 0})"
+
+
 def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreError:
     code = error.code or 0
-    name = (error.details or {}).get("codeName")
-    told = f"(code {code}, {name})" if name else f"(code {code})"
+    told = describe_code(error)
     if isinstance(error, DuplicateKeyError):
         found = _INDEX.search(str(error))
         index = f": that of the index {found[2]} of {found[1]}" if found else ""

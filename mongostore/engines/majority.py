@@ -9,7 +9,25 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_concern import ReadConcern
 
+from mongostore.engines.causal import CausalReads, is_cluster
+from mongostore.engines.transactions import TransactionBody
+
 R = TypeVar("R")
+
+
+def majority_reads(
+    client: AsyncMongoClient[dict[str, Any]], collection: AsyncCollection[dict[str, Any]]
+) -> MajorityReads | CausalReads | None:
+    """Return the majority reads of an open client; None of a standalone server.
+
+    Args:
+        client: The client.
+        collection: A collection that it may read.
+    """
+    if is_cluster(client):
+        return CausalReads(client, collection)
+    is_set = client.topology_description.topology_type_name.startswith("ReplicaSet")
+    return MajorityReads(client, collection) if is_set else None
 
 
 class MajorityReads:
@@ -30,6 +48,16 @@ class MajorityReads:
         self._client = client
         self._collection = collection
         self._known_election: object = self
+
+    def follow(self, collection: Any) -> Any:
+        """Return the collection: reads need not follow its writes."""
+        return collection
+
+    async def commit(
+        self, run: Callable[[TransactionBody[R]], Awaitable[R]], statements: TransactionBody[R]
+    ) -> R:
+        """Run the statements of a transaction."""
+        return await run(statements)
 
     def collection(self, collection: Any) -> Any:
         """Return a collection without what the majority does not have."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import pymongo
@@ -25,7 +26,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.capabilities import detect_capabilities, primary_of, silence_command_log
+from mongostore.engines.capabilities import ask_capabilities, primary_of, silence_command_log
+from mongostore.engines.causal import CausalReads, is_cluster
 from mongostore.engines.deployment import (
     CollectionUsage,
     Deployment,
@@ -34,8 +36,8 @@ from mongostore.engines.deployment import (
     measure_pings,
 )
 from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
-from mongostore.engines.majority import MajorityReads
-from mongostore.engines.protocol import Capability, Collection, Database
+from mongostore.engines.majority import MajorityReads, majority_reads
+from mongostore.engines.protocol import Capability, Collection, Database, Refusal
 from mongostore.engines.transactions import (
     DRIVER,
     Client,
@@ -45,13 +47,7 @@ from mongostore.engines.transactions import (
     transact,
 )
 from mongostore.engines.uris import address_of, address_of_client, check_database, first_line, uri_options
-from mongostore.errors import (
-    ConfigurationError,
-    MongoStoreError,
-    NotOpenError,
-    UnavailableError,
-    UnsupportedError,
-)
+from mongostore.errors import ConfigurationError, MongoStoreError, NotOpenError, UnavailableError
 
 R = TypeVar("R")
 
@@ -124,8 +120,8 @@ class MongoEngine:
         self._transactions = transactions
         self._client: Client | None = None
         self._stream_client: Client | None = None
-        self._capabilities: frozenset[Capability] = frozenset()
-        self._majority: MajorityReads | None = None
+        self._refusals: Mapping[Capability, Refusal] | None = None
+        self._majority: MajorityReads | CausalReads | None = None
         self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unfinished: set[asyncio.Task[Any]] = set()
@@ -159,12 +155,23 @@ class MongoEngine:
 
     def collection(self, name: str) -> Collection:
         """Return a collection of the store, by its name without the prefix."""
-        return self.database[self._prefix + name]
+        collection: Collection = self.database[self._prefix + name]
+        return self._majority.follow(collection) if self._majority else collection
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the documents of an open engine lie on several shards."""
+        return self._open_client.topology_description.topology_type_name == "Sharded"
 
     @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
-        return self._capabilities
+        return frozenset() if self._refusals is None else frozenset(Capability) - self._refusals.keys()
+
+    @property
+    def refusals(self) -> Mapping[Capability, Refusal]:
+        """The refusals of the other capabilities."""
+        return self._refusals or {}
 
     async def open(self) -> None:
         """Connect and learn the capabilities, within five seconds.
@@ -177,11 +184,9 @@ class MongoEngine:
         """
         try:
             await self._connect()
-            if Capability.TRANSACTIONS not in self._capabilities and self._transactions == "required":
-                raise UnsupportedError(
-                    f"{self.address} is a standalone server without transactions: start it with --replSet "
-                    'and run rs.initiate(), or open the store with transactions="off"'
-                )
+            refusal = self.refusals.get(Capability.TRANSACTIONS)
+            if refusal and self._transactions == "required":
+                raise refusal.kind(f"{self.address}: {refusal.reason}")
         except BaseException:
             await self.close()
             raise
@@ -191,13 +196,12 @@ class MongoEngine:
         self._client = self._make_client()
         try:
             with pymongo.timeout(OPEN_SECONDS):
-                self._capabilities = await detect_capabilities(
+                self._refusals = await ask_capabilities(
                     self._open_client, self.collection("sessions"), self.address
                 )
             self._primary = primary_of(self._client)
-            topology = self._client.topology_description.topology_type_name
-            if topology.startswith("ReplicaSet") and self.database.write_concern.document["w"] == "majority":
-                self._majority = MajorityReads(self._client, self.collection("sessions"))
+            if self.database.write_concern.document["w"] == "majority":
+                self._majority = majority_reads(self._client, self.collection("sessions"))
         except RuntimeError:
             # The driver's, when a client is used in another loop than before.
             raise ConfigurationError(
@@ -343,13 +347,15 @@ class MongoEngine:
 
     async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements in one transaction, or one after the other on a server that has none."""
-        if Capability.TRANSACTIONS not in self._capabilities:
+        if Capability.TRANSACTIONS in self.refusals:
             return await statements(None)
-        client = self._open_client
+        client, majority = self._open_client, self._majority
         ended = asyncio.get_running_loop().create_future()
         self._transactions_in_hand.add(ended)
+        admin = self._database_of(client, "admin")
+        run = partial(transact, client, admin, unfinished=self._unfinished)
         try:
-            return await transact(client, self._database_of(client, "admin"), statements, self._unfinished)
+            return await (majority.commit(run, statements) if majority else run(statements))
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
@@ -369,6 +375,11 @@ class MongoEngine:
         """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
         if self._majority:
             await self._majority.wait_for_majority()
+
+    async def advance_shards(self) -> None:
+        """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
+        if is_cluster(self._open_client):
+            await CausalReads(self._open_client, self.collection("sessions")).wait_for_majority()
 
     def timeout_error(self) -> MongoStoreError:
         """Return the error of no server, or of none that answered in time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
@@ -25,8 +26,22 @@ class Capability(StrEnum):
 
     TRANSACTIONS = "transactions"
     CHANGE_STREAMS = "change_streams"
+    KILL_SESSIONS = "kill_sessions"
     TTL = "ttl"
     SEARCH = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The refusal of a capability by a deployment.
+
+    Attributes:
+        kind: The class of the errors that it causes.
+        reason: The things that do not work, why, and the remedy.
+    """
+
+    kind: type[MongoStoreError]
+    reason: str
 
 
 class Engine(Protocol):
@@ -48,8 +63,16 @@ class Engine(Protocol):
         """Return a collection of the store, by its name without the prefix."""
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the documents of an open engine lie on several shards."""
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities of the deployment, known once the engine is open."""
+
+    @property
+    def refusals(self) -> Mapping[Capability, Refusal]:
+        """The refusals of the other capabilities."""
 
     async def open(self) -> None:
         """Connect and learn the capabilities, within five seconds or so.
@@ -114,6 +137,9 @@ class Engine(Protocol):
 
     async def wait_for_majority(self) -> None:
         """Wait until nothing that is there by now is taken back any more."""
+
+    async def advance_shards(self) -> None:
+        """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
 
     def timeout_error(self) -> MongoStoreError:
         """Return the error of a call that has not ended in time, with the reason if it is known."""

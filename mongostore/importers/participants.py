@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any
 
+from mongostore.codec import is_same
 from mongostore.importers.batches import in_batches, in_thread
 from mongostore.importers.digests import canonical
 from mongostore.importers.report import Counts, RefusedError
@@ -75,7 +76,7 @@ class ParticipantImport:
             RefusedError: If it differs.
         """
         stored = await self._sessions.participants.get(self._id, participant.id)
-        if [getattr(stored, name) for name in _MEMBERS] != [getattr(participant, name) for name in _MEMBERS]:
+        if not all(is_same(getattr(stored, name), getattr(participant, name)) for name in _MEMBERS):
             raise RefusedError(f"the stored participant {participant.id!r} differs from the source")
 
     async def _compare(self, participant_id: str, turns: list[Turn]) -> None:

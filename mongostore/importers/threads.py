@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any
 
+from mongostore.codec import is_same
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.importers.batches import batched, each, in_batches, in_thread, with_rising_times
 from mongostore.importers.comparison import behind_stored
@@ -210,7 +211,7 @@ class ThreadImport:
     async def _write_feedback(self) -> None:
         for feedback in self._unit.feedback:
             old = await self._threads.feedback.find(self._id, feedback.message_id)
-            is_known = old is not None and _feedback_value(old) == _feedback_value(feedback)
+            is_known = old is not None and is_same(_feedback_value(old), _feedback_value(feedback))
             if await self._write_part("feedback", feedback.id, is_known, feedback):
                 self._parts.append(_feedback_value(feedback))
 
@@ -218,7 +219,7 @@ class ThreadImport:
         known = {one.id: _element_value(one) async for one in self._threads.elements.iter(self._id)}
         for element in self._unit.elements:
             value = _element_value(element)
-            if await self._write_part("elements", element.id, known.get(element.id) == value, element):
+            if await self._write_part("elements", element.id, is_same(known.get(element.id), value), element):
                 self._parts.append(value)
 
     async def _write_part(self, noun: str, id: str, is_known: bool, part: Any) -> bool:

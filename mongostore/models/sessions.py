@@ -310,13 +310,19 @@ class SessionCreate(TypedDict, total=False):
 
 
 class SessionUpdate(TypedDict, total=False):
-    """The members of a session that an update can change."""
+    """The members of a session that an update can change; the others stay.
+
+    Attributes:
+        metadata: Merged key by key; None removes a key.
+        unset: Keys to remove, as `metadata.<key>`; if it is set, even empty, None in `metadata` is a value.
+    """
 
     user_id: str | None
     name: str | None
     description: str | None
     data: dict[str, Any]
     metadata: dict[str, Any]
+    unset: Sequence[str]
     expires_at: datetime | None
     expires_in: timedelta
 

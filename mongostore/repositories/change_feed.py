@@ -6,7 +6,7 @@ import asyncio
 import copy
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,8 +190,9 @@ class ChangeFeed:
     on where it was lost. A reader that is too slow is ended; it holds up neither the stream nor the others.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, heartbeat: float | None = None) -> None:
         self._connection = connection
+        self._heartbeat = heartbeat
         self._readers: dict[Owner, set[ChangeReader]] = {}
         self._running: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
@@ -247,6 +248,7 @@ class ChangeFeed:
     async def _run(self) -> None:
         """Read the stream, and another one behind it where the connection is lost."""
         running, token = self._running, None
+        beating = asyncio.create_task(self._beat())
         try:
             while True:
                 async with open_stream(self._connection, self._open, None, token) as stream:
@@ -264,6 +266,16 @@ class ChangeFeed:
         except MongoStoreError as error:
             if self._running is running:
                 self._end(error)
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        """Keep shards without writes from delaying changes, which wait until each shard has a later time."""
+        while self._heartbeat is not None:
+            await asyncio.sleep(self._heartbeat)
+            # Where no shard answers, the stream reports it.
+            with suppress(MongoStoreError):
+                await retry_step(self._connection, self._connection.engine.advance_shards)
 
     def _end(self, error: MongoStoreError) -> None:
         self._running, readers = None, self._readers

@@ -17,7 +17,7 @@ from mongostore.documents import COLLECTIONS
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
-from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError
 from mongostore.hooks import CallRecord, Hooks, call_hooks
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.change_feed import ChangeFeed
@@ -42,17 +42,20 @@ class Connection:
         engine: The engine, opened and closed by the store.
         timeout: Seconds that one call may take, retries included.
         hooks: The application's hooks.
+        heartbeat: Seconds between heartbeats of the change stream on a cluster; None for none.
 
     Attributes:
         clock: The server's clock.
         changes: The store's change stream.
     """
 
-    def __init__(self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = ()) -> None:
+    def __init__(
+        self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = (), heartbeat: float | None = None
+    ) -> None:
         self.engine = engine
         self.hooks = hooks
         self.clock: ServerClock = ServerClock()
-        self.changes: ChangeFeed = ChangeFeed(self)
+        self.changes: ChangeFeed = ChangeFeed(self, heartbeat)
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -221,10 +224,9 @@ class Connection:
         """Check that the deployment can do something.
 
         Raises:
-            UnsupportedError: It cannot.
+            UnsupportedError: The deployment cannot.
+            AccessDeniedError: The user may not.
+            ConfigurationError: The client's options leave it out.
         """
-        if capability not in self.engine.capabilities:
-            raise UnsupportedError(
-                f"{self.engine.address} has no {capability.replace('_', ' ')}: "
-                "use a replica set, Atlas or mongod:///folder"
-            )
+        if refusal := self.engine.refusals.get(capability):
+            raise refusal.kind(f"{self.engine.address}: {refusal.reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -9,22 +10,31 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_position
-from mongostore.codec import EPOCH
+from mongostore.codec import EPOCH, from_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
-from mongostore.repositories import Connection, Repository, has_matched, writes
+from mongostore.repositories import Connection, Repository, current_operation, has_matched, writes
 from mongostore.repositories.lease_holder import LeaseHolder
 
 _LONGEST = 24 * 3600.0
+# So many leases of other owners are watched.
+_WATCHED = 1000
 
 
 class AsyncLeases(Repository):
-    """Leases by their names. They end by the server's clock, not by those of the callers."""
+    """Leases by their names.
+
+    They end by the server's clock, as long as that runs evenly. If it is set, or another server takes over
+    whose clock differs, another owner gets a lease when it was not renewed for its length by the clock of
+    this host. A store that is opened after the clock was set forward knows nothing of that.
+    """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._holder = LeaseHolder()
+        # Those of other owners: the token, the count of renewals, and when both were seen first.
+        self._watched: dict[str, tuple[int, int, float]] = {}
 
     def hold(
         self, name: str, *, seconds: float = 60.0, wait: float = 0.0
@@ -58,24 +68,34 @@ class AsyncLeases(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         milliseconds = _milliseconds(seconds)
+        if not check_id("owner", owner):
+            raise InvalidValueError("owner", "must not be empty")
         # Times are subtracted, since mongomock adds none to a date.
-        free = {"$lte": [{"$ifNull": ["$expires_at", EPOCH]}, "$$NOW"]}
+        ends = {"$ifNull": ["$expires_at", EPOCH]}
+        # By the server's clock, and as that was when it was asked last, lest it was set since.
+        is_over = {"$and": [{"$lte": [ends, now]} for now in ("$$NOW", from_micros(current_operation().now))]}
+        free = {"$or": [{"$eq": ["$owner", ""]}, is_over, self._is_left(check_id("name", name))]}
         # Of a lease that is forgotten by now the tokens go on: they were fewer than the milliseconds since.
         begun = {"$subtract": ["$$NOW", EPOCH]}
         taken = {
-            "owner": {"$cond": ["$free", {"$literal": check_id("owner", owner)}, "$owner"]},
+            "owner": {"$cond": ["$free", {"$literal": owner}, "$owner"]},
             "token": {"$cond": ["$free", {"$add": [{"$ifNull": ["$token", begun]}, 1]}, "$token"]},
             "expires_at": {"$cond": ["$free", {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
+            "milliseconds": {"$cond": ["$free", milliseconds, "$milliseconds"]},
         }
         steps: list[StoredDocument] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
         try:
             document = await self._leases.find_one_and_update(
-                {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
+                {"_id": name}, steps, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
             # Another caller has made it this very moment.
             return None
-        return Lease(name, owner, int(document["token"]), seconds) if document["owner"] == owner else None
+        if document["owner"] != owner:
+            self._watch(document)
+            return None
+        self._watched.pop(name, None)
+        return Lease(name, owner, int(document["token"]), seconds)
 
     @writes
     async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
@@ -95,6 +115,7 @@ class AsyncLeases(Repository):
         renewed = {
             "expires_at": {"$cond": [lasts, {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
             "renewals": {"$cond": [lasts, {"$add": [{"$ifNull": ["$renewals", 0]}, 1]}, "$renewals"]},
+            "milliseconds": {"$cond": [lasts, milliseconds, "$milliseconds"]},
         }
         return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
 
@@ -109,6 +130,27 @@ class AsyncLeases(Repository):
             _held_filter(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
         )
         return has_matched(released)
+
+    def _is_left(self, name: str) -> Any:
+        """Return the expression of a lease that was seen unchanged for as long as it lasts."""
+        if name not in self._watched:
+            return False
+        token, renewals, since = self._watched[name]
+        watched = int((time.monotonic() - since) * 1000)
+        return {
+            "$and": [
+                {"$eq": ["$token", token]},
+                {"$eq": [{"$ifNull": ["$renewals", 0]}, renewals]},
+                {"$lt": [{"$ifNull": ["$milliseconds", _LONGEST * 1000]}, watched]},
+            ]
+        }
+
+    def _watch(self, lease: StoredDocument) -> None:
+        seen = int(lease["token"]), int(lease.get("renewals", 0))
+        since = self._watched.pop(lease["_id"], None)
+        self._watched[lease["_id"]] = since if since and since[:2] == seen else (*seen, time.monotonic())
+        if len(self._watched) > _WATCHED:
+            del self._watched[next(iter(self._watched))]
 
     @property
     def _leases(self) -> Any:

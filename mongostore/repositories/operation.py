@@ -30,7 +30,7 @@ _KEYS = {"_id", "session", "thread_id", "room_id"}
 _ATTEMPTS = ((3.0, 0.15), (3.0, 0.15))
 _LEAST_SECONDS = 0.05
 # So many operations are remembered by a document, for calls that are tried again.
-_OPS = 16
+MOST_OPS = 16
 _SILENT_ATTEMPTS = ((3.0, 0.15), (1.0, 0.05), (2.0, 0.1), (3.0, 0.15))
 
 
@@ -62,10 +62,10 @@ class UnmatchedWrite:
         Raises:
             UnsupportedError: It is.
         """
-        meant = self.where
-        if "_id" in meant:
-            meant = {name: value for name, value in meant.items() if name in _KEYS}
-        newer = await self.collection.find_one({**meant, "schema_version": NEWER}, {"_id": 1})
+        filter = self.where
+        if "_id" in filter:
+            filter = {name: value for name, value in filter.items() if name in _KEYS}
+        newer = await self.collection.find_one({**filter, "schema_version": NEWER}, {"_id": 1})
         if newer is not None:
             raise UnsupportedError(
                 f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "
@@ -138,7 +138,7 @@ def has_matched(result: DeleteResult | UpdateResult) -> bool:
 
 def remember(token: str) -> StoredDocument:
     """Return the `$push` by which a document remembers an operation, in `ops`."""
-    return {"ops": {"$each": [token], "$slice": -_OPS}}
+    return {"ops": {"$each": [token], "$slice": -MOST_OPS}}
 
 
 async def update_once(

@@ -196,6 +196,12 @@ class VersionCheckedCollection:
         await self._record_match(where, bool(result.deleted_count), True)
         return result
 
+    async def find_one_and_delete(self, where: StoredDocument, fields: StoredDocument, **options: Any) -> Any:
+        """Delete a document and return it."""
+        found = await self._collection.find_one_and_delete(self._id_filter(where), fields, **options)
+        await self._record_match(where, found is not None, True)
+        return found
+
     async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
@@ -216,15 +222,15 @@ class VersionCheckedCollection:
             if not met:
                 await missed.verify()
             return
-        meant = self._collection.name, str(where.get("_id", where))
+        key = self._collection.name, str(where.get("_id", where))
         if met:
-            call.missed.pop(meant, None)
+            call.missed.pop(key, None)
             return
-        missed = call.missed.setdefault(meant, missed)
+        missed = call.missed.setdefault(key, missed)
         missed.times += 1
         if is_urgent or missed.times > _MISSES:
             await missed.verify()
-            del call.missed[meant]
+            del call.missed[key]
 
     async def _change(
         self, change: Any, where: StoredDocument, update: Any, *args: Any, **options: Any

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mongostore.errors import (
@@ -217,9 +218,14 @@ def _http_problem(request: Request, error: HTTPException) -> Response:
 
 def _allowed_methods(request: Request) -> set[str]:
     """Return the methods of all routes of a path; Starlette names those of the first."""
-    template = getattr(request.scope.get("route"), "path_format", None)
-    routes = [route for route in iter_route_contexts(request.app.routes) if route.path_format == template]
-    return {method for route in routes for method in route.methods or ()}
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    routes = [one for one in iter_route_contexts(request.app.routes) if one.methods and one.path is not None]
+    return {
+        method
+        for route in routes
+        for method in route.methods or ()
+        if compile_path(str(route.path))[0].match(path)
+    }
 
 
 class ProblemError(HTTPException):

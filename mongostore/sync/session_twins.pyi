@@ -328,11 +328,16 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidDocumentError: If the message cannot be read, after it was changed.
         """
 
-    def upsert(self, session_id: str, message: Message) -> Message:
+    def upsert(self, session_id: str, message: Message, *, create: bool | SessionCreate = False) -> Message:
         """Put a message in the place of the one with its id, or append it, and return it as it is stored.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
         of the new one.
+
+        Args:
+            session_id: The session.
+            message: The message.
+            create: Whether to create the session if it is not there, or the members to create it with.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -945,7 +950,8 @@ class Sessions(Mirror[AsyncSessions]):
             session_id: The session.
             revision: The revision that the session must still have.
             **members: `user_id`, `name`, `description`, `data` and `expires_at` are replaced; `metadata` is
-                merged key by key, None removing a key; `expires_in` sets `expires_at` from now.
+                merged key by key, None removing a key unless `unset` names the keys to remove, as
+                `metadata.<key>`; `expires_in` sets `expires_at` from now.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

@@ -91,8 +91,10 @@ class StoreVerbs:
     def apply_indexes(self) -> list[IndexReport]:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
 
+        Where the deployment has Atlas Search, also those of `indexes/search/`, which no verb needs.
+
         Returns:
-            The result of `check_indexes` after that.
+            The result of `check_indexes` after that, and the search indexes that are there.
 
         Raises:
             MongoStoreError: If the server refuses the command.
@@ -436,8 +438,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
 
         Raises:
             NotFoundError: If there is no such room, or no such target in it; nothing is written.
-            AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
-                (`kind` names it); nothing is written.
+            AlreadyExistsError: If the event's id is taken; nothing is written.
+            IdempotencyKeyError: If its idempotency key is taken in its room and channel; likewise.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -447,7 +449,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
 
         Raises:
             NotFoundError: If there is no such room.
-            AlreadyExistsError: If its id, its index or its idempotency key is taken; nothing is written.
+            AlreadyExistsError: If its id or its index is taken; nothing is written.
+            IdempotencyKeyError: If its idempotency key is taken in its room and channel; likewise.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -601,7 +604,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
 
         Raises:
             NotFoundError: If the room has no such event.
-            AlreadyExistsError: If its idempotency key is taken by another event.
+            IdempotencyKeyError: If its idempotency key is taken by another event.
             InvalidValueError: If a value cannot be stored.
             InvalidDocumentError: If it cannot be read, after it was replaced.
             DocumentTooLargeError: If it takes more than a document can hold.

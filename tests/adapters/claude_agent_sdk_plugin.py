@@ -46,7 +46,7 @@ class StandIn(MongoSessionStore):
     async def append(self, key: Any, entries: Any) -> None:
         self.projects.add(key["project_key"])
         await super().append(key, entries)
-        # The tests want times of two appends to differ; the embedded engine needs less than a millisecond for both.
+        # The tests want times of two appends to differ; the embedded engine takes less than 1 ms for both.
         time.sleep(0.001)
 
     def get_entries(self, key: Any) -> list[Any]:

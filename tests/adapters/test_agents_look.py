@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ import pytest
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.messages import (
     ModelMessage,
+    ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
     SystemPromptPart,
@@ -25,7 +27,7 @@ from pydantic_ai.messages import (
 )
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore
+from mongostore import AsyncMongoStore, Message, MongoStore
 from mongostore.adapters.claude_agent_sdk import MongoSessionStore
 from mongostore.adapters.openai_agents import MongoSession
 from mongostore.adapters.pydantic_ai import MongoConversationStore
@@ -140,10 +142,111 @@ def test_a_conversation_is_listed_and_shown(framework: Framework, uri: str) -> N
     shown = run("show", "talk", "--as", "text", *where)
     for text in (QUESTION, f"→ {TOOL}({json.dumps(PLACE)})", HOURS, ANSWER):
         assert text in shown
-    [chat] = map(json.loads, run("show", "talk", "--as", "openai", *where).splitlines())
-    roles = [message["role"] for message in chat["messages"]]
-    assert (roles[0], roles[1], roles[3]) == ("user", "assistant", "assistant")
-    assert ANSWER in json.dumps(chat["messages"][3]["content"])
+
+
+def read_openai(shown: dict[str, Any]) -> list[Any]:
+    pieces: list[Any] = []
+    for one in shown["messages"]:
+        assert one.keys() <= {"role", "content", "tool_calls", "tool_call_id"}
+        calls = [(call["id"], call["function"]) for call in one.get("tool_calls", ())]
+        pieces += [(id, function["name"], json.loads(function["arguments"])) for id, function in calls]
+        if one["content"] is not None:
+            pieces.append((one.get("tool_call_id", one["role"]), one["content"]))
+    return pieces
+
+
+def read_claude(shown: dict[str, Any]) -> list[Any]:
+    pieces: list[Any] = [("system", shown["system"])] if "system" in shown else []
+    for one in shown["messages"]:
+        assert one["role"] in ("user", "assistant")
+        for block in one["content"]:
+            match block:
+                case {"type": "text", "text": text}:
+                    pieces.append((one["role"], text))
+                case {"type": "tool_use", **call}:
+                    pieces.append((call["id"], call["name"], call["input"]))
+                case {"type": "tool_result", **result}:
+                    pieces.append((result["tool_use_id"], result["content"]))
+    return pieces
+
+
+def read_pydantic(shown: dict[str, Any]) -> list[Any]:
+    pieces: list[Any] = []
+    for part in chain(*(one.parts for one in ModelMessagesTypeAdapter.validate_python(shown["messages"]))):
+        match part:
+            case SystemPromptPart():
+                pieces.append(("system", part.content))
+            case UserPromptPart():
+                pieces.append(("user", part.content))
+            case ToolCallPart():
+                pieces.append((part.tool_call_id, part.tool_name, part.args_as_dict()))
+            case ToolReturnPart():
+                assert part.tool_name == TOOL
+                pieces.append((part.tool_call_id, part.content))
+            case TextPart():
+                pieces.append(("assistant", part.content))
+    return pieces
+
+
+@pytest.mark.parametrize("read", [read_openai, read_claude, read_pydantic])
+def test_a_conversation_is_shown_in_the_form_of_each_framework(
+    framework: Framework, uri: str, read: Callable[[dict[str, Any]], list[Any]]
+) -> None:
+    form = read.__name__.removeprefix("read_")
+    shown = run("show", "talk", "--as", form, "--namespace", framework.namespace, "--uri", uri)
+    pieces = read(json.loads(shown))
+    assert [one for one in pieces if one != ("system", "Be short.")] == [
+        ("user", QUESTION),
+        ("c1", TOOL, PLACE),
+        ("c1", HOURS),
+        ("assistant", ANSWER),
+    ]
+
+
+@pytest.mark.parametrize("form", ["openai", "claude", "pydantic"])
+def test_calls_of_one_step_are_shown_in_one_message(form: str) -> None:
+    uri = f"mongomock://{uuid4().hex}"
+
+    async def begin(uri: str) -> None:
+        calls: list[Any] = [
+            {"type": "function_call", "call_id": id, "name": TOOL, "arguments": "{}"} for id in ("c1", "c2")
+        ]
+        outputs: list[Any] = [
+            {"type": "function_call_output", "call_id": id, "output": HOURS} for id in ("c1", "c2")
+        ]
+        await openai_agents(uri).add_items([*calls, *outputs])
+
+    call(begin, uri)
+    found = json.loads(run("show", "talk", "--as", form, "--namespace", "openai", "--uri", uri))["messages"]
+    inside = [
+        len(one.get("parts") or one.get("tool_calls") or ([one] if form == "openai" else one["content"]))
+        for one in found
+    ]
+    assert inside == ([2, 1, 1] if form == "openai" else [2, 2])
+
+
+@pytest.mark.parametrize("form", ["openai", "claude", "pydantic"])
+def test_an_image_is_shown_in_the_form_of_each_framework(form: str) -> None:
+    uri, picture = f"mongomock://{uuid4().hex}", "iVBORw0KGgo="
+    url = f"data:image/png;base64,{picture}"
+    source = {"type": "base64", "media_type": "image/png", "data": picture}
+    images: list[Any] = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "input_image", "image_url": url},
+        {"type": "image", "source": source},
+        {"type": "composite", "parts": [{"kind": "binary", "media_type": "image/png", "data": picture}]},
+    ]
+    with MongoStore(uri) as store:
+        said = [Message(role="user", content=[image]) for image in images]
+        store.sessions.messages.append_many("s", said, create=True)
+    found = json.loads(run("show", "s", "--as", form, "--uri", uri))["messages"]
+    contents = [one["parts"][0]["content"] if form == "pydantic" else one["content"] for one in found]
+    expected: dict[str, Any] = {
+        "openai": images[0],
+        "claude": images[2],
+        "pydantic": {"kind": "binary", "media_type": "image/png", "data": picture},
+    }
+    assert contents == [[expected[form]]] * len(images)
 
 
 def test_a_conversation_is_found_by_a_word(framework: Framework, uri: str) -> None:

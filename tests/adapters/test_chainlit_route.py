@@ -21,6 +21,7 @@ from tests.adapters.chainlit_parts import (
     MongoDataLayer,
     chainlit,
     message,
+    socket_session,
     steps_of,
     stored,
 )
@@ -163,7 +164,6 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
         monkeypatch.setattr(f"{module}.get_data_layer", lambda: layer)
     ada = await layer.create_user(chainlit.User(identifier="ada"))
     assert ada is not None
-    await layer.update_thread(THREAD, user_id=ada.id)
     await layer.create_step(message("m", "text"))
 
     async def ask(who: str, method: str, **body: Any) -> int:
@@ -175,6 +175,16 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
         return (await asyncio.get_running_loop().create_task(asking, context=context)).status_code
 
     mine = {"forId": "m", "value": 1, "threadId": THREAD, "comment": "mine"}
+    # Nobody has claimed the thread yet, but one user is in it.
+    here = socket_session()
+    here.thread_id, here.user = THREAD, ada
+    assert await ask("eve", "PUT", feedback=mine, sessionId="s") == 500
+    assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 200
+    await layer.delete_feedback((await steps_of(layer))["m"]["feedback"]["id"])
+    here.thread_id = "another"
+    assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 500
+    await layer.update_thread(THREAD, user_id=ada.id)
+    assert await ask("eve", "PUT", feedback=mine, sessionId="s") == 500
     assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 200
     seen = (await steps_of(layer))["m"]["feedback"]
     assert seen["comment"] == "mine"

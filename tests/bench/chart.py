@@ -18,6 +18,7 @@ from tests.bench.races import Race
 OTHERS = {
     "postgres": "the framework's own store on PostgreSQL",
     "sqlite": "the framework's own store on SQLite",
+    "bare": "bare PyMongo",
 }
 TITLES = {"sessions": "Sessions", "rooms": "Rooms", "threads": "Chainlit's threads", "roles": "Role threads"}
 WIDTH, LEFT, RIGHT, LINE = 880, 345, 195, 24

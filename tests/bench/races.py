@@ -14,8 +14,8 @@ Columns = list[tuple[str, int]]
 
 # "vs" says how many times as fast ours is.
 COLUMNS: Columns = [
-    *(("work", 26), ("MongoDB", 18), ("PostgreSQL", 17), ("SQLite", 18)),
-    *(("vs PG", 6), ("vs SQLite", 9), ("budget", 6), ("ok", 3)),
+    *(("work", 26), ("MongoDB", 18), ("PostgreSQL", 17), ("SQLite", 17)),
+    *(("vs PG", 6), ("vs SQLite", 9), ("budget", 7), ("ok", 3)),
 ]
 # Calls of each writer in a turn.
 EACH = 8
@@ -90,7 +90,7 @@ class Race:
         names = ("postgres", "sqlite")
         paces = (str(self.paces.get(name, "")) for name in ("mongo", *names))
         times = (_shown(self.times[name]) if name in self.times else "" for name in names)
-        return [self.work, *paces, *times, "" if self.budget is None else f"≥ {self.budget:.0f}x"]
+        return [self.work, *paces, *times, "" if self.budget is None else f"≥ {self.budget:g}x"]
 
 
 @dataclass(frozen=True)

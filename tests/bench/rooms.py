@@ -1,16 +1,21 @@
-"""What RoomKit's work on rooms costs on MongoDB, beside its own stores on PostgreSQL and SQLite."""
+"""What RoomKit's work on rooms costs on MongoDB, beside its own stores on PostgreSQL and SQLite.
+
+A commit is also compared with the driver's own insert of such an event, beside the same indexes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.write_concern import WriteConcern
 from roomkit.models.channel import ChannelBinding
 from roomkit.models.enums import ChannelType
 from roomkit.models.event import EventSource, RoomEvent, TextContent
@@ -26,6 +31,7 @@ from tests.bench.races import Field, Making, Race
 TEXT = "x" * 600
 HISTORY = 400
 WRITERS = 8
+MANY = 64
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,75 @@ class Trips:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How fast commits are beside bare inserts.
+
+    Attributes:
+        work: The commits.
+        times: How many times as fast as the inserts they are.
+        budget: The least that they may be.
+    """
+
+    work: str
+    times: float
+    budget: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the commits keep within their budget."""
+        return self.times >= self.budget
+
+    def members(self) -> dict[str, Any]:
+        """Return the share as a program reads it."""
+        return {**asdict(self), "ok": self.ok}
+
+    def cells(self) -> Cells:
+        """Return the share as a person reads it."""
+        return [self.work, f"{self.times:.2f}x", "", "", "", "", f"≥ {self.budget}x"]
+
+
+class BareInserts:
+    """The driver's insert of an event like a stored one."""
+
+    def __init__(self, events: AsyncCollection[dict[str, Any]], stored: dict[str, Any]) -> None:
+        self._events = events
+        self._stored = stored
+        self._positions = count(1)
+
+    @classmethod
+    async def like(cls, client: AsyncMongoClient[dict[str, Any]], name: str) -> Self:
+        """Make a collection with the indexes of a store's events, whose stored events have had a commit."""
+        events = client[name]["events"]
+        stored = await events.find_one({"index": {"$gte": 0}})
+        assert stored is not None
+        bare = client[name].get_collection("bare_events", write_concern=WriteConcern("majority"))
+        options = ("unique", "partialFilterExpression", "sparse")
+        indexes = [
+            IndexModel(index["key"], **{option: index[option] for option in options if option in index})
+            for index_name, index in (await events.index_information()).items()
+            if index_name != "_id_"
+        ]
+        await bare.create_indexes(indexes)
+        return cls(bare, stored)
+
+    async def commit_event(self, room_id: str, event: RoomEvent) -> None:
+        """Insert an event behind all others."""
+        place = next(self._positions)
+        own = {"_id": event.id, "room_id": room_id, "idempotency_key": event.idempotency_key}
+        await self._events.insert_one({**self._stored, **own, "index": place, "log_index": place})
+
+
+@dataclass(frozen=True)
 class Bench(Field[ConversationStore]):
     """RoomKit's stores: ours beside its own.
 
     Attributes:
         client: The server of ours, by a client of its own.
+        database: The database of ours there.
     """
 
     client: AsyncMongoClient[dict[str, Any]]
+    database: str
 
     @classmethod
     @asynccontextmanager
@@ -87,7 +154,7 @@ class Bench(Field[ConversationStore]):
                 stores["postgres"] = theirs
             stores["sqlite"] = SQLiteStore(folder / "rooms.db")
             stack.push_async_callback(stores["sqlite"].close)
-            yield cls(stores, rounds, client)
+            yield cls(stores, rounds, client, name)
 
     async def filled(self, room_id: str, events: int = HISTORY) -> str:
         """Create a room in every store: with a history, five bindings and ten participants."""
@@ -116,20 +183,35 @@ class Bench(Field[ConversationStore]):
         return sum(counters[name] for name in ("insert", "query", "update", "delete", "getmore", "command"))
 
 
-async def rows(bench: Bench) -> AsyncIterator[Race | Trips]:
+async def rows(bench: Bench) -> AsyncIterator[Race | Trips | Share]:
     """Yield how the stores compare in each piece of work, as soon as it is known."""
     for part in (_commits, _reads):
         async for row in part(bench):
             yield row
 
 
-async def _commits(bench: Bench) -> AsyncIterator[Race]:
+async def _commits(bench: Bench) -> AsyncIterator[Race | Share]:
     written = _committing(await bench.filled("written"))
-    yield await bench.race("commit, one writer", written, budget=1)
+    bare = cast(ConversationStore, await BareInserts.like(bench.client, bench.database))
+    beside = replace(bench, stores={**bench.stores, "bare": bare})
+    race = await beside.race("commit, one writer", written, budget=1.05)
+    yield race
+    yield _share(race, 0.9)
     crowded = [_committing(await bench.filled("crowded"))] * WRITERS
-    yield await bench.crowd(f"commit, {WRITERS} writers, 1 room", crowded, budget=3)
     several = [_committing(await bench.filled(f"several{number}", 20)) for number in range(WRITERS)]
-    yield await bench.crowd(f"commit, {WRITERS} writers, {WRITERS} rooms", several)
+    many = [_committing(await bench.filled(f"many{number}", 1)) for number in range(MANY)]
+    for rooms, makings, budget, least in (
+        ("1 room", crowded, 3.5, 0.9),
+        (f"{WRITERS} rooms", several, 1.5, 0.9),
+        (f"{MANY} rooms", many, 2.5, 0.65),
+    ):
+        race = await beside.crowd(f"commit, {len(makings)} in {rooms}", makings, budget=budget)
+        yield race
+        yield _share(race, least)
+
+
+def _share(race: Race, budget: float) -> Share:
+    return Share("  of the bare insert", race.times["bare"], budget)
 
 
 async def _reads(bench: Bench) -> AsyncIterator[Race | Trips]:
@@ -144,6 +226,12 @@ async def _reads(bench: Bench) -> AsyncIterator[Race | Trips]:
     def context(store: ConversationStore) -> Work:
         return lambda: store.load_room_context(room_id)
 
+    def room(store: ConversationStore) -> Work:
+        return lambda: store.get_room(room_id)
+
+    def rooms(store: ConversationStore) -> Work:
+        return lambda: store.list_rooms(limit=50)
+
     def key(store: ConversationStore) -> Work:
         return lambda: store.get_event_by_idempotency_key(
             room_id, f"key{next(keys) % HISTORY}", channel_id="channel0"
@@ -151,7 +239,9 @@ async def _reads(bench: Bench) -> AsyncIterator[Race | Trips]:
 
     yield await bench.race("list_events, last 50", tail)
     yield await bench.race("list_events, 50 after", after)
-    yield await bench.race("load_room_context", context)
+    yield await bench.race("get_room", room)
+    yield await bench.race("list_rooms, 50", rooms, share=0.3)
+    yield await bench.race("load_room_context", context, budget=1)
     yield Trips("  its round trips", await bench.trips(context(bench.stores["mongo"])), 1)
     yield await bench.race("event of a key", key)
 

@@ -1,14 +1,18 @@
 """What the studio takes: `python -m tests.bench.studio URI [MESSAGES]`, in collections that are dropped.
 
 It prints the time of each page, the median of 50, and what 200 open tails, and as many streams of the
-sessions service, cost: memory a stream, and the time and processor time of an append with and without them.
+sessions service, cost: memory a stream of the process that serves them, and the time and processor time of
+an append with and without them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
@@ -89,15 +93,31 @@ async def settle() -> None:
             return
 
 
-async def open_stream(studio: Studio, cookie: str, path: str, number: int) -> asyncio.StreamWriter:
-    """Open the stream of one session, and wait until it has begun."""
-    host, port = studio.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    path = path.format(namespace=f"n{number % 10}", session=f"s{number}")
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
-    await writer.drain()
-    await reader.readuntil(b"event-stream")
-    return writer
+async def hold_streams(url: str, cookie: str, path: str, first: int, last: int) -> None:
+    """Open the streams of some sessions, say when they have begun, and hold them until stdin ends."""
+    host, port = url.removeprefix("http://").split(":")
+    open_ones = []
+    for number in range(first, last):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        target = path.format(namespace=f"n{number % 10}", session=f"s{number}")
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+        await writer.drain()
+        await reader.readuntil(b"event-stream")
+        open_ones.append(writer)
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+@contextmanager
+def clients(studio: Studio, cookie: str, path: str, first: int, last: int) -> Iterator[None]:
+    """Have the streams of some sessions open in a process of their own, whose memory is not the server's."""
+    command = [sys.executable, "-m", "tests.bench.studio", "--hold", studio.url, cookie, path]
+    with subprocess.Popen(
+        [*command, str(first), str(last)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"open\n"
+        yield
 
 
 async def time_appends(studio: Studio) -> tuple[float, float]:
@@ -124,20 +144,19 @@ async def time_streams(uri: str, database: str) -> None:
         cookie = opened.headers["set-cookie"].partition(";")[0]
         tail = "/s/{namespace}/{session}/live?after=0"
         stream = "/api/v1/namespaces/{namespace}/sessions/{session}/messages/stream"
-        open_ones = [await open_stream(studio, cookie, path, n) for path in (tail, stream) for n in range(10)]
-        await time_appends(studio)
-        for name, path in (("none", ""), ("tails", tail), ("tails and streams", stream)):
-            before = resident()
-            if path:
-                numbers = range(10, 10 + _STREAMS)
-                open_ones += [await open_stream(studio, cookie, path, number) for number in numbers]
-                await settle()
-                each = (resident() - before) / _STREAMS
-                print(f"{_STREAMS} more: {each / 1024:.0f} KiB each, with the sockets of both ends")
-            took, spent = await time_appends(studio)
-            print(f"append beside {name}: {1e6 * took:.0f} us, {1e6 * spent:.0f} us of the processor")
-        for writer in open_ones:
-            writer.close()
+        with ExitStack() as stack:
+            for path in (tail, stream):
+                await asyncio.to_thread(stack.enter_context, clients(studio, cookie, path, 0, 10))
+            await time_appends(studio)
+            for name, path in (("none", ""), ("tails", tail), ("tails and streams", stream)):
+                before = resident()
+                if path:
+                    more = clients(studio, cookie, path, 10, 10 + _STREAMS)
+                    await asyncio.to_thread(stack.enter_context, more)
+                    await settle()
+                    print(f"{_STREAMS} more: {(resident() - before) / _STREAMS / 1024:.0f} KiB each")
+                took, spent = await time_appends(studio)
+                print(f"append beside {name}: {1e6 * took:.0f} us, {1e6 * spent:.0f} us of the processor")
         await settle()
 
 
@@ -153,5 +172,8 @@ async def main(uri: str, messages: int) -> None:
             await store.engine.collection(one.collection).drop()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "--hold":
+    url, cookie, path, first, last = sys.argv[2:]
+    asyncio.run(hold_streams(url, cookie, path, int(first), int(last)))
+elif __name__ == "__main__":
     asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000))

@@ -11,10 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.monitoring import CommandSucceededEvent
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore, Event, Identity, Message, Task, UnavailableError
+from mongostore import (
+    AsyncMongoStore,
+    Event,
+    Identity,
+    Message,
+    MessageChange,
+    Task,
+    UnavailableError,
+    diagnostics,
+)
 from mongostore.cli import app
 from mongostore.index_definitions import load_sharding
 from tests.cluster.deployment import ShardedCluster, sharded_cluster
@@ -25,6 +35,8 @@ pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.timeout(240)]
 SHARDING = load_sharding()
 TEXT = "x" * 600
 LONG = 20_000
+READS = {"find", "aggregate", "count", "distinct"}
+WRITES = {"insert", "update", "delete", "findAndModify", "commitTransaction"}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +153,135 @@ async def test_a_commit_of_a_room_is_a_transaction_of_one_shard(
         (shard,) = on_shards(sharded, "test_commits", "rooms", {"_id": f"r{number}"})
         assert [*on_shards(sharded, "test_commits", "events", {"room_id": f"r{number}"})] == [shard]
         assert [*on_shards(sharded, "test_commits", "tasks", {"room_id": f"r{number}"})] == [shard]
+
+
+class Times(Wire):
+    """Notes also the times of writes, and those that reads wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[Any] = []
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        super().succeeded(event)
+        if event.command_name in WRITES:
+            self.written.append(event.reply["operationTime"])
+
+
+async def test_a_majority_read_waits_for_the_writes_of_its_store_and_no_others(
+    sharded: ShardedCluster,
+) -> None:
+    wire = Times()
+    async with wired_store(sharded.uri, "test_causal", wire) as store:
+        await store.sessions.create("s")
+        for number in range(4):
+            await store.sessions.create(f"s{number}")
+            await store.rooms.create(f"r{number}")
+            for write in (
+                lambda number=number: store.sessions.messages.append(f"s{number}", Message(role="user")),
+                lambda number=number: store.rooms.events.append(f"r{number}", Event(channel_id="c")),
+                lambda number=number: store.rooms.tasks.create(f"r{number}", Task()),
+                lambda number=number: store.sessions.delete(f"s{number}"),
+                lambda number=number: store.threads.files.upload(f"f{number}", b"x"),
+            ):
+                await write()
+                for read in (
+                    lambda number=number: store.rooms.events.list(f"r{number}"),
+                    # Often on another shard than what was written last.
+                    lambda: store.sessions.messages.list("s"),
+                ):
+                    wire.sent.clear()
+                    await read()
+                    first, *later = [sent.command["readConcern"] for sent in wire.sent if sent.name in READS]
+                    assert first == {"level": "majority", "afterClusterTime": max(wire.written)}
+                    # The reads of one verb follow each other.
+                    assert {concern["level"] for concern in later} <= {"majority"}
+
+
+async def test_what_the_majority_of_a_shard_lacks_is_shown_to_no_reader(sharded: ShardedCluster) -> None:
+    shard = sharded.shards["shard0"]
+    primary = await asyncio.to_thread(shard.primary)
+    others = [member for member in shard.members if member is not primary]
+    async with (
+        AsyncMongoStore(sharded.uri, "test_lacking") as store,
+        AsyncMongoClient[dict[str, Any]](primary.address, directConnection=True) as client,
+    ):
+        for number in range(8):
+            await store.sessions.create(f"s{number}")
+        here = await client.test_lacking.sessions.find_one({})
+        assert here
+        id = here["session_id"]
+        for member in others:
+            member.send(signal.SIGSTOP)
+        try:
+            writing = asyncio.create_task(store.sessions.messages.append(id, Message(id="m", role="user")))
+            async with asyncio.timeout(20):
+                while await client.test_lacking.sessions.find_one({"messages.id": "m"}) is None:
+                    await asyncio.sleep(0.01)
+            page = await store.sessions.messages.list(id)
+        finally:
+            for member in others:
+                member.send(signal.SIGCONT)
+        assert page.items == []
+        await writing
+        assert [message.id for message in (await store.sessions.messages.list(id)).items] == ["m"]
+
+
+@pytest.fixture
+def silent(sharded: ShardedCluster) -> Iterator[None]:
+    """Shards that write nothing by themselves."""
+
+    def write_noops(wanted: bool) -> None:
+        for shard in sharded.shards.values():
+            for member in shard.members:
+                shard.ask(member, {"setParameter": 1, "writePeriodicNoops": wanted})
+
+    write_noops(False)
+    yield
+    write_noops(True)
+
+
+async def test_heartbeats_end_the_delay_of_tails(
+    sharded: ShardedCluster, silent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first(store: AsyncMongoStore) -> asyncio.Task[MessageChange]:
+        changes = store.sessions.messages.watch("s")
+        reading = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(1)
+        await store.sessions.messages.append("s", Message(role="user"))
+        await asyncio.wait([reading], timeout=5)
+        return reading
+
+    async with AsyncMongoStore(sharded.uri, "test_tails") as store:
+        await store.sessions.create("s")
+        late = await first(store)
+        assert not late.done()
+        monkeypatch.setenv("MONGOSTORE_HEARTBEAT", "0.2")
+        async with AsyncMongoStore(sharded.uri, "test_tails") as beating:
+            assert (await (await first(beating))).kind == "append"
+        # The other store's heartbeats have helped this one's tail, too.
+        assert (await asyncio.wait_for(late, 5)).kind == "append"
+
+
+async def test_doctor_measures_the_delay_of_tails(
+    sharded: ShardedCluster, silent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnostics, "TAIL_SECONDS", 4.0)
+    async with AsyncMongoStore(sharded.uri, "test_doctor") as store:
+
+        async def tails() -> diagnostics.CheckResult:
+            [found] = [one for one in await store.diagnose() if one.check == "tails"]
+            return found
+
+        await store.sessions.create("s")
+        late = await tails()
+        assert (late.status, "MONGOSTORE_HEARTBEAT" in late.advice) == ("warning", True)
+        monkeypatch.setenv("MONGOSTORE_HEARTBEAT", "0.2")
+        async with AsyncMongoStore(sharded.uri, "test_doctor") as beating:
+            watching = asyncio.ensure_future(anext(beating.sessions.messages.watch("s")))
+            await asyncio.sleep(1)
+            assert (await tails()).status == "ok"
+            watching.cancel()
 
 
 async def test_a_long_session_costs_what_a_short_one_costs(sharded: ShardedCluster) -> None:

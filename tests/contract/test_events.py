@@ -13,6 +13,7 @@ from mongostore import (
     AsyncMongoStore,
     DocumentTooLargeError,
     Event,
+    IdempotencyKeyError,
     InvalidDocumentError,
     InvalidValueError,
     MongoStoreError,
@@ -231,6 +232,7 @@ class TestEvents:
             with pytest.raises((AlreadyExistsError, NotFoundError)) as caught:
                 await verb
             assert caught.value.kind == kind
+            assert isinstance(caught.value, IdempotencyKeyError) == (kind == "idempotency key")
             assert await rows(store) == before
         for refused in (
             store.rooms.events.append("r", big),
@@ -280,7 +282,7 @@ class TestEvents:
         commits = [store.rooms.events.append("r", said(f"e{n}", idempotency_key="k")) for n in range(20)]
         outcomes = await asyncio.gather(*commits, return_exceptions=True)
         [winner] = [outcome for outcome in outcomes if isinstance(outcome, Event)]
-        assert {type(outcome) for outcome in outcomes} == {Event, AlreadyExistsError}
+        assert {type(outcome) for outcome in outcomes} == {Event, IdempotencyKeyError}
         assert await indexes(store) == {winner.id: 0}
         room = await store.rooms.get("r")
         assert (room.event_count, room.latest_index) == (1, 0)

@@ -121,7 +121,7 @@ class TestFiles:
             assert not file.closed
         assert await counts(store) == (1, -(-size // CHUNK_BYTES))
 
-    @pytest.mark.parametrize("failure", [OSError("gone"), "text", 5, bytearray(b"x")], ids=repr)
+    @pytest.mark.parametrize("failure", [OSError("gone"), "text", None, 5, bytearray(b"x")], ids=repr)
     async def test_a_content_that_fails_leaves_nothing(self, store: AsyncMongoStore, failure: Any) -> None:
         def flow() -> Iterator[Any]:
             yield b"x" * 40 * CHUNK_BYTES

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, InvalidValueError, Message, NotFoundError
+from mongostore import (
+    AsyncMongoStore,
+    ConflictError,
+    InvalidValueError,
+    Message,
+    NotFoundError,
+    Turn,
+    VoiceDelivery,
+)
 from mongostore.repositories.sessions import TailLimits
 
 SMALL = TailLimits(keep=1, full=2, context_embed_bytes=100)
@@ -62,3 +73,35 @@ async def test_a_context_that_has_changed_is_not_changed_as_expected(
     assert await context.delete("s", expected=second)
     assert await context.find("s") is None
     assert await store.engine.collection("session_overflows").count_documents({}) == 0
+
+
+@pytest.mark.parametrize("first", [1, {"k": [0.0, True]}, math.nan], ids=repr)
+async def test_numbers_and_truth_values_are_not_taken_for_each_other(
+    store: AsyncMongoStore, first: Any
+) -> None:
+    others: list[Any] = (
+        [True, 1.0] if first == 1 else [{"k": [0, True]}, {"k": [False, True]}, {"k": [0.0, 1]}]
+    )
+    sessions, deliveries = store.sessions, store.rooms.voice_deliveries
+    await store.rooms.create("r")
+    await sessions.create("s", participants=["p"])
+    claimed = VoiceDelivery(room_id="r", key="k", attempt_id="a", content_hash="h")
+    await deliveries.claim("r", claimed)
+
+    def repeat(value: Any) -> list[Awaitable[Any]]:
+        return [
+            sessions.context.set("s", first, expected=value),
+            sessions.messages.append("s", Message(id="m", role="user", content=value)),
+            sessions.turns.append("s", "p", Turn(id="t", role="user", content=value)),
+        ]
+
+    await sessions.context.set("s", first)
+    for _ in range(2):
+        await asyncio.gather(*repeat(first))
+        assert await deliveries.complete("r", claimed.model_copy(update={"outcome": {"v": first}}))
+    for other in others:
+        assert not await deliveries.complete("r", claimed.model_copy(update={"outcome": {"v": other}}))
+        for call in [*repeat(other), sessions.context.delete("s", expected=other)]:
+            with pytest.raises(ConflictError):
+                await call
+    assert await sessions.context.delete("s", expected=first)

@@ -333,13 +333,16 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.participants.delete": lambda n: ({**place(n), "participant_id": n.new}, {"revision": 1}),
     "sessions.update": lambda n: (
         {"session_id": n.session},
-        {"revision": 1, "user_id": "", "name": "", "description": "", **MARKS},
+        {"revision": 1, "user_id": "", "name": "", "description": "", "unset": [], **MARKS},
     ),
     "sessions.messages.update": lambda n: (
         {"session_id": n.session, "message_id": n.message},
         {"conversation_id": "", "role": "", "content": "", **MARKS},
     ),
-    "sessions.messages.upsert": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.messages.upsert": lambda n: (
+        {"session_id": n.session, "message": message(n)},
+        {"create": False},
+    ),
     "sessions.messages.pop": lambda n: ({"session_id": n.new}, {}),
     "sessions.messages.replace": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
     "sessions.messages.replace_newest": lambda n: (

@@ -341,6 +341,26 @@ class TestMessages:
             await sessions.messages.replace("s", Message(id="x", role="user"))
         assert await sessions.messages.count("s") == 300
 
+    async def test_upsert_begins_a_session_that_is_not_there(self, sessions: Any) -> None:
+        message = Message(id="m", role="user", content="hi")
+        with pytest.raises(NotFoundError):
+            await sessions.messages.upsert("new", message)
+        stored = await sessions.messages.upsert("new", message, create={"name": "n"})
+        assert (stored.position, stored.content) == (0, "hi")
+        assert ((await sessions.get("new")).name, (await sessions.get("new")).count) == ("n", 1)
+        replaced = await sessions.messages.upsert("new", message, create={"name": "other"})
+        assert (replaced.position, (await sessions.get("new")).name) == (0, "n")
+        await asyncio.gather(
+            *(
+                sessions.messages.upsert("many", Message(id=str(n), role="user"), create=True)
+                for n in range(10)
+            )
+        )
+        assert (await sessions.get("many")).count == 10
+        await sessions.soft_delete("new")
+        with pytest.raises(NotFoundError):
+            await sessions.messages.upsert("new", message, create=True)
+
     async def test_parallel_upserts_of_one_new_id_store_once(self, sessions: Any) -> None:
         news = await asyncio.gather(
             *(sessions.messages.upsert("s", Message(id="m", role="user", content=n)) for n in range(10))

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.repositories.server_clock import ServerClock
 from tests.contract.furnishing import rows
 from tests.contract.oddities import CURSORS, NASTY, refused, same
 
@@ -393,9 +394,32 @@ class TestPeople:
         assert not await store.leases.renew(lease)
         assert await store.leases.acquire("l", "a", 60) is None
 
+    @pytest.mark.parametrize("step", [60, -60])
+    async def test_a_lease_outlives_a_step_of_the_servers_clock(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, step: int
+    ) -> None:
+        lease = await store.leases.acquire("l", "a", 0.3)
+        assert lease is not None
+        if step > 0:
+            # Set forward: what the store knows of it is behind.
+            monkeypatch.setattr(ServerClock, "from_host", lambda _, micros: micros - step * 1_000_000)
+            await asyncio.sleep(0.35)
+        else:
+            ends = {"$set": {"expires_at": datetime.now(UTC) + timedelta(seconds=-step)}}
+            await store.engine.database["leases"].update_one({"_id": "l"}, ends)
+        assert await store.leases.acquire("l", "b", 60) is None
+        await asyncio.sleep(0.15)
+        assert await store.leases.acquire("l", "b", 60) is None
+        # One that nobody renews is left by its owner, whatever the clock.
+        async with asyncio.timeout(20):
+            while (after := await store.leases.acquire("l", "b", 60)) is None:
+                await asyncio.sleep(0.05)
+        assert after.token > lease.token
+
     async def test_a_lease_lasts_a_time_that_makes_sense(self, store: AsyncMongoStore) -> None:
         bad: list[Any] = [0, -1, 86_401, float("nan"), float("inf"), True, "60", None, timedelta(seconds=1)]
         assert len(await refused(*(store.leases.acquire("l", "a", seconds) for seconds in bad))) == len(bad)
+        assert len(await refused(store.leases.acquire("l", "", 1))) == 1
         assert await store.leases.acquire("l", "b", 1)
 
     async def test_a_held_lease_is_renewed_while_its_block_runs_and_then_given_back(

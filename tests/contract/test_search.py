@@ -353,6 +353,7 @@ async def test_pages_of_a_search_are_exact_however_frequent_the_word_is(
 async def test_a_page_makes_a_bounded_number_of_words_and_goes_on(
     store: AsyncMongoStore, house: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(finder, "FIRST_STEPS", 1)
     monkeypatch.setattr(finder, "MOST_STEPS", 1)
     monkeypatch.setattr(indexer, "STEP", {"sessions": 2, "session_segments": 2})
     monkeypatch.setattr(indexer, "SMALL_STEP", 2)
@@ -368,14 +369,34 @@ async def test_a_page_makes_a_bounded_number_of_words_and_goes_on(
 async def test_a_step_makes_a_bounded_number_of_words(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(finder, "FIRST_STEPS", 1)
     monkeypatch.setattr(finder, "MOST_STEPS", 1)
     monkeypatch.setattr(indexer, "MOST_WORDS", 5)
     for number in range(4):
         await create(store, "sessions", f"c{number}")
         await say(store, "sessions", f"c{number}", "needle in the hay")
-    # Each step makes the words of two sessions; a third one finds nothing left.
-    pages = [await store.sessions.list(text="needle") for _ in range(3)]
-    assert [len(page) for page in pages] == [0, 0, 4]
+    # A page makes those of two sessions, and of two of its own list; the next one finds nothing left.
+    pages = [await store.sessions.list(text="needle") for _ in range(2)]
+    assert [len(page) for page in pages] == [0, 4]
+
+
+@pytest.mark.parametrize("house", ["sessions", "rooms"])
+@pytest.mark.parametrize("newest", [True, False])
+async def test_a_page_after_a_large_import_has_the_first_of_the_list(
+    store: AsyncMongoStore, house: str, newest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder, "FIRST_STEPS", 2)
+    monkeypatch.setattr(finder, "BATCH", 2)
+    monkeypatch.setattr(indexer, "STEP", {"sessions": 3, "session_segments": 3})
+    monkeypatch.setattr(indexer, "SMALL_STEP", 3)
+    for number in range(30):
+        await create(store, house, f"c{number:02}")
+        await say(store, house, f"c{number:02}", "needle" if number % 2 else "straw")
+    page = await getattr(store, house).list(text="needle", limit=3, newest=newest)
+    assert [one.id for one in page] == (["c29", "c27", "c25"] if newest else ["c01", "c03", "c05"])
+    assert await store.engine.collection(house).count_documents({"unindexed": {"$gt": 0}})
+    # The others follow, also where all have words by then.
+    assert len(await found(store, house, text="needle", newest=newest)) == 15
 
 
 def examined(plan: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -126,6 +127,40 @@ class TestTheNewestMessages:
         await store.sessions.messages.append_many("s", [message(f"m{n}") for n in range(12)], create=True)
         popped = await asyncio.gather(*(store.sessions.messages.pop("s") for _ in range(16)))
         assert sorted(one.id for one in popped if one) == sorted(f"m{n}" for n in range(12))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda messages: messages.append("s", message("new")),
+            lambda messages: messages.update("s", "m8", content="changed"),
+            lambda messages: messages.delete("s", "m8"),
+            lambda messages: messages.pop("s"),
+            lambda messages: messages.truncate("s"),
+        ],
+        ids=["append", "update", "delete", "pop", "truncate"],
+    )
+    async def test_pop_after_pop_sees_a_change_by_another_store(
+        self, store: AsyncMongoStore, change: Callable[[Any], Awaitable[Any]]
+    ) -> None:
+        await store.sessions.messages.append_many("s", [message(f"m{n}") for n in range(10)], create=True)
+        await store.sessions.messages.pop("s")
+        async with AsyncMongoStore(store.address, store.engine.database.name) as other:
+            await change(other.sessions.messages)
+            newest = await other.sessions.messages.list("s", newest=True, limit=1)
+        popped = await store.sessions.messages.pop("s")
+        assert popped == (newest[0] if newest else None)
+        session = await store.sessions.get("s")
+        remaining = await ids(store)
+        assert (session.count, session.last and session.last.id) == (
+            len(remaining),
+            remaining[-1][1] if remaining else None,
+        )
+
+    async def test_pop_after_pop_does_not_find_an_expired_session(self, store: AsyncMongoStore) -> None:
+        await store.sessions.messages.append_many("s", [message(f"m{n}") for n in range(10)], create=True)
+        await store.sessions.messages.pop("s")
+        await store.engine.collection("sessions").update_one({"session_id": "s"}, {"$set": {"expires_at": 1}})
+        assert await store.sessions.messages.pop("s") is None
 
     @SMALL_TAILS
     async def test_pop_finishes_a_deletion_that_was_cut_short(self, store: AsyncMongoStore) -> None:

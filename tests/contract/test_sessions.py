@@ -17,6 +17,7 @@ from mongostore import (
     InvalidValueError,
     Message,
     NotFoundError,
+    SessionUpdate,
 )
 from tests.contract.furnishing import counted
 
@@ -167,6 +168,20 @@ class TestSessions:
         assert (await store.sessions.update("s", metadata={"keep": {"other": 2}})).metadata["keep"] == {
             "other": 2
         }
+
+    async def test_with_unset_none_is_a_value_and_any_key_can_be_unset(self, store: AsyncMongoStore) -> None:
+        odd = {"a.b": 1, "$c": 1, "": 1, "nul\0": 1, "\ud800": 1}
+        await store.sessions.create("s", metadata={"keep": 1, "drop": 1, **odd})
+        unset = [f"metadata.{key}" for key in ("drop", "unknown", *odd)]
+        after = await store.sessions.update("s", metadata={"none": None, "drop": 2}, unset=unset)
+        assert after.metadata == {"keep": 1, "none": None}
+        message = Message(role="user")
+        update: SessionUpdate = {"metadata": {"more": None}, "unset": []}
+        await store.sessions.messages.append("s", message, update=update)
+        assert (await store.sessions.get("s")).metadata == {"keep": 1, "none": None, "more": None}
+        for bad in ("metadata.k", ["k"], ["data.k"], ["metadata"], [None]):
+            with pytest.raises(InvalidValueError, match="unset"):
+                await store.sessions.update("s", unset=bad)  # type: ignore[arg-type]
 
     async def test_parallel_updates_of_different_members_all_hold(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")

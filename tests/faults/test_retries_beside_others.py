@@ -23,8 +23,10 @@ Snapshot = tuple[Any, Any]
 WRITES = {
     "insert_one",
     "update_one",
+    "update_many",
     "replace_one",
     "find_one_and_update",
+    "find_one_and_delete",
     "find_and_modify",
     "delete_one",
     "delete_many",

@@ -67,6 +67,10 @@ async def prepare(store: AsyncMongoStore, session_id: str) -> None:
         await store.sessions.soft_delete(session_id)
 
 
+async def pop_twice(store: AsyncMongoStore, id: str) -> list[Message | None]:
+    return [await store.sessions.messages.pop(id) for _ in range(2)]
+
+
 VERBS: dict[str, Verb] = {
     "create": lambda store, id: store.sessions.create(f"{id}~created", name="name"),
     "append": lambda store, id: store.sessions.messages.append(id, message("new")),
@@ -90,6 +94,7 @@ VERBS: dict[str, Verb] = {
         id, [message("new")], parent_id="m3"
     ),
     "pop": lambda store, id: store.sessions.messages.pop(id),
+    "pop-after-pop": pop_twice,
     "replace-newest": lambda store, id: store.sessions.messages.replace_newest(
         id, [f"m{n}" for n in range(FULL, FULL + KEEP - 1)], [message("r1"), message("r2", LARGE)]
     ),
@@ -104,6 +109,9 @@ VERBS: dict[str, Verb] = {
     "update-to-small": lambda store, id: store.sessions.messages.update(id, "mlarge", content="small"),
     "replace": lambda store, id: store.sessions.messages.replace(id, message(3, "new")),
     "upsert-new": lambda store, id: store.sessions.messages.upsert(id, message("new")),
+    "upsert-begin": lambda store, id: store.sessions.messages.upsert(
+        f"{id}~created", message("new"), create={"name": "begun"}
+    ),
     "upsert": lambda store, id: store.sessions.messages.upsert(id, message(3, "new")),
     "delete-in-tail": lambda store, id: store.sessions.messages.delete(id, f"m{FULL}"),
     "delete-in-segment": lambda store, id: store.sessions.messages.delete(id, "m3"),

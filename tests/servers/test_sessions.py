@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import re
 from threading import Event, current_thread
 from typing import Any
 
@@ -52,6 +53,18 @@ class TestSessionsService(SessionsServiceSuite):
         await super().test_a_wrong_method_is_told_all_that_are_right(client)
         assert (await client.put(ROOT)).headers["allow"] == "GET, POST"
         assert (await client.post(S1)).headers["allow"] == "DELETE, GET, PATCH"
+
+
+async def test_each_path_names_its_methods_where_one_is_wrong(asking: httpx.AsyncClient) -> None:
+    paths = (await asking.get("/openapi.json")).json()["paths"]
+    assert len(paths) > 10
+    for template, operations in paths.items():
+        path = re.sub(r"\{\w+\}", "x", template)
+        named = {*(await asking.options(path)).headers["allow"].split(", ")}
+        # A message may have the id `stream`.
+        assert named - {"HEAD"} == {*map(str.upper, operations)} | (
+            {"DELETE", "PATCH"} if path.endswith("/stream") else set()
+        ), path
 
 
 async def test_what_is_no_tag_matches_nothing(asking: httpx.AsyncClient) -> None:

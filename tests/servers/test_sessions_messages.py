@@ -342,6 +342,12 @@ class TestStream:
                     with pytest.raises(StopAsyncIteration):
                         await anext(events)
 
+    async def test_an_unknown_id_is_taken_from_the_browser(self, store: AsyncMongoStore) -> None:
+        async with serving(store) as asking:
+            await make(asking)
+            answer = await asking.get(f"{S1}/messages/stream", headers={"Last-Event-ID": "nonsense"})
+        assert answer.text.splitlines() == ["event: reload", "data: {}", "id: ", ""]
+
     async def test_a_silent_stream_is_kept_alive(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -85,6 +85,7 @@ def test_every_error_is_exported_and_drawn_in_the_tree() -> None:
         errors.InvalidValueError("a.b", "is odd"),
         errors.NotFoundError("session", "s"),
         errors.AlreadyExistsError("session", "s"),
+        errors.IdempotencyKeyError("k"),
         errors.DocumentTooLargeError("a message", 2, 1),
         errors.InvalidDocumentError("session", "s", ("a", "b")),
         errors.UnavailableError("gone", retryable=False),

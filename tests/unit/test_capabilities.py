@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mongostore import ConfigurationError
-from mongostore.engines.capabilities import detect_capabilities
+from mongostore.engines.capabilities import ask_capabilities
 
 # It is not asked for anything.
 SESSIONS: Any = None
@@ -26,7 +26,7 @@ def client_of(hello: dict[str, Any], topology: str) -> Any:
 async def test_one_member_of_several_is_refused_by_name(others: dict[str, Any]) -> None:
     client = client_of({"setName": "rs0", "isWritablePrimary": True, **others}, "Single")
     with pytest.raises(ConfigurationError) as refused:
-        await detect_capabilities(client, SESSIONS, "mongodb://a:1")
+        await ask_capabilities(client, SESSIONS, "mongodb://a:1")
     assert str(refused.value).startswith("mongodb://a:1: directConnection=true reaches one of 2 members")
     assert str(refused.value).endswith("write replicaSet=rs0 in its place")
 
@@ -34,4 +34,4 @@ async def test_one_member_of_several_is_refused_by_name(others: dict[str, Any]) 
 async def test_a_secondary_is_refused() -> None:
     client = client_of({"setName": "rs0", "secondary": True, "hosts": ["a:1", "b:1"]}, "Single")
     with pytest.raises(ConfigurationError, match="it is a secondary"):
-        await detect_capabilities(client, SESSIONS, "mongodb://a:1")
+        await ask_capabilities(client, SESSIONS, "mongodb://a:1")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from mongostore import Message, MongoStore
 from mongostore.cli import app
 from mongostore.importers.jsonl import message_members, read_line, write_line
+from mongostore.repositories.sessions import AsyncSessions
 
 TIME = datetime(2001, 2, 3, 4, 5, 6, 789012, UTC)
 NASTY = {
@@ -247,6 +248,43 @@ def test_an_import_that_broke_off_before_the_context_sets_it_the_next_time(uri, 
     imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": [], "context": None}])
     with MongoStore(uri) as store:
         assert store.sessions.context.get("s") is None
+
+
+def test_an_imported_session_is_as_active_as_its_newest_message(uri, tmp_path):
+    times = ["2024-05-01T00:00:00+00:00", "2024-05-03T00:00:00+00:00", "2024-05-02T00:00:00+00:00"]
+    said = [{"role": "user", "created_at": time} for time in times]
+    lines = [
+        {"id": "talk", "messages": said, "context": ["c"]},
+        *({"session_id": "log", **one} for one in said),
+        {"id": "empty", "created_at": times[0], "messages": [], "context": ["c"]},
+    ]
+    imported(uri, tmp_path / "x.jsonl", lines=lines)
+    with MongoStore(uri) as store:
+        found = {
+            one.id: (one.created_at.isoformat(), one.active_at.isoformat()) for one in store.sessions.iter()
+        }
+    assert found == {
+        "talk": (times[0], times[1]),
+        "log": (times[0], times[1]),
+        "empty": (times[0], times[0]),
+    }
+
+
+def test_an_import_does_not_read_the_sessions_it_creates(uri, tmp_path, monkeypatch):
+    asked = []
+    find = AsyncSessions.find
+
+    async def counted(self, session_id):
+        asked.append(session_id)
+        return await find(self, session_id)
+
+    monkeypatch.setattr(AsyncSessions, "find", counted)
+    lines = [
+        {"id": f"s{i}", "messages": [{"role": "user", "content": j} for j in range(300)]} for i in range(3)
+    ]
+    result = imported(uri, tmp_path / "x.jsonl", lines=[*lines, lines[0]])
+    assert not asked
+    assert "messages 1,200 900 300 0" in " ".join(result.stdout.split())
 
 
 def test_export_can_be_of_some_sessions(uri, tmp_path):

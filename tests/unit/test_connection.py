@@ -227,7 +227,7 @@ def test_what_the_deployment_can_do_may_be_required(engine: ScriptedEngine) -> N
 
 
 def test_what_the_deployment_cannot_do_is_named(engine: ScriptedEngine) -> None:
-    with pytest.raises(UnsupportedError, match=r"^mongomock:// has no search: use a replica set"):
+    with pytest.raises(UnsupportedError, match=r"^mongomock://: Atlas Search cannot work: use Atlas$"):
         Connection(engine, 5).require(Capability.SEARCH)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from mongostore.repositories.daemon_threads import DaemonThreads
 
-# It integrates by a function that blocks for ever, in each of the ways there are, and ends.
+# It integrates by a function that blocks for ever, in each of the ways there are, uploads such a file, and
+# ends.
 HANGING = """
 import asyncio, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,18 @@ def hang_blocking():
         thread.start()
         begun.acquire()
 
+async def hang_upload():
+    def pieces():
+        yield b"x"
+        hang(None, None)
+
+    async with AsyncMongoStore("mongomock://") as store:
+        uploading = asyncio.create_task(store.threads.files.upload("k", pieces()))
+        while not begun.acquire(blocking=False):
+            await asyncio.sleep(0.01)
+        uploading.cancel()
+
+asyncio.run(hang_upload())
 asyncio.run(hang_async(None))
 asyncio.run(hang_async(SessionsService(integrator=hang, require_keys=False).job_pool))
 hang_blocking()

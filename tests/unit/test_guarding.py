@@ -29,6 +29,7 @@ URGENT = [
     ("update_one", [{"$set": {"state": "ended"}}]),
     ("find_one_and_update", [{"$set": {"state": "ended"}}]),
     ("delete_one", []),
+    ("find_one_and_delete", {"_id": 1}),
 ]
 IS_NEWER = r"^things 'newer' was written by a newer version of mongostore: install that one here, too$"
 
@@ -317,7 +318,7 @@ async def test_a_unique_index_of_ours_is_a_taken_key(things: Any, method: str) -
 
 def test_whatever_else_changes_documents_is_not_let_through(guarded: VersionCheckedCollection) -> None:
     reading = {"aggregate", "count_documents", "find", "find_one"}
-    changing = {*WRITES, "delete_one", "with_options"}
+    changing = {*WRITES, "delete_one", "find_one_and_delete", "with_options"}
     harmless = {"database", "delete_many", "name", "watch"}
     public = {name for name in dir(AsyncCollection) if not name.startswith("_")}
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from chainlit.auth import get_current_user, reuseable_oauth
 from chainlit.context import context_var
-from chainlit.session import BaseSession
+from chainlit.session import BaseSession, ws_sessions_id
 from chainlit.user import PersistedUser, User
 from fastapi import Depends
 
@@ -63,6 +63,10 @@ async def may_write(store: AsyncMongoStore, thread_id: str | None) -> bool:
         return True
     thread = None if thread_id is None else await find_thread(store, thread_id)
     if thread is None or thread.user_identifier is None:
-        # Its first message may claim it a moment later.
-        return session is None or bool(session.thread_id == thread_id)
+        # Its first message may claim it a moment later: a request has no session, but its user has one there.
+        sessions = [*ws_sessions_id.values()] if session is None else [session]
+        return thread_id is not None and any(
+            one.thread_id == thread_id and one.user is not None and one.user.identifier == user
+            for one in sessions
+        )
     return bool(thread.user_identifier == user)

@@ -85,8 +85,8 @@ class MongoDataLayer(BaseDataLayer):
         message = await store.threads.messages.find_by_id(feedback.forId)
         thread_id = message.thread_id if message else None
         is_elsewhere = feedback.threadId not in (None, thread_id)
-        is_replaced = thread_id is not None and message is not None and message.feedback is not None
-        if is_replaced and (is_elsewhere or not await may_write(store, thread_id)):
+        is_replaced = message is not None and message.feedback is not None
+        if thread_id and ((is_replaced and is_elsewhere) or not await may_write(store, thread_id)):
             raise AccessDeniedError("the feedback on that message is another user's")
         named = {"id": feedback.id} if feedback.id else {}
         stored = models.Feedback(

@@ -54,9 +54,13 @@ def from_room(room: Room) -> models.Room:
 
 def to_room(room: models.Room) -> Room:
     """Return a stored room as RoomKit knows it."""
-    members = {name: getattr(room, name) for name in models.Room.model_fields if name in Room.model_fields}
+    members = {name: room.__dict__[name] for name in _ROOM_MEMBERS}
     timers = {**room.data["timers"], "last_activity_at": room.active_at}
     return Room.model_validate({**room.data, **members, "timers": timers})
+
+
+# Lists have many rooms: no look at the models for each.
+_ROOM_MEMBERS = [name for name in models.Room.model_fields if name in Room.model_fields]
 
 
 def room_members(room: Room) -> models.RoomCreate:
@@ -170,7 +174,8 @@ def from_binding(binding: ChannelBinding) -> models.Binding:
 
 def to_binding(binding: models.Binding) -> ChannelBinding:
     """Return a stored binding as RoomKit knows it."""
-    return ChannelBinding.model_validate({**binding.model_dump(exclude={"data"}), **binding.data})
+    members = {name: value for name, value in binding.__dict__.items() if name != "data"}
+    return ChannelBinding.model_validate({**members, **binding.data})
 
 
 def from_participant(participant: Participant) -> models.RoomParticipant:
@@ -182,7 +187,7 @@ def from_participant(participant: Participant) -> models.RoomParticipant:
 
 def to_participant(participant: models.RoomParticipant) -> Participant:
     """Return a stored participant as RoomKit knows it."""
-    members = {name: getattr(participant, name) for name in ("room_id", "id", "identity_id")}
+    members = {name: participant.__dict__[name] for name in ("room_id", "id", "identity_id")}
     return Participant.model_validate(
         {**participant.data, **members, "connected_via": participant.channel_ids}
     )

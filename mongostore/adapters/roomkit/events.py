@@ -14,7 +14,7 @@ from mongostore import models
 from mongostore.adapters.roomkit.conversions import event_filter as to_filter
 from mongostore.adapters.roomkit.conversions import from_event, to_event
 from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, collect, collect_readable
-from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.errors import AlreadyExistsError, IdempotencyKeyError, NotFoundError
 from mongostore.repositories.rooms.offsets import Offsets
 
 
@@ -193,6 +193,6 @@ def _translate_error(
         meant = RoomNotFoundError(event.room_id)
     elif isinstance(error, NotFoundError) and target is not None:
         meant = target_gone(target)
-    elif error.kind == "idempotency key":
+    elif isinstance(error, IdempotencyKeyError):
         meant = key_taken(event)
     return meant

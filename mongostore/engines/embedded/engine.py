@@ -13,14 +13,14 @@ from bson import encode
 from mongostore.engines.deployment import CollectionUsage, Deployment, measure_pings
 from mongostore.engines.embedded.fake_driver import FakeClient
 from mongostore.engines.embedded.oplog import LOCK
-from mongostore.engines.protocol import Capability, Collection, Database
+from mongostore.engines.protocol import Capability, Collection, Database, Refusal
 from mongostore.engines.transactions import TransactionBody
-from mongostore.errors import MongoStoreError, UnavailableError
+from mongostore.errors import MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
 
 _NAMED: dict[str, FakeClient] = {}
-_CAPABILITIES = frozenset({Capability.TRANSACTIONS, Capability.CHANGE_STREAMS, Capability.TTL})
+_REFUSALS = {Capability.SEARCH: Refusal(UnsupportedError, "Atlas Search cannot work: use Atlas")}
 
 
 class EmbeddedEngine:
@@ -53,9 +53,19 @@ class EmbeddedEngine:
         return self.database[self._prefix + name]
 
     @property
+    def is_sharded(self) -> bool:
+        """False: there is one place."""
+        return False
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """The capabilities that work here as on a server."""
-        return _CAPABILITIES
+        return frozenset(Capability) - self.refusals.keys()
+
+    @property
+    def refusals(self) -> Mapping[Capability, Refusal]:
+        """The refusals of the other capabilities."""
+        return _REFUSALS
 
     async def open(self) -> None:
         """Do nothing: the data are there."""
@@ -77,6 +87,9 @@ class EmbeddedEngine:
 
     async def wait_for_majority(self) -> None:
         """Do nothing: nothing is ever taken back."""
+
+    async def advance_shards(self) -> None:
+        """Do nothing: there are no shards."""
 
     async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
         """Open a change stream of the database."""

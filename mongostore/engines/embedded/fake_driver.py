@@ -282,6 +282,12 @@ class FakeCollection:
         return self.storage.replace(filter, replacement, upsert)
 
     @_locked
+    def find_one_and_delete(self, filter: Filter, projection: Projection = None) -> Document | None:
+        found = self.storage.find(filter, limit=1)
+        self.storage.delete(found)
+        return deep_copy(project(found[0], projection)) if found else None
+
+    @_locked
     def delete_one(self, filter: Filter) -> DeleteResult:
         return DeleteResult({"n": self.storage.delete(self.storage.find(filter, limit=1))}, True)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pymongo.errors import BulkWriteError
 
 from mongostore.arguments import check_id, check_position
-from mongostore.codec import decode_members
+from mongostore.codec import decode_members, is_same
 from mongostore.documents.identities import to_request, to_verification
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.room_parts import to_delivery
@@ -85,7 +85,7 @@ class EventBatches(Repository):
         stored: Any = await self._connection.collection("events").find_one(
             {"_id": document["_id"], "room_id": document["room_id"]}
         )
-        if stored is None or to_event(stored) != to_event(document):
+        if stored is None or not is_same(to_event(stored).model_dump(), to_event(document).model_dump()):
             raise _conflict_error(document)
 
 

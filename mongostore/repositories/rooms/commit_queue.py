@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
     AlreadyExistsError,
+    IdempotencyKeyError,
     MongoStoreError,
     NotFoundError,
     NotOpenError,
@@ -33,11 +34,12 @@ from mongostore.repositories.rooms.pending_events import (
 )
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_log import LogHead, RoomLog, position_below
+from mongostore.repositories.rooms.shared_inserts import SharedInserts, refusals
 
-_DUPLICATE_KEY = 11000
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
 _CONTENDED_SECONDS = 1.0
+_SHARED_BYTES = 64 * 1024
 
 
 class _StaleHeadError(Exception):
@@ -50,6 +52,7 @@ class CommitQueue:
     def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
         self._log = log
+        self._inserts = SharedInserts(connection)
         self._waiting: dict[str, deque[PendingEvent]] = {}
         self._contended: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,7 +66,7 @@ class CommitQueue:
         """
         call = current_operation()
         pending.event["op"] = call.token
-        pending.seconds = call.attempt_seconds()
+        pending.seconds, pending.is_retry = call.attempt_seconds(), call.attempt > 0
         self._enqueue(pending)
         return await pending.done
 
@@ -164,7 +167,10 @@ class CommitQueue:
             await events.insert_many(documents)
             return
         if first.target is None and not first.wakes(head):
-            await events.insert_one(documents[0])
+            if self._is_shareable(first):
+                await self._inserts.insert(documents[0], first.seconds)
+            else:
+                await events.insert_one(documents[0])
             return
         if not self._has_transactions:
             # Nothing would take the event back.
@@ -182,6 +188,13 @@ class CommitQueue:
                 await self._wake(documents[0], session)
 
         await self._connection.engine.transact(insert)
+
+    def _is_shareable(self, pending: PendingEvent) -> bool:
+        """Return whether an event may share a command with those of other rooms, which wait for it then."""
+        is_quick = pending.bytes <= _SHARED_BYTES and not pending.is_retry
+        is_contended = pending.event["room_id"] in self._contended
+        # On a cluster the rooms may be on different shards.
+        return is_quick and not is_contended and not self._connection.engine.is_sharded
 
     async def _wake(self, document: StoredDocument, session: Any) -> None:
         """Make a paused room active, of which an event is the activity.
@@ -304,12 +317,12 @@ class CommitQueue:
         """Refuse an event whose idempotency key another one has.
 
         Raises:
-            AlreadyExistsError: Another one has.
+            IdempotencyKeyError: Another one has.
         """
         if "idempotency_key" in event:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
             if await self._collection("events").find_one(key, {"_id": 1}) is not None:
-                raise key_taken_error(event["idempotency_key"])
+                raise IdempotencyKeyError(event["idempotency_key"])
 
     async def _free_id(self, event_id: str) -> None:
         """Give the position of a deleted event to a document with another id."""
@@ -341,23 +354,15 @@ class CommitQueue:
         )
 
 
-def key_taken_error(key: str) -> AlreadyExistsError:
-    """Return the refusal of an event whose idempotency key another one has."""
-    return AlreadyExistsError("idempotency key", key)
-
-
 def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, StoredDocument]:
     """Return how many events of an insert are stored, and why the next one is not.
 
     Raises:
         OperationFailure: The majority does not acknowledge them.
     """
-    details = dict(error.details or {})
     if isinstance(error, DuplicateKeyError):
-        return 0, details
-    if concerns := details["writeConcernErrors"]:
-        raise OperationFailure(concerns[-1]["errmsg"], concerns[-1]["code"], concerns[-1])
-    refusal = details["writeErrors"][0]
-    if refusal["code"] != _DUPLICATE_KEY:
-        raise OperationFailure(refusal["errmsg"], refusal["code"], refusal)
-    return refusal["index"], refusal
+        return 0, dict(error.details or {})
+    [(stored, refusal)] = refusals(error).items()
+    if not isinstance(refusal, DuplicateKeyError):
+        raise refusal
+    return stored, dict(refusal.details or {})

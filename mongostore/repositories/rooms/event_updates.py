@@ -12,11 +12,11 @@ from mongostore.arguments import check_flag, check_id, check_members, check_posi
 from mongostore.codec import encode_members, escape_key, from_micros
 from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, check_size, write_members
 from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.operation import find_done, update_once
-from mongostore.repositories.rooms.commit_queue import CommitQueue, key_taken_error
+from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_log import RoomLog, emptied
@@ -78,7 +78,7 @@ class EventUpdates:
         try:
             return await (self._connection.engine.transact(replace) if erase_edits else replace(None))
         except DuplicateKeyError:
-            raise key_taken_error(event.idempotency_key or "") from None
+            raise IdempotencyKeyError(event.idempotency_key or "") from None
 
     async def remove(
         self, room_id: str, event_id: str, replies: bool, read: Callable[[StoredDocument], Any] | None = None

@@ -50,8 +50,8 @@ class AsyncRoomEvents(Repository):
 
         Raises:
             NotFoundError: If there is no such room, or no such target in it; nothing is written.
-            AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
-                (`kind` names it); nothing is written.
+            AlreadyExistsError: If the event's id is taken; nothing is written.
+            IdempotencyKeyError: If its idempotency key is taken in its room and channel; likewise.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -63,7 +63,8 @@ class AsyncRoomEvents(Repository):
 
         Raises:
             NotFoundError: If there is no such room.
-            AlreadyExistsError: If its id, its index or its idempotency key is taken; nothing is written.
+            AlreadyExistsError: If its id or its index is taken; nothing is written.
+            IdempotencyKeyError: If its idempotency key is taken in its room and channel; likewise.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -264,7 +265,7 @@ class AsyncRoomEvents(Repository):
 
         Raises:
             NotFoundError: If the room has no such event.
-            AlreadyExistsError: If its idempotency key is taken by another event.
+            IdempotencyKeyError: If its idempotency key is taken by another event.
             InvalidValueError: If a value cannot be stored.
             InvalidDocumentError: If it cannot be read, after it was replaced.
             DocumentTooLargeError: If it takes more than a document can hold.

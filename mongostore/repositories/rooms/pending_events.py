@@ -39,6 +39,8 @@ class PendingEvent:
         is_activity: Whether it is the room's activity, which makes a paused room active.
         target: Its effect on another event.
         index: The index that it is to have, unless a later event has that one by then; None for the next.
+        seconds: How long an attempt to store it may take.
+        is_retry: Whether an earlier attempt has failed.
     """
 
     event: StoredDocument
@@ -48,6 +50,7 @@ class PendingEvent:
     target: TargetReplacement | None = None
     index: int | None = None
     seconds: float = 0
+    is_retry: bool = False
     done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def position(self, head: LogHead, now: int) -> StoredDocument:

@@ -23,16 +23,18 @@ from mongostore.repositories import (
     Connection,
     Repository,
     current_operation,
-    has_matched,
     long_running,
     reads,
 )
-from mongostore.repositories.operation import find_done, remember, update_once
+from mongostore.repositories.operation import MOST_OPS, find_done, remember, update_once
 from mongostore.repositories.paging import SortOrder, walk
 from mongostore.repositories.parts import find_part, find_parts
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
+
+# So many replacements of what is deleted are remembered by its room.
+_REPLACEMENTS = 4
 
 
 class RoomParts(Repository, Generic[V]):
@@ -115,15 +117,15 @@ class RoomParts(Repository, Generic[V]):
             _DoneError: An earlier attempt of the call has taken one.
         """
         rooms, call = self._connection.collection("rooms"), current_operation()
+        # Without transactions an earlier attempt may have taken a place and no more.
+        is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
         open_room = {"_id": room_id, "state": "open"}
         room = await rooms.find_one_and_update(
-            {**open_room, "ops": {"$ne": call.token}},
+            {**open_room, **({"ops": {"$ne": call.token}} if is_atomic else {})},
             {"$inc": {"next_part_position": 1}, "$push": remember(call.token)},
             projection={"next_part_position": 1, "created_at": 1, "epoch": 1, "status": 1},
             session=session,
         )
-        # Without transactions it may have taken the place and no more.
-        is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
         if room is None and is_atomic and await find_done(rooms, open_room, session=session):
             raise _DoneError
         return room and {
@@ -149,19 +151,28 @@ class RoomParts(Repository, Generic[V]):
             change = {"$set": stored, "$setOnInsert": taken, "$push": remember(current_operation().token)}
             await self._collection.update_one(own, change, upsert=True, session=session)
 
-        change, fields = {"$set": stored}, {"_id": 1}
-        while await update_once(self._collection, own, change, projection=fields) is None:
+        while not await self._replace(own, stored):
             # Somebody else may be just about to put it there.
             with suppress(DuplicateKeyError):
                 await self._run_locked(stored["room_id"], place)
                 break
 
+    async def _replace(self, own: StoredDocument, stored: StoredDocument) -> bool:
+        """Replace something and return whether it was there; what was stored since the call began stays."""
+        own, fields = {**own, **_not_later()}, {"_id": 1}
+        return await update_once(self._collection, own, {"$set": stored}, projection=fields) is not None
+
     async def _delete(self, filter: StoredDocument) -> bool:
         """Delete something and return whether it was there; what was stored since then stays."""
-        call = current_operation()
-        if call.attempt:
-            filter = {**filter, "stored_at": {"$not": {"$gt": call.now}}}
-        return has_matched(await self._collection.delete_one(filter))
+        gone = await self._collection.find_one_and_delete(
+            {**filter, **_not_later()}, {"ops": 1, "room_id": 1}
+        )
+        # The first stored it, which its room knows; the room must know of later ones from now on, so that a
+        # retry does not bring it back.
+        if gone and (replacements := gone.get("ops", [])[1:]):
+            remembered = {"$push": {"ops": {"$each": replacements[-_REPLACEMENTS:], "$slice": -MOST_OPS}}}
+            await self._connection.collection("rooms").update_one({"_id": gone["room_id"]}, remembered)
+        return gone is not None or current_operation().attempt > 0
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:
         """Store something that has an id of its own in the next place of its room, if there is such a room.
@@ -174,17 +185,23 @@ class RoomParts(Repository, Generic[V]):
         async def place(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
             position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
-            document = {**stored, **position, "stored_at": call.now, "op": call.token}
+            document = {**stored, **position, "stored_at": call.now, "ops": [call.token]}
             await self._collection.insert_one(document, session=session)
 
         try:
             await self._run_locked(stored["room_id"], place)
         except DuplicateKeyError:
             existing = await self._collection.find_one(
-                {"_id": stored["_id"], "room_id": stored["room_id"]}, {"op": 1}
+                {"_id": stored["_id"], "room_id": stored["room_id"]}, {"ops": 1}
             )
-            if existing is None or existing.get("op") != call.token:
+            if existing is None or call.token not in existing.get("ops", ()):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
+
+
+def _not_later() -> StoredDocument:
+    """Return the filter that finds nothing that was stored since an earlier attempt of the call."""
+    call = current_operation()
+    return {"stored_at": {"$not": {"$gt": call.now}}} if call.attempt else {}
 
 
 class _DoneError(Exception):

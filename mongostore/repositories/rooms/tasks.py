@@ -12,7 +12,6 @@ from mongostore.documents.room_parts import to_stored_task, to_task
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
 from mongostore.repositories import long_running, reads, writes
-from mongostore.repositories.operation import update_once
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -45,8 +44,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
         own = {"_id": stored["_id"], "room_id": stored["room_id"]}
-        change, fields = {"$set": stored}, {"_id": 1}
-        while await update_once(self._collection, own, change, projection=fields) is None:
+        while not await self._replace(own, stored):
             try:
                 await self._create("task", stored)
             except AlreadyExistsError:

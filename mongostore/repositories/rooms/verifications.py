@@ -29,6 +29,7 @@ from mongostore.repositories import (
     reads,
     writes,
 )
+from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, walk
 
 
@@ -151,4 +152,7 @@ class AsyncVerificationRequests(Repository):
 
 async def _upsert(collection: Any, stored: StoredDocument) -> None:
     """Store a document, or replace what it says."""
-    await collection.update_one({"_id": stored["_id"]}, {"$set": stored}, upsert=True)
+    own = {"_id": stored["_id"]}
+    if not await find_done(collection, own, projection={"_id": 1}):
+        update = {"$set": stored, "$push": remember(current_operation().token)}
+        await collection.update_one(own, update, upsert=True)

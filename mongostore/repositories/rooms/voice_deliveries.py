@@ -9,6 +9,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
+from mongostore.codec import is_same
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import part_id
@@ -112,7 +113,7 @@ class AsyncVoiceDeliveries(Repository):
         if completed.matched_count:
             return True
         document = await self._deliveries.find_one(attempt)
-        return document is not None and to_delivery(document).outcome == delivery.outcome
+        return document is not None and is_same(to_delivery(document).outcome, delivery.outcome)
 
     @property
     def _deliveries(self) -> Any:

@@ -20,6 +20,8 @@ from mongostore.repositories.search.words import Terms
 FEW = 1_000
 BATCH = 50
 MOST_BATCHES = 10
+# A search makes the words of some documents at once, and then those of the conversations that it looks at.
+FIRST_STEPS = 3
 MOST_STEPS = 10
 _CHECKED_AT_ONCE = 100
 MOST_CHECKED = 2_000
@@ -98,8 +100,9 @@ class TextSearch:
             place: The place; None stands before all.
             limit: How many at most.
         """
-        if not await self._catch_up():
-            return [], place or order.start
+        if not await self._make_words(FIRST_STEPS):
+            # After a large import many lack them: those of the list in turn get them first.
+            return await self._walk(find_heads, order, place, limit, steps=MOST_STEPS)
         few = await read_step(self._connection, self._find_few)
         if few is None:
             return await self._walk(find_heads, order, place, limit)
@@ -108,25 +111,31 @@ class TextSearch:
         found = await read_step(self._connection, find_heads, {"_id": {"$in": sorted(few)}}, place, limit + 1)
         return list(found[:limit]), order.sort_key(found[limit - 1]) if len(found) > limit else None
 
-    async def _catch_up(self) -> bool:
-        """Make the words of what was written since the search before; return whether all have them."""
+    async def _make_words(self, steps: int, ids: list[Any] | None = None) -> int:
+        """Make the words of what was written since the search before.
+
+        Args:
+            steps: How many steps may leave some for the next one.
+            ids: The conversations to make them for; None for all.
+
+        Returns:
+            How many are left; 0 if some still lack words.
+        """
         if not self._house.is_marked or not self._terms.words:
-            return True
-        for collection in self._owners:
-            for _ in range(MOST_STEPS):
-                try:
-                    if await retry_step(
-                        self._connection, self._indexer.run_step, collection, self._scope(collection)
-                    ):
-                        break
-                except OperationFailure as error:
-                    if error.code != _FORBIDDEN:
-                        raise
-                    # Those without the right to write find what others have made words of.
-                    return True
-            else:
-                return False
-        return True
+            return steps
+        for collection, owner in self._owners.items():
+            scope = self._scope(collection) | ({} if ids is None else {owner: {"$in": ids}})
+            try:
+                while not await retry_step(self._connection, self._indexer.run_step, collection, scope):
+                    steps -= 1
+                    if not steps:
+                        return 0
+            except OperationFailure as error:
+                if error.code != _FORBIDDEN:
+                    raise
+                # Those without the right to write find what others have made words of.
+                break
+        return steps
 
     def _scope(self, collection: str) -> StoredDocument:
         return self._scopes.get(collection, {})
@@ -176,20 +185,37 @@ class TextSearch:
         return found
 
     async def _walk(
-        self, find_heads: FindHeads, order: SortOrder, place: SortKey | None, limit: int
+        self,
+        find_heads: FindHeads,
+        order: SortOrder,
+        place: SortKey | None,
+        limit: int,
+        steps: int | None = None,
     ) -> tuple[list[StoredDocument], SortKey | None]:
-        """Return conversations that have the terms by looking at each of the list in turn."""
+        """Return conversations that have the terms by looking at each of the list in turn.
+
+        Args:
+            find_heads: As of `page`, like all others.
+            order: The order.
+            place: The place.
+            limit: The limit.
+            steps: How many steps may make words; None where all have them.
+        """
         found: list[StoredDocument] = []
+        batch = BATCH if steps is None else min(BATCH, 2 * limit)
         for _ in range(MOST_BATCHES):
-            heads = await read_step(self._connection, find_heads, {}, place, BATCH)
-            having = await read_step(self._connection, self._having, [head["_id"] for head in heads])
+            heads = await read_step(self._connection, find_heads, {}, place, batch)
+            ids = [head["_id"] for head in heads]
+            if steps is not None and not (steps := await self._make_words(steps, ids)):
+                return found, place or order.start
+            having = await read_step(self._connection, self._having, ids)
             for head in heads:
                 place = order.sort_key(head)
                 if head["_id"] in having:
                     found.append(head)
                     if len(found) == limit:
                         return found, place
-            if len(heads) < BATCH:
+            if len(heads) < batch:
                 return found, None
         return found, place
 

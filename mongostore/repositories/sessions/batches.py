@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import bson
-
+from mongostore.codec import is_same
 from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, bson_size
 from mongostore.documents.sessions import EMPTY
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
@@ -49,6 +48,5 @@ def find_large(
 
 def has_other_content(stored: StoredDocument, new: StoredDocument, fields: Sequence[str]) -> bool:
     """Return whether two stored messages or turns differ in one of the fields."""
-    # Equal bytes for what is not equal to itself: NaN.
     one, other = ({name: {**EMPTY, **entry}[name] for name in fields} for entry in (stored, new))
-    return one != other and bson.encode(one) != bson.encode(other)
+    return not is_same(one, other)

@@ -33,8 +33,11 @@ class SessionTransfer(Repository):
         return cls(sessions)
 
     @writes
-    async def append_many(self, session_id: str, messages: Sequence[Message]) -> None:
+    async def append_many(self, session_id: str, messages: Sequence[Message]) -> list[int | None]:
         """Append messages as `messages.append_many` does, but as activity of their own times.
+
+        Returns:
+            Their positions; None for a message that was deleted in between.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -44,7 +47,8 @@ class SessionTransfer(Repository):
         """
         stored, fresh = store_messages(messages)
         change = SessionChange(active_at=max(message["created_at"] for message in stored))
-        await self._writer.append(self._key(session_id), stored, fresh=fresh, change=change)
+        appended = await self._writer.append(self._key(session_id), stored, fresh=fresh, change=change)
+        return [position for position, _ in appended]
 
     @writes
     async def set_active_at(self, session_id: str, time: datetime) -> None:
@@ -97,8 +101,8 @@ class SessionTransfer(Repository):
     async def find_namespace(self, after: str | None = None) -> str | None:
         """Return the first namespace that has sessions, or the next one after another; None at the end."""
         # The character behind the slash that ends a namespace in an id.
-        behind = "" if after is None else f"{after}0"
+        first = "" if after is None else f"{after}0"
         document = await self._connection.collection("sessions").find_one(
-            {"_id": {"$gt": behind}}, {"namespace": 1}, sort=[("_id", 1)]
+            {"_id": {"$gt": first}}, {"namespace": 1}, sort=[("_id", 1)]
         )
         return None if document is None else str(document["namespace"])

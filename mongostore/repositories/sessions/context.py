@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mongostore.codec import decode, encode
+from mongostore.codec import decode, encode, is_same
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
@@ -137,7 +137,7 @@ class AsyncSessionContext(Repository):
             if context["overflow"] is None
             else await self._storage.overflows.find(key, context["overflow"])
         )
-        if stored is None or decode(stored["value"]) != expected:
+        if stored is None or not is_same(decode(stored["value"]), expected):
             raise _changed_error(session_id_of(key))
         memory["guard"] = {"context": context}
         return {"context": context}

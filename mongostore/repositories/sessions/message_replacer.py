@@ -8,7 +8,9 @@ from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.documents.sessions import to_stored_preview
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message
+from mongostore.recent import Recent
 from mongostore.repositories import current_operation
+from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
@@ -18,14 +20,18 @@ from mongostore.repositories.sessions.tail import (
     Tail,
     TailPosition,
     back_off,
+    check_incarnation,
     contention_error,
     messages_of,
+    messages_start,
     session_id_of,
     tail_length,
 )
 
 # As a rule these have the newest message and the one before it.
 _FEW = 8
+# So many sessions are kept for the next pop.
+_KEPT = 64
 
 
 class MessageReplacer:
@@ -38,9 +44,14 @@ class MessageReplacer:
         self._overflows = overflows
         self._writer = writer
         self._deleter = deleter
+        # Sessions as the newest pops of this store have left them, for pops one after another.
+        self._popped = Recent[str, StoredDocument](_KEPT)
 
     async def pop(self, key: str, read: Callable[[Positioned], Message]) -> Message | None:
         """Delete the newest message and return what `read` makes of it; None if there is none.
+
+        It is read before it is deleted, for an unreadable one must stay, and if the answer of the deletion is
+        lost, this process alone still has the message. So it takes two commands; one after another pop.
 
         Raises:
             ConflictError: If other callers kept changing the session for too long.
@@ -50,7 +61,7 @@ class MessageReplacer:
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             try:
-                document = await self._tail.read(key, None if is_whole else _FEW)
+                document = self._take(key) or await self._tail.read(key, None if is_whole else _FEW)
             except NotFoundError:
                 return None
             if await self._tail.finish_pending(document):
@@ -70,6 +81,7 @@ class MessageReplacer:
                 continue
             memory["popped"] = read((newest[0][0], filled[0]))
             if await self._deleter.delete_from(document, {newest[0][1]["id"]}):
+                self._keep(document)
                 return read((newest[0][0], filled[0]))
         raise contention_error(key)
 
@@ -96,9 +108,9 @@ class MessageReplacer:
             newest = await self._newest(document, len(message_ids))
             if [message["id"] for _, message in newest] != [*message_ids]:
                 raise ConflictError(f"session {session_id_of(key)!r} has other newest messages")
-            place = TailPosition(document["epoch"], document["tail_start"])
+            position = TailPosition(document["epoch"], document["tail_start"])
             taken = {message["id"] for _, message in messages_of(document)}
-            if new_ids & taken or await self._tail.find_in_segments(key, place, [*new_ids]):
+            if new_ids & taken or await self._tail.find_in_segments(key, position, [*new_ids]):
                 raise ConflictError(f"session {session_id_of(key)!r} has a message of one of these ids")
             embedded = await self._writer.embed(document, messages)
             current_operation().memory["start"] = end
@@ -115,6 +127,25 @@ class MessageReplacer:
                 return [*enumerate(messages, end)]
             await self._overflows.delete(key, (message.get("overflow") for message in embedded))
         raise contention_error(key)
+
+    def _take(self, key: str) -> StoredDocument | None:
+        """Return the session as the pop before this one has left it, if it is kept."""
+        document = self._popped.pop(key, None)
+        # An attempt whose answer was lost has changed it since.
+        if current_operation().attempt or not is_open(document):
+            return None
+        check_incarnation(document)
+        return document
+
+    def _keep(self, document: StoredDocument) -> None:
+        """Keep a session as it is without its newest message, if the next pop needs no more of it."""
+        visible = messages_of(document)
+        if len(visible) < 3:
+            return
+        messages = document["messages"][:]
+        messages[visible[-1][0] - messages_start(document)] = None
+        changed = {"messages": messages, "last": visible[-2][1], "edit_count": document["edit_count"] + 1}
+        self._popped[document["_id"]] = {**document, **changed}
 
     async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
         """Return the newest messages of a session, the oldest of them first."""

@@ -12,12 +12,13 @@ from pymongo import ReturnDocument
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.documents.session_streams import parts_of
 from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
-from mongostore.errors import ConflictError
+from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
+from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.tail import (
     Positioned,
     Tail,
@@ -81,18 +82,30 @@ class MessageUpdater:
         raise contention_error(key)
 
     async def upsert(
-        self, key: str, message: StoredDocument, patch: MessagePatch
+        self, key: str, message: StoredDocument, patch: MessagePatch, change: SessionChange
     ) -> tuple[int | None, StoredDocument]:
         """Change the message with that id by the patch, or append the message; return it with its position.
 
+        Args:
+            key: The session's `_id`.
+            message: The message.
+            patch: The change of the one that is there.
+            change: The beginning of the session by the append, if it is not there.
+
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
+            NotFoundError: There is no such session, and it is not begun, or it is deleted.
             ConflictError: Others kept changing the session for too long.
             DocumentTooLargeError: The message is too large; nothing was changed.
         """
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            if changed := await self.update(key, message["id"], patch, is_new=True):
+            try:
+                changed = await self.update(key, message["id"], patch, is_new=True)
+            except NotFoundError:
+                if not change.may_create:
+                    raise
+                changed = None
+            if changed:
                 return changed
             if "updated" in current_operation().memory:
                 # Another caller has removed it since.
@@ -100,7 +113,10 @@ class MessageUpdater:
             # Another caller may have just appended that id with other content.
             with suppress(ConflictError):
                 absent = current_operation().memory.get("absent")
-                return (await self._writer.append(key, [message], fresh=False, absent_at=absent))[0]
+                appended = await self._writer.append(
+                    key, [message], fresh=False, change=change, absent_at=absent
+                )
+                return appended[0]
         raise contention_error(key)
 
     async def _find(

@@ -320,11 +320,18 @@ class AsyncSessionMessages(Repository):
         return await self._update(key, id, patch)
 
     @writes
-    async def upsert(self, session_id: str, message: Message) -> Message:
+    async def upsert(
+        self, session_id: str, message: Message, *, create: bool | SessionCreate = False
+    ) -> Message:
         """Put a message in the place of the one with its id, or append it, and return it as it is stored.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
         of the new one.
+
+        Args:
+            session_id: The session.
+            message: The message.
+            create: Whether to create the session if it is not there, or the members to create it with.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -334,7 +341,8 @@ class AsyncSessionMessages(Repository):
         """
         key, ([stored], _) = self._storage.key(session_id), store_messages([message])
         patch = MessagePatch.replacing(stored, current_operation().now)
-        return to_message(await self._storage.updater.upsert(key, stored, patch))
+        change = SessionChange.from_options(key, {"create": create})
+        return to_message(await self._storage.updater.upsert(key, stored, patch, change))
 
     @writes
     async def replace(self, session_id: str, message: Message) -> Message:

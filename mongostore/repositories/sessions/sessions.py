@@ -286,7 +286,8 @@ class AsyncSessions(Repository):
             session_id: The session.
             revision: The revision that the session must still have.
             **members: `user_id`, `name`, `description`, `data` and `expires_at` are replaced; `metadata` is
-                merged key by key, None removing a key; `expires_in` sets `expires_at` from now.
+                merged key by key, None removing a key unless `unset` names the keys to remove, as
+                `metadata.<key>`; `expires_in` sets `expires_at` from now.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

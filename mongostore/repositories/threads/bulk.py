@@ -9,6 +9,7 @@ from typing import Any, Self
 from pymongo.errors import BulkWriteError
 
 from mongostore.arguments import check_id
+from mongostore.codec import is_same
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import ConflictError, NotFoundError
@@ -92,9 +93,10 @@ class ThreadMessageBatches(Repository):
 
     async def _check_equal(self, document: StoredDocument) -> None:
         stored = await self._connection.collection("messages").find_one({"_id": document["_id"]})
-        if stored is None or to_thread_message(stored).model_copy(
-            update={"feedback": None}
-        ) != to_thread_message(document):
+        if stored is None or not is_same(
+            to_thread_message({**stored, "feedback": None}).model_dump(),
+            to_thread_message(document).model_dump(),
+        ):
             raise ConflictError(f"message {document['_id']!r} is already there with other content")
 
 

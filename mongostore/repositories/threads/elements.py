@@ -15,13 +15,16 @@ from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.thread_writes import (
+    check_same_life,
     delete_elements,
     delete_files,
     new_tombstone,
+    not_begun_since,
     record_activity,
     to_begun,
 )
@@ -56,6 +59,7 @@ class AsyncThreadElements(Repository):
         # In the order of their calls, also those of one microsecond.
         own_start = current_operation().memory.setdefault("began", self._connection.clock.tick())
         began = to_begun(self._connection, begun_at) or own_start
+        await check_same_life(self._connection, thread_id, began)
         try:
             before = await self._replace(stored, began)
         except NotFoundError:
@@ -161,7 +165,7 @@ class AsyncThreadElements(Repository):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        key = _key(thread_id, element_id)
+        key = _key(thread_id, element_id) | not_begun_since("created_at")
         deleted = await delete_elements(self._connection, key, new_tombstone())
         return deleted or current_operation().attempt > 0
 
@@ -177,7 +181,10 @@ class AsyncThreadElements(Repository):
             ConflictError: There is one with that id in another thread.
         """
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
-        update = {"$set": stored, "$setOnInsert": {"created_at": began}}
+        update: StoredDocument = {"$set": stored, "$setOnInsert": {"created_at": began}}
+        update["$push"] = remember(current_operation().token)
+        if done := await find_done(self._elements, key, projection={"file_key": 1}):
+            return done
         while True:
             try:
                 before: StoredDocument | None = await self._elements.find_one_and_update(

@@ -12,9 +12,10 @@ from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback, Page
 from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.pages import by_creation
-from mongostore.repositories.threads.thread_writes import record_vote
+from mongostore.repositories.threads.thread_writes import check_same_life, record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
 
@@ -45,6 +46,8 @@ class AsyncThreadFeedback(Repository):
         key = _key(thread_id, feedback.message_id)
 
         async def put(session: Any) -> Feedback:
+            if done := await find_done(self._messages, key, session=session):
+                return to_feedback({**key, "feedback": done.get("feedback") or members})
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
             if document is None and thread_id is None:
                 document = {}
@@ -52,7 +55,7 @@ class AsyncThreadFeedback(Repository):
             elif document is None:
                 raise NotFoundError("message", key["_id"])
             stored = {**members, "id": (document.get("feedback") or members)["id"]}
-            put_in = {"$set": {"feedback": stored}}
+            put_in = {"$set": {"feedback": stored}, "$push": remember(current_operation().token)}
             if not (await self._messages.update_one(key, put_in, session=session)).matched_count:
                 raise NotFoundError("message", key["_id"])
             if thread_id is not None:
@@ -60,6 +63,7 @@ class AsyncThreadFeedback(Repository):
             return to_feedback({**key, "feedback": stored})
 
         # Unique by an index within a thread alone: on a cluster no index goes over all of them.
+        await check_same_life(self._connection, thread_id)
         holder = await self._messages.find_one({"feedback.id": members["id"]}, {"thread_id": 1})
         if holder is not None and holder["_id"] != key["_id"]:
             raise AlreadyExistsError("feedback", members["id"])
@@ -130,10 +134,18 @@ class AsyncThreadFeedback(Repository):
         """
         where = {**_key(thread_id, message_id), "feedback": {"$exists": True}}
 
+        try:
+            await check_same_life(self._connection, thread_id)
+        except NotFoundError:
+            return True
+
         async def remove(session: Any) -> bool:
+            if await find_done(self._messages, _key(thread_id, message_id), session=session):
+                return True
             if await self._messages.find_one(where, {"_id": 1}, session=session) is None:
                 return False
-            await self._messages.update_one(where, {"$unset": {"feedback": ""}}, session=session)
+            update = {"$unset": {"feedback": ""}, "$push": remember(current_operation().token)}
+            await self._messages.update_one(where, update, session=session)
             if thread_id is not None:
                 await record_vote(self._connection, thread_id, message_id, None, session)
             return True

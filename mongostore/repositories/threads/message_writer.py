@@ -12,7 +12,7 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.search.texts import units_of
 from mongostore.repositories.search.words import words_of
 from mongostore.repositories.size_limits import SizeLimit
-from mongostore.repositories.threads.thread_writes import record_activity, record_vote
+from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_vote
 
 NOT_DELETED = {"$ne": "deleted"}
 # With its feedback and the words of its texts, the message still fits into a document.
@@ -43,6 +43,7 @@ class MessageWriter:
             DocumentTooLargeError: The message would take too much.
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
+        await check_same_life(self._connection, thread_id, begun_at or self._active_at(sets))
         if thread_id is None:
             existing = await self._messages.find_one({"_id": message_id, **key}, {"thread_id": 1})
             key = {**key, "thread_id": existing and existing["thread_id"]}
@@ -119,14 +120,14 @@ class MessageWriter:
         }
         added = MERGED.added(where["_id"], update)
         update = {operator: part for operator, part in MERGED.counted(update, added).items() if part}
-        placed = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
-        is_new = placed.upserted_id is not None or current_operation().attempt > 0
+        result = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
+        is_new = result.upserted_id is not None or current_operation().attempt > 0
         active_at = self._active_at(sets) or (new["created_at"] if is_new else None)
         try:
             return await self._record_in_thread(where["_id"], sets, active_at, begun_at)
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
-            if placed.upserted_id is not None:
+            if result.upserted_id is not None:
                 await self._messages.delete_one({"_id": where["_id"], "thread_id": where["thread_id"]})
             raise
 

@@ -33,6 +33,7 @@ from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
     new_tombstone,
+    not_begun_since,
     record_vote,
     to_begun,
 )
@@ -41,7 +42,7 @@ from mongostore.repositories.threads.thread_writes import (
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
-        *("is_begun", "has_created_at", "revision", "arrival"),
+        *("is_begun", "has_created_at", "revision", "arrival", "ops"),
     ),
     "",
 )
@@ -254,15 +255,15 @@ class AsyncThreadMessages(Repository):
             ids = [document["_id"] for document in await found.to_list()]
         order = by_arrival(newest)
         where: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
-        if place := order.decode(await self._with_arrival(order, cursor)):
+        if sort_key := order.decode(await self._with_arrival(order, cursor)):
             # In one piece, of which an index still merges the threads in their order.
-            behind = "$lt" if newest else "$gt"
-            created_at, arrival, key = place
-            where["created_at"] = {f"{behind}e": created_at}
+            operator = "$lt" if newest else "$gt"
+            created_at, arrival, key = sort_key
+            where["created_at"] = {f"{operator}e": created_at}
             where["$or"] = [
-                {"created_at": {behind: created_at}},
-                {"arrival": {behind: arrival}},
-                {"arrival": arrival, "_id": {behind: key}},
+                {"created_at": {operator: created_at}},
+                {"arrival": {operator: arrival}},
+                {"arrival": arrival, "_id": {operator: key}},
             ]
         documents = await find_page(self._connection, "messages", where, order, limit + 1)
         return order.page(documents, limit, to_thread_message)
@@ -274,10 +275,10 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If it is no message that a list has shown.
         """
-        shown = check_instance("message", message, ThreadMessage)
+        checked = check_instance("message", message, ThreadMessage)
         # Its arrival is looked up where it is needed.
         return by_arrival(False).cursor(
-            (to_micros("created_at", shown.created_at), None, check_id("id", shown.id))
+            (to_micros("created_at", checked.created_at), None, check_id("id", checked.id))
         )
 
     @writes
@@ -298,7 +299,8 @@ class AsyncThreadMessages(Repository):
         tombstone = new_tombstone()
 
         async def remove(session: Any) -> bool:
-            document = await self._messages.find_one(key, {"feedback": 1}, session=session)
+            there = {**key, **not_begun_since("arrival")}
+            document = await self._messages.find_one(there, {"feedback": 1}, session=session)
             if document is None:
                 return False
             update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
@@ -312,7 +314,7 @@ class AsyncThreadMessages(Repository):
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
                 await self._messages.insert_one({**key, **tombstone})
-        elements = {"thread_id": thread_id, "message_id": message_id}
+        elements = {"thread_id": thread_id, "message_id": message_id, **not_begun_since("created_at")}
         await delete_elements(self._connection, elements, tombstone)
         return was_there or current_operation().attempt > 0
 

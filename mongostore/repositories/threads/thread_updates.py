@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from mongostore.arguments import check_list, check_members
+from mongostore.arguments import check_members, check_unset
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import NotFoundError
 from mongostore.models import ThreadUpdate
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import resolve_expiry
@@ -43,7 +41,8 @@ async def to_update(
             packed = {key: item for key, item in packed.items() if item is not None}
         whole = replaces and name == "data"
         sets |= {name: packed} if whole else {f"{name}.{key}": item for key, item in packed.items()}
-    for name, key in _unset_keys(removed or ()):
+    for name, key in check_unset(removed or (), MERGED_MEMBERS):
+        key = escape_key(key)
         sets.pop(f"{name}.{key}", None)
         if name in sets:
             sets[name].pop(key, None)
@@ -56,13 +55,3 @@ async def to_update(
             raise NotFoundError("user", sets["user_id"])
         sets["user_identifier"] = user["identifier"]
     return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
-
-
-def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the member and the escaped key that each path names."""
-    check_list("unset", paths)
-    for number, path in enumerate(paths):
-        name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
-        if name not in MERGED_MEMBERS or not dot:
-            raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
-        yield name, escape_key(key)

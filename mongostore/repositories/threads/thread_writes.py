@@ -18,12 +18,12 @@ from mongostore.repositories.threads.thread_updates import MERGED, VOTES
 
 # Nobody still writes to a thread that was deleted so long ago.
 TOMBSTONE_LASTS = timedelta(days=30)
-_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at"), "")
+_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "ops"), "")
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
-        *("votes", "has_pinned", "expires_at", MERGED.field, VOTES.field),
+        *("votes", "has_pinned", "expires_at", MERGED.field, VOTES.field, "ops"),
     ),
     "",
 )
@@ -121,6 +121,27 @@ async def upsert_thread(
             life = existing.get("life", 0)
         else:
             return life
+
+
+async def check_same_life(connection: Connection, thread_id: str | None, begun_at: int | None = None) -> None:
+    """Check, when a call is tried again, that its thread was not deleted since the call began.
+
+    The thread of that id may be in another life by now, which the call did not mean.
+
+    Raises:
+        NotFoundError: It was.
+    """
+    call, threads = current_operation(), connection.collection("threads")
+    if call.attempt and thread_id is not None:
+        deleted = {"_id": thread_id, "deleted_at": {"$gte": begun_at or call.now}}
+        if await threads.find_one(deleted, {"_id": 1}) is not None:
+            raise NotFoundError("thread", thread_id)
+
+
+def not_begun_since(field: str) -> StoredDocument:
+    """Return the filter that finds, when a call is tried again, nothing that was begun since the call was."""
+    call = current_operation()
+    return {field: {"$not": {"$gt": call.now}}} if call.attempt else {}
 
 
 def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:

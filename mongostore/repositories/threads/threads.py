@@ -34,6 +34,7 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.expiry import is_open
+from mongostore.repositories.operation import find_done, remember, update_once
 from mongostore.repositories.paging import count_options
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
@@ -47,6 +48,7 @@ from mongostore.repositories.threads.thread_writes import (
     delete_thread,
     finish_if_gone,
     new_thread,
+    not_begun_since,
     to_begun,
     upsert_thread,
 )
@@ -141,11 +143,11 @@ class AsyncThreads(Repository):
             InvalidDocumentError: If the thread cannot be read, after it was changed.
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
-        where = {"_id": check_id("thread_id", thread_id), "state": "open"}
+        where = {"_id": check_id("thread_id", thread_id), "state": "open", **not_begun_since("deleted_at")}
         update = await to_update(self._connection, members, replaces=True)
         if not update:
             return await self.get(thread_id)
-        run = partial(self._threads.find_one_and_update, return_document=AFTER)
+        run = partial(update_once, self._threads)
         document = await MERGED.write(self._threads, thread_id, where, update, run)
         if document is None:
             raise NotFoundError("thread", thread_id)
@@ -182,6 +184,9 @@ class AsyncThreads(Repository):
         sets = update.get("$set", {})
         added = [path for path in sets if "." in path] if check_flag("if_absent", if_absent) else []
         begun = to_begun(self._connection, begun_at)
+        if await find_done(self._threads, {"_id": key}, projection={"_id": 1}):
+            return
+        update["$push"] = {**update.get("$push", {}), **remember(current_operation().token)}
         await upsert_thread(self._connection, key, update, if_absent=added, begun_at=begun)
 
     @reads
@@ -302,8 +307,8 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = check_instance("thread", thread, Thread), thread_order(order, True)
-        return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
+        checked, sort = check_instance("thread", thread, Thread), thread_order(order, True)
+        return sort.cursor((to_micros(sort.field, getattr(checked, sort.field)), check_id("id", checked.id)))
 
     @writes
     async def delete(self, thread_id: str) -> bool:

@@ -17,8 +17,10 @@ from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
+from mongostore.repositories.operation import remember
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
+from mongostore.repositories.threads.thread_writes import not_begun_since
 
 
 class AsyncUsers(Repository):
@@ -156,14 +158,20 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return has_matched(await self._users.delete_one({"_id": check_id("user_id", user_id)}))
+        user = {"_id": check_id("user_id", user_id), **not_begun_since("created_at")}
+        return has_matched(await self._users.delete_one(user))
 
     @property
     def _users(self) -> Any:
         return self._connection.collection("users")
 
     async def _upsert(self, identifier: str, update: StoredDocument) -> User:
-        where = {"identifier": check_id("identifier", identifier)}
+        where, call = {"identifier": check_id("identifier", identifier)}, current_operation()
+        update = {**update, "$push": remember(call.token)}
+        found = await self._users.find_one(where) if call.attempt else None
+        # Changed by an earlier attempt, or made anew since.
+        if found and (call.token in found.get("ops", ()) or found["created_at"] > call.now):
+            return to_user(found)
         while True:
             try:
                 document = await self._users.find_one_and_update(

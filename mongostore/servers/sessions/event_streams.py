@@ -24,7 +24,8 @@ EVENTS: Final = {
 PING_SECONDS = 15.0
 # Then the browser comes again by itself, and its key is looked at again.
 STREAM_SECONDS = 3600.0
-_RELOAD = format_sse_event(event="reload", data_str="{}")
+# The empty id takes the unusable one from the browser, which would come with it again and again.
+_RELOAD = format_sse_event(event="reload", data_str="{}", id="")
 
 
 class EventResponse(StreamingResponse):

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from pydantic import AwareDatetime
 from starlette.responses import JSONResponse, Response
 
+from mongostore.codec import is_same
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import ListOrder, Page, Session, SessionFilter, SessionUpdate
 from mongostore.servers.access import bearer, caller_of
@@ -341,7 +342,7 @@ def _is_as_asked_for(session: Session, request: SessionCreateRequestV1) -> bool:
     participants = [participant.id for participant in session.participants]
     members = request.model_dump(exclude={"id", "participants"})
     return participants == request.participants and all(
-        getattr(session, name) == value for name, value in members.items()
+        is_same(getattr(session, name), value) for name, value in members.items()
     )
 
 

@@ -110,16 +110,26 @@ def up_and_down(
     return Chart(width, height, columns, [(round(base, 1), "0")], round(base, 1))
 
 
-def line(values: Sequence[float], *, width: float, height: float, left: float = 0, most: float = 0) -> str:
+def line(values: Sequence[float], *, width: float, height: float) -> str:
     """Return the points of a line through values, the lowest of which is 0 at the bottom."""
-    if not values:
-        return ""
-    most = most or max(values) or 1
-    step = (width - left) / max(len(values) - 1, 1)
+    most, step = max(values, default=0) or 1, width / max(len(values) - 1, 1)
     return " ".join(
-        f"{left + number * step:.1f},{height - 1 - (height - 4) * value / most:.1f}"
+        f"{number * step:.1f},{height - 1 - (height - 4) * value / most:.1f}"
         for number, value in enumerate(values)
     )
+
+
+def curve(values: Sequence[float], *, width: float, height: float) -> tuple[str, Chart]:
+    """Return the points of a line through values, and a chart without columns that is behind it."""
+    base = height - BOTTOM
+    grid = steps(max(values, default=0))
+    scale = (base - TOP) / (grid[-1] or 1)
+    step = (width - LEFT) / max(len(values) - 1, 1)
+    points = " ".join(
+        f"{LEFT + number * step:.1f},{base - value * scale:.1f}" for number, value in enumerate(values)
+    )
+    lines = [(round(base - value * scale, 1), short(value)) for value in grid]
+    return points, Chart(width, height, [], lines, base)
 
 
 def heat(hours: Sequence[int]) -> list[Box]:

@@ -128,19 +128,21 @@ async def _sources(
     text: str | None,
 ) -> dict[str, _Source]:
     sources: dict[str, _Source] = {}
-    if kind in (None, "session") and not text and viewer.sees_all and not namespace and not user:
+    if kind in (None, "session") and viewer.sees_all and not namespace and not user:
         listed = store.sessions.namespaces.list_sessions
         sources["s"] = _Source(
-            lambda cursor, limit: listed(cursor=cursor, limit=limit), session_row, store.sessions.cursor_of
+            lambda cursor, limit: listed(text=text, cursor=cursor, limit=limit),
+            session_row,
+            store.sessions.cursor_of,
         )
-    elif kind in (None, "session") and not text:
+    elif kind in (None, "session"):
         for name in await _namespaces(store, viewer, namespace):
-            sources[f"s {name}"] = _of_sessions(store, name, user)
+            sources[f"s {name}"] = _of_sessions(store, name, user, text)
     if viewer.sees_all and namespace is None:
         if kind in (None, "thread"):
             sources["t"] = _of_threads(store, user, text)
-        if kind in (None, "room") and not text and not user:
-            sources["r"] = _of_rooms(store)
+        if kind in (None, "room") and not user:
+            sources["r"] = _of_rooms(store, text)
     return sources
 
 
@@ -154,10 +156,10 @@ async def _namespaces(store: AsyncMongoStore, viewer: Viewer, namespace: str | N
     return list(await store.sessions.namespaces.list(limit=_NAMESPACES))
 
 
-def _of_sessions(store: AsyncMongoStore, namespace: str, user: str | None) -> _Source:
+def _of_sessions(store: AsyncMongoStore, namespace: str, user: str | None, text: str | None) -> _Source:
     sessions = store.sessions.in_namespace(namespace)
     return _Source(
-        lambda cursor, limit: sessions.list(user_id=user, cursor=cursor, limit=limit),
+        lambda cursor, limit: sessions.list(user_id=user, text=text, cursor=cursor, limit=limit),
         session_row,
         sessions.cursor_of,
     )
@@ -175,9 +177,9 @@ def _of_threads(store: AsyncMongoStore, user: str | None, text: str | None) -> _
     return _Source(read, thread_row, store.threads.cursor_of)
 
 
-def _of_rooms(store: AsyncMongoStore) -> _Source:
+def _of_rooms(store: AsyncMongoStore, text: str | None) -> _Source:
     return _Source(
-        lambda cursor, limit: store.rooms.list(newest=True, cursor=cursor, limit=limit),
+        lambda cursor, limit: store.rooms.list(text=text, newest=True, cursor=cursor, limit=limit),
         room_row,
         store.rooms.cursor_of,
     )

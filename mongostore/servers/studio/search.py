@@ -1,12 +1,14 @@
-"""Search over all conversations: the newest first, as far as there is time, and from there on."""
+"""Search over all conversations: those that the store finds, with the newest of their messages that fit."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -14,6 +16,9 @@ from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from mongostore.errors import NotFoundError
+from mongostore.models import Event, Message, ThreadMessage
+from mongostore.repositories.search.texts import texts_in
+from mongostore.repositories.search.words import Terms, fold
 from mongostore.servers.studio.access import Looking, Viewer
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.formats import visible
@@ -22,18 +27,19 @@ from mongostore.servers.studio.reading import KINDS, Row, list_conversations
 from mongostore.servers.studio.transcript import name_in
 from mongostore.store import AsyncMongoStore
 
-# A search that no index serves ends after so long, and says how far it has come.
+# A search whose words are in few of the conversations that have one of them ends after so long.
 _SECONDS = 2.0
 _HITS = 20
 _AT_ONCE = 8
-_ROWS = 40
-# Messages of one conversation that are looked at, the newest.
-_MESSAGES = 200
+# So many of the newest messages of a conversation are looked at for excerpts.
+_LOOKED_AT = 1_000
+_PAGE = 100
 _SNIPPETS = 4
 _MOST = 200
 _KEYS = ("role", "user", "namespace", "kind")
 _BEFORE, _AFTER = 70, 130
 _DATA = re.compile(r"data:[\w.+/;=-]{0,100},")
+_WORD = re.compile(r"\w+")
 
 router: Final = APIRouter()
 
@@ -43,12 +49,12 @@ class Query:
     """The terms of a search.
 
     Attributes:
-        words: All of them are in a message, in any case.
+        words: They are all in one message, or in the name.
         filters: The words before a colon, such as `role`.
     """
 
     text: str
-    words: list[str]
+    words: str
     filters: dict[str, str]
 
     @classmethod
@@ -61,29 +67,58 @@ class Query:
             if colon and value and key in _KEYS:
                 filters[key] = value
             else:
-                words.append(part.casefold())
-        return cls(text[:_MOST], words, filters)
+                words.append(part)
+        return cls(text[:_MOST], " ".join(words), filters)
 
-    def finds(self, text: str, role: str) -> bool:
+    @cached_property
+    def terms(self) -> Terms | None:
+        """The words as the store looks for them; None if there are none."""
+        return Terms.parse(self.words)
+
+    def finds(self, said: Said) -> bool:
         """Return whether a message is looked for."""
-        if self.filters.get("role") not in (None, role):
-            return False
-        folded = text.casefold()
-        return bool(self.words) and all(word in folded for word in self.words)
+        return (
+            self.filters.get("role") in (None, said.role)
+            and self.terms is not None
+            and self.terms.is_in([*texts_in(said.content), *texts_in(said.data)])
+        )
 
-    def snippet(self, text: str) -> Markup:
-        """Return what is around the first word, with all of them marked."""
-        pattern = re.compile("|".join(re.escape(visible(word)) for word in self.words), re.IGNORECASE)
+    def snippet(self, said: Said) -> Markup:
+        """Return the text around the first word, with all of them marked."""
+        text = " · ".join((*texts_in(said.content), *texts_in(said.data)))
         shown = visible(" ".join(text.split()))
-        first = pattern.search(shown)
-        start = max((first.start() if first else 0) - _BEFORE, 0)
+        first = next((found.start() for found in _WORD.finditer(shown) if self._is_met(found[0])), 0)
+        start = max(first - _BEFORE, 0)
         part = shown[start : start + _BEFORE + _AFTER]
         pieces, end = [Markup("…") if start else Markup()], 0
-        for found in pattern.finditer(part):
-            pieces += [escape(part[end : found.start()]), Markup("<mark>{}</mark>").format(found[0])]
-            end = found.end()
+        for found in _WORD.finditer(part):
+            if self._is_met(found[0]):
+                pieces += [escape(part[end : found.start()]), Markup("<mark>{}</mark>").format(found[0])]
+                end = found.end()
         pieces.append(escape(part[end:]))
         return Markup().join(pieces) + ("…" if start + len(part) < len(shown) else "")
+
+    def _is_met(self, word: str) -> bool:
+        folded = fold(word)
+        terms = (*self.terms.words, *self.terms.literals) if self.terms else ()
+        return any(folded.startswith(one) for one in terms)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message of any conversation, as a search reads it.
+
+    Attributes:
+        label: Its position, if it has one.
+        name: The one who speaks.
+    """
+
+    label: str
+    role: str
+    name: str
+    path: str
+    content: Any
+    data: Mapping[str, Any]
 
 
 @dataclass
@@ -109,20 +144,13 @@ class Found:
     """The result of a search in its time.
 
     Attributes:
-        cursor: Where it goes on; None if it has looked at all.
-        looked_at: How many conversations it has looked at.
+        cursor: Where it goes on; None if there is no more.
         seconds: How long it took.
     """
 
     hits: list[Hit]
     cursor: str | None
-    looked_at: int
     seconds: float
-
-    @property
-    def messages(self) -> int:
-        """How many messages there are among them."""
-        return sum(len(hit.snippets) for hit in self.hits)
 
 
 @router.get("/search")
@@ -152,14 +180,14 @@ async def search_page(
 async def search(
     store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None, cursor: str | None = None
 ) -> Found:
-    """Return what is found within two seconds, beginning with the conversations that were active last.
+    """Return a page of what the store finds, the conversations that were active last first.
 
     Raises:
         InvalidValueError: If the cursor is none.
     """
-    began, hits, looked_at = time.monotonic(), list[Hit](), 0
-    if not query.words:
-        return Found([], None, 0, 0.0)
+    began, hits = time.monotonic(), list[Hit]()
+    if query.terms is None:
+        return Found([], None, 0.0)
     while True:
         rows = await list_conversations(
             store,
@@ -167,73 +195,71 @@ async def search(
             kind=kind,
             namespace=query.filters.get("namespace"),
             user=query.filters.get("user"),
+            text=query.words,
             cursor=cursor,
-            limit=_ROWS,
+            limit=_HITS - len(hits),
         )
         for start in range(0, len(rows.rows), _AT_ONCE):
             some = rows.rows[start : start + _AT_ONCE]
             found = await asyncio.gather(*(_look_into(store, row, query) for row in some))
             hits += [hit for hit in found if hit is not None]
-            looked_at += len(some)
         cursor = rows.cursor
         seconds = time.monotonic() - began
         if cursor is None or len(hits) >= _HITS or seconds > _SECONDS:
-            return Found(hits, cursor, looked_at, seconds)
+            return Found(hits, cursor, seconds)
 
 
 async def _look_into(store: AsyncMongoStore, row: Row, query: Query) -> Hit | None:
-    """Return a conversation with the messages in it that are looked for; None if there are none."""
+    """Return a conversation with messages that are looked for; None if none of that role is."""
     hit = Hit(row)
-    try:
-        messages = await _messages(store, row)
-    except NotFoundError:
-        return None
-    for label, role, name, path, content in reversed(messages):
-        text = text_of(content)
-        if query.finds(text, role):
-            hit.snippets.append(Snippet(label, name, path, query.snippet(text)))
-            if len(hit.snippets) == _SNIPPETS:
-                break
-    title = row.title.casefold()
-    named = "role" not in query.filters and all(word in title for word in query.words)
-    return hit if hit.snippets or named else None
+    with suppress(NotFoundError):
+        async for said in _newest(store, row):
+            if query.finds(said):
+                hit.snippets.append(Snippet(said.label, said.name, said.path, query.snippet(said)))
+                if len(hit.snippets) == _SNIPPETS:
+                    break
+    return hit if hit.snippets or "role" not in query.filters else None
 
 
-async def _messages(store: AsyncMongoStore, row: Row) -> Sequence[tuple[str, str, str, str, Any]]:
-    ids = [decode_id(part) for part in row.path.split("/")[2:]]
+async def _newest(store: AsyncMongoStore, row: Row) -> AsyncIterator[Said]:
+    """Yield the newest messages of a conversation, the newest of them first."""
+    ids, cursor = [decode_id(part) for part in row.path.split("/")[2:]], None
+    parts: Any = store.rooms.events
+    said_of: Callable[[str, Any], Said] = _said_in_room
     if row.kind == "session":
-        sessions = store.sessions.in_namespace(ids[0])
-        return [
-            (
-                str(message.position),
-                message.role,
-                name_in(message.role, message.data, message.metadata),
-                f"{row.path}?at={message.position}#m{message.position}",
-                message.content,
-            )
-            for message in await sessions.messages.list(ids[1], newest=True, limit=_MESSAGES)
-        ]
-    if row.kind == "thread":
-        return [
-            (
-                "",
-                str(message.data.get("type") or message.data.get("role") or "").removesuffix("_message"),
-                name_in("message", message.data),
-                f"{row.path}?at={message.id}",
-                message.content,
-            )
-            for message in await store.threads.messages.list(ids[0], newest=True, limit=_MESSAGES)
-        ]
-    return [
-        (
-            str(event.index),
-            event.type,
-            f"{event.channel_id}, {event.participant_id or event.type}",
-            f"{row.path}?at={event.index}#e{event.index}",
-            event.content,
-        )
-        for event in await store.rooms.events.list(ids[0], newest=True, limit=_MESSAGES)
-    ]
+        parts, said_of = store.sessions.in_namespace(ids[0]).messages, _said_in_session
+    elif row.kind == "thread":
+        parts, said_of = store.threads.messages, _said_in_thread
+    for _ in range(0, _LOOKED_AT, _PAGE):
+        page = await parts.list(ids[-1], newest=True, limit=_PAGE, cursor=cursor)
+        for part in reversed(page.items):
+            yield said_of(row.path, part)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _said_in_session(path: str, message: Message) -> Said:
+    return Said(
+        str(message.position),
+        message.role,
+        name_in(message.role, message.data, message.metadata),
+        f"{path}?at={message.position}#m{message.position}",
+        message.content,
+        message.data,
+    )
+
+
+def _said_in_thread(path: str, message: ThreadMessage) -> Said:
+    role = str(message.data.get("type") or message.data.get("role") or "").removesuffix("_message")
+    name = name_in("message", message.data)
+    return Said("", role, name, f"{path}?at={message.id}", message.content, message.data)
+
+
+def _said_in_room(path: str, event: Event) -> Said:
+    name = f"{event.channel_id}, {event.participant_id or event.type}"
+    place = f"{path}?at={event.index}#e{event.index}"
+    return Said(str(event.index), event.type, name, place, event.content, event.data)
 
 
 def text_of(value: Any, depth: int = 0) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mongostore import AsyncMongoStore, Message, UnavailableError
+from mongostore.servers.studio.addresses import encode_id
 from tests.servers.studio.conftest import Browse, Watched, accessible
 from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
 from tests.servers.studio.serving import Studio
@@ -257,6 +258,9 @@ def test_without_script_pages_are_read_and_left(studio: Studio, browse: Browse) 
     watched.check()
 
 
+BAD = '"><script>alert(1)</script><img src=x onerror=alert(1)>\u202e'
+
+
 @pytest.fixture(scope="module")
 def hostile(launch: Callable[[], Studio]) -> Iterator[Studio]:
     """A studio of contents that want to run, to load or to deceive, in every house and every member."""
@@ -265,10 +269,11 @@ def hostile(launch: Callable[[], Studio]) -> Iterator[Studio]:
         from mongostore import Element, Event, Feedback, RoomParticipant
 
         everything = "\n\n".join(HOSTILE.values())
-        bad = '"><script>alert(1)</script><img src=x onerror=alert(1)>\u202e'
+        bad = BAD
         await store.sessions.create(
             bad[:100], name=bad, user_id=bad, description=bad, metadata={bad: bad}, data={bad: bad}
         )
+        await store.sessions.context.set(bad[:100], [{bad: everything}])
         messages = [Message(role="user", content=text) for text in (*HOSTILE.values(), everything)]
         messages.append(
             Message(
@@ -334,27 +339,31 @@ def test_hostile_content_neither_runs_nor_loads(hostile: Studio, browse: Browse)
     links = page.locator("#list .conv").evaluate_all("all => all.map(one => one.getAttribute('href'))")
     assert len(links) == 3
     parts = {
-        "s": ("participants", "documents", "at/20"),
-        "t": ("steps", "elements", "feedback"),
-        "r": ("people", "at/3"),
+        "s": ("participants", "conversations", "context", "documents", "at/20", "at/20/document"),
+        "t": ("steps", "elements", "feedback", f"documents/{encode_id(BAD[:80])}"),
+        "r": ("people", "tasks", "observations", "at/3"),
     }
-    for link in links:
-        for path in (link, *(f"{link}/{part}" for part in parts[link[1]])):
-            assert watched.go(path).status == 200, path
-            page.wait_for_load_state("load")
-            assert page.locator("script").count() == 1
-            assert (
-                page.locator("[onerror], [onload], [onclick], [style], iframe, object, embed, base").count()
-                == 0
-            )
-            hrefs = page.locator("main a").evaluate_all(
-                "all => all.map(one => new URL(one.getAttribute('href'), location).href)"
-            )
-            assert all(href.startswith(("http:", "https:", "mailto:")) for href in hrefs)
-            watched.check()
-    for path in ("/", "/search?q=script", "/people"):
-        assert watched.go(path).status == 200
+    paths = [*links, *(f"{link}/{part}" for link in links for part in parts[link[1]])]
+    paths += ["/", "/people", "/feedback", "/list?q=script", "/search?q=script", "/search?q=alert"]
+    for path in paths:
+        assert watched.go(path).status == 200, path
+        page.wait_for_load_state("load")
+        assert page.locator("script").count() == 1
+        assert (
+            page.locator("[onerror], [onload], [onclick], [style], iframe, object, embed, base").count() == 0
+        )
+        found = page.locator("main a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+        assert all(re.match(r"(/|\?|#|https?:|mailto:)", href) for href in found)
+        # The stored document of an event, and the page of a person, are known by their links.
+        paths += {
+            href
+            for href in found
+            if re.match(r"/([tr]/.*/documents|people)/[^/?]+$", href) and href not in paths
+        }
         watched.check()
+    assert {"/t/", "/r/", "/pe"} == {
+        path[:3] for path in paths if "/documents/" in path or "/people/" in path
+    }
 
 
 def test_what_runs_in_a_page_is_the_studios_script_alone(studio: Studio, browse: Browse) -> None:

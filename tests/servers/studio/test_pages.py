@@ -197,6 +197,20 @@ async def test_a_search_finds_words_in_all_houses(asking: httpx.AsyncClient) -> 
     assert "at=209" not in (await asking.get("/search", params={"q": "gloves role:user"})).text
 
 
+async def test_a_search_finds_a_name_and_a_message_far_back(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient
+) -> None:
+    await seeded.sessions.create("named", name="The Walrus")
+    await seeded.sessions.messages.append("far", Message(role="user", content="Callooh, Callay"), create=True)
+    for start in range(0, 1_200, 400):
+        many = [Message(role="assistant", content=f"word {start + n}") for n in range(400)]
+        await seeded.sessions.messages.append_many("far", many)
+    for words, path in (("walrus", "/s/default/named"), ("CALLOOH", "/s/default/far")):
+        html = (await asking.get("/search", params={"q": words})).text
+        assert f'class="t cut" href="{path}"' in html
+        assert "In the name, or in a message further back." in html
+
+
 async def test_any_words_can_be_searched(asking: httpx.AsyncClient) -> None:
     for words in ("<script>alert(1)</script>", "(", "\\", "[a-", "a" * 500, "role:", "\x1b"):
         answer = await asking.get("/search", params={"q": words})

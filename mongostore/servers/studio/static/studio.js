@@ -32,6 +32,7 @@ function nextTheme() {
 }
 
 // ---------- list and transcript ----------
+$(".sub [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 const list = $("#list"), scroll = $("#scroll"), talk = $("#talk");
 if (list) {
   list.scrollTop = Number(sessionStorage.getItem("studio-list") ?? 0);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mongostore.errors import (
@@ -17,6 +18,7 @@ from mongostore.errors import (
 from mongostore.importers.jsonl import LineError, MessageLine, SessionLine, line_digest, read_line
 from mongostore.models import Message
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions.bulk import SessionTransfer
 
 _BATCH = 128
 # Files may interleave their sessions; messages of so many wait at a time.
@@ -58,9 +60,11 @@ class Importer:
     def __init__(self, sessions: AsyncSessions, refuse: Callable[[str], None]) -> None:
         self.tally: Tally = Tally()
         self._sessions = sessions
+        self._transfer = SessionTransfer.of(sessions)
         self._refuse = refuse
         self._pending: dict[str, list[tuple[str, Message]]] = {}
         self._counts: dict[str, int] = {}
+        self._own: set[str] = set()
         self._occurrences: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -94,16 +98,20 @@ class Importer:
 
     async def _add_session(self, location: str, line: SessionLine) -> None:
         await self._flush(line.id)
-        await self._ensure(line.id, line.members)
+        await self._ensure(line.id, line.members, line.messages[0].created_at if line.messages else None)
         if line.context and not (await self._sessions.get(line.id)).has_context:
             await self._sessions.context.set(line.id, line.context[0])
+            times = [message.created_at for message in line.messages] or [line.members.get("created_at")]
+            if line.id in self._own and (known := [*filter(None, times)]):
+                # A context is activity of the moment.
+                await self._transfer.set_active_at(line.id, max(known))
         await self._append(
             line.id, [(f"{location}: messages[{i}]", message) for i, message in enumerate(line.messages)]
         )
 
     async def _add_message(self, location: str, line: MessageLine, default: str) -> None:
         session_id, message = default if line.session_id is None else line.session_id, line.message
-        await self._ensure(session_id, {})
+        await self._ensure(session_id, {}, message.created_at)
         if line.digest:
             # The same content twice in a file is two messages, and a file imported twice stores them once.
             occurrence = session_id, line.digest
@@ -116,9 +124,12 @@ class Importer:
         elif len(self._pending) > _OPEN_SESSIONS:
             await self._flush(next(iter(self._pending)))
 
-    async def _ensure(self, session_id: str, members: dict[str, Any]) -> None:
+    async def _ensure(self, session_id: str, members: dict[str, Any], began: datetime | None) -> None:
+        """Create a session, if need be; one whose time is not known begins with its first message."""
         if session_id in self._counts:
             return
+        if members.get("created_at") is None:
+            members = {**members, "created_at": began}
         try:
             await self._sessions.create(session_id, **members)
         except AlreadyExistsError:
@@ -129,6 +140,7 @@ class Importer:
             self.tally.existing_sessions += 1
         else:
             self._counts[session_id] = 0
+            self._own.add(session_id)
             self.tally.new_sessions += 1
 
     async def _flush(self, session_id: str) -> None:
@@ -137,19 +149,29 @@ class Importer:
     async def _append(self, session_id: str, located: Sequence[tuple[str, Message]]) -> None:
         for start in range(0, len(located), _BATCH):
             batch = located[start : start + _BATCH]
-            try:
-                await self._sessions.messages.append_many(session_id, [message for _, message in batch])
-            except _REFUSALS:
-                await self._append_each(session_id, batch)
-        self.tally.messages += len(located)
-        if located and (session := await self._sessions.find(session_id)):
-            self.tally.new_messages += session.count - self._counts[session_id]
-            self._counts[session_id] = session.count
+            count = await self._append_batch(session_id, batch)
+            self.tally.messages += len(batch)
+            self.tally.new_messages += count - self._counts[session_id]
+            self._counts[session_id] = count
+
+    async def _append_batch(self, session_id: str, batch: Sequence[tuple[str, Message]]) -> int:
+        """Append messages and return how many the session has then."""
+        try:
+            positions = await self._transfer.append_many(session_id, [message for _, message in batch])
+        except _REFUSALS:
+            await self._append_each(session_id, batch)
+        else:
+            ends = [position + 1 for position in positions if position is not None]
+            if session_id in self._own and len(ends) == len(batch):
+                # Of a new session the positions count the messages.
+                return max(self._counts[session_id], *ends)
+        session = await self._sessions.find(session_id)
+        return session.count if session else self._counts[session_id]
 
     async def _append_each(self, session_id: str, located: Sequence[tuple[str, Message]]) -> None:
         for location, message in located:
             try:
-                await self._sessions.messages.append(session_id, message)
+                await self._transfer.append_many(session_id, [message])
             except _REFUSALS as error:
                 self.tally.refused_messages += 1
                 self._refuse(f"{location}: {error}")

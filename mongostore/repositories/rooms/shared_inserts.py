@@ -1,0 +1,131 @@
+"""The inserts of single events: those of several rooms that come at once share one command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+
+from mongostore.documents.mapping import StoredDocument
+from mongostore.repositories import Connection
+
+_DUPLICATE_KEY = 11000
+_GROUP = 64
+# So many turns of the event loop lie between an answer and the next event of its caller.
+_TURNS = 6
+_PATIENCE_SECONDS = 0.05
+
+
+@dataclass
+class _Waiting:
+    document: StoredDocument
+    seconds: float
+    stored: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def settle(self, error: Exception | None) -> None:
+        if self.stored.done():
+            return
+        if error is None:
+            self.stored.set_result(None)
+        else:
+            self.stored.set_exception(error)
+
+
+class SharedInserts:
+    """Stores single events of rooms; of those in one command each is stored or refused by itself.
+
+    A command costs the client and the server more than the event in it: while one is under way, further
+    events wait and go together. A slow command delays no other.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: deque[_Waiting] = deque()
+        self._is_crowded = False
+        self._is_one_under_way = False
+        self._sender: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def insert(self, document: StoredDocument, seconds: float) -> None:
+        """Store an event.
+
+        Args:
+            document: The event.
+            seconds: How long that may take.
+
+        Raises:
+            DuplicateKeyError: Another one has its id, its key or its position.
+            PyMongoError: The server does not store it, or it is not known whether it does.
+        """
+        if not (self._is_crowded or self._is_one_under_way or self._sender):
+            self._is_one_under_way = True
+            try:
+                await self._connection.collection("events").insert_one(document)
+            finally:
+                self._is_one_under_way = False
+            return
+        waiting = _Waiting(document, seconds)
+        self._waiting.append(waiting)
+        if self._sender is None:
+            self._sender = self._start(self._send())
+        await waiting.stored
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # In a context of its own: no caller's deadline or end may touch the others'.
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _send(self) -> None:
+        while self._waiting:
+            for _ in range(_TURNS if self._is_crowded else 0):
+                # Callers that have just got an answer may have more to store: let them join.
+                await asyncio.sleep(0)
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+            self._is_crowded = len(group) > 1
+            await asyncio.wait([self._start(self._store(group))], timeout=_PATIENCE_SECONDS)
+        self._sender = None
+
+    async def _store(self, group: list[_Waiting]) -> None:
+        documents = [waiting.document for waiting in group]
+        try:
+            with self._connection.engine.deadline(max(waiting.seconds for waiting in group)):
+                refused = await self._insert(documents)
+        except Exception as error:  # Each caller raises it.
+            refused = dict.fromkeys(range(len(group)), error)
+        for number, waiting in enumerate(group):
+            waiting.settle(refused.get(number))
+
+    async def _insert(self, documents: list[StoredDocument]) -> dict[int, Exception]:
+        """Store events, and return the errors of those that are refused, by their place."""
+        events = self._connection.collection("events")
+        try:
+            if len(documents) > 1:
+                await events.insert_many(documents, ordered=False)
+            else:
+                await events.insert_one(documents[0])
+        except BulkWriteError as error:
+            return {**refusals(error)}
+        return {}
+
+
+def refusals(error: BulkWriteError) -> dict[int, PyMongoError]:
+    """Return the errors of the documents that an insert has not stored, by their place.
+
+    Raises:
+        OperationFailure: The majority does not acknowledge what is stored.
+    """
+    if concerns := error.details["writeConcernErrors"]:
+        raise OperationFailure(concerns[-1]["errmsg"], concerns[-1]["code"], concerns[-1])
+    return {
+        one["index"]: (DuplicateKeyError if one["code"] == _DUPLICATE_KEY else OperationFailure)(
+            one["errmsg"], one["code"], one
+        )
+        for one in error.details["writeErrors"]
+    }

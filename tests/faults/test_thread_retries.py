@@ -1,0 +1,206 @@
+"""A verb of threads, users, keys, leases or people whose answer is lost acts once beside another client."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    AsyncMongoStore,
+    Element,
+    Feedback,
+    Identity,
+    Verification,
+    VerificationRequest,
+)
+from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.connection import Connection
+from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.rooms import AsyncRooms
+from mongostore.repositories.threads import AsyncThreads
+from tests.faults.test_retries_beside_others import store_uri
+from tests.faults.test_room_retries import VARYING, Verb, check_acts_once
+
+__all__ = ["store_uri"]
+
+VARYING_HERE = {*VARYING, "arrival", "life", "delete_op", "create_op", "deleted_at", "revision", "is_begun"}
+VARYING_HERE |= {"merged_bytes", "secret_hash", "milliseconds", "token", "expires_at", "ops"}
+COLLECTIONS = (
+    *("threads", "messages", "elements", "users", "api_keys", "leases"),
+    *("identities", "identity_addresses", "verifications", "verification_requests"),
+)
+
+
+# A user or a key whose deletion leaves no trace is stored again.
+NEW = ("create-user", "ensure-user", "upsert-user", "upsert-new-user", "create-key")
+BLIND = {*((name, "delete") for name in NEW), ("create-key", "make_anew")}
+# A merge of a message leaves no trace of its call: it replaces the same members again, as a later one would.
+UNKNOWN = {("merge-message", "change"), ("merge-new-message", "change")}
+
+
+class Client:
+    """Another client of the same data."""
+
+    def __init__(self, store: AsyncMongoStore) -> None:
+        self.connection = Connection(store.engine, 20.0)
+        self.connection.attach()
+        self.threads, self.rooms = AsyncThreads(self.connection), AsyncRooms(self.connection)
+        self.keys, self.leases = AsyncKeys(self.connection), AsyncLeases(self.connection)
+
+
+def element(name: str, data: dict[str, str]) -> Element:
+    return Element(id=name, message_id="m", data=data)
+
+
+async def prepare(store: Any, id: str) -> None:
+    """Make one of everything."""
+    threads = store.threads
+    await threads.users.create(f"{id} user", user_id=f"{id} user")
+    await threads.create(id, name="first")
+    for name in ("m", "voted"):
+        await threads.messages.merge(id, f"{id} {name}", kind="first", content="first")
+    await threads.feedback.upsert(id, Feedback(id=f"{id} f", message_id=f"{id} voted", value=1))
+    await threads.elements.upsert(id, element(f"{id} e", {"by": "first"}))
+    await store.rooms.verifications.upsert(Verification(identity_id=f"{id} i", status="first"))
+    await store.rooms.verifications.requests.create(VerificationRequest(id=f"{id} r", identity_id=f"{id} i"))
+
+
+VERBS: dict[str, Verb] = {
+    "create": lambda s, id: s.threads.create(f"{id} new", name="ours"),
+    "ensure": lambda s, id: s.threads.ensure(f"{id} new", name="ours"),
+    "update": lambda s, id: s.threads.update(id, name="ours", metadata={"by": "ours"}),
+    "merge": lambda s, id: s.threads.merge(id, name="ours"),
+    "merge-new": lambda s, id: s.threads.merge(f"{id} new", name="ours"),
+    "merge-if-absent": lambda s, id: s.threads.merge(id, if_absent=True, metadata={"claim": "ours"}),
+    "delete": lambda s, id: s.threads.delete(id),
+    "merge-message": lambda s, id: s.threads.messages.merge(id, f"{id} m", content="ours"),
+    "merge-new-message": lambda s, id: s.threads.messages.merge(id, f"{id} new", content="ours"),
+    "delete-message": lambda s, id: s.threads.messages.delete(id, f"{id} m"),
+    "delete-voted": lambda s, id: s.threads.messages.delete(id, f"{id} voted"),
+    "vote": lambda s, id: s.threads.feedback.upsert(
+        id, Feedback(id=f"{id} g", message_id=f"{id} m", value=0)
+    ),
+    "vote-again": lambda s, id: s.threads.feedback.upsert(
+        id, Feedback(id=f"{id} f", message_id=f"{id} voted", value=0)
+    ),
+    "unvote": lambda s, id: s.threads.feedback.delete(id, f"{id} voted"),
+    "put-element": lambda s, id: s.threads.elements.upsert(id, element(f"{id} new", {"by": "ours"})),
+    "put-element-again": lambda s, id: s.threads.elements.upsert(id, element(f"{id} e", {"by": "ours"})),
+    "delete-element": lambda s, id: s.threads.elements.delete(id, f"{id} e"),
+    "create-user": lambda s, id: s.threads.users.create(f"{id} new", user_id=f"{id} new"),
+    "ensure-user": lambda s, id: s.threads.users.ensure(f"{id} new", metadata={"by": "ours"}),
+    "upsert-user": lambda s, id: s.threads.users.upsert(f"{id} user", metadata={"by": "ours"}),
+    "upsert-new-user": lambda s, id: s.threads.users.upsert(f"{id} new", metadata={"by": "ours"}),
+    "delete-user": lambda s, id: s.threads.users.delete(f"{id} user"),
+    "create-key": lambda s, id: s.keys.create(name=f"{id} new"),
+    "acquire": lambda s, id: s.leases.acquire(f"{id} lease", "ours", 60),
+    "create-identity": lambda s, id: s.rooms.identities.create(Identity(id=f"{id} new", data={"by": "ours"})),
+    "verify": lambda s, id: s.rooms.verifications.upsert(Verification(identity_id=f"{id} i", status="ours")),
+    "request": lambda s, id: s.rooms.verifications.requests.create(
+        VerificationRequest(id=f"{id} new", identity_id="ours")
+    ),
+    "request-again": lambda s, id: s.rooms.verifications.requests.upsert(
+        VerificationRequest(id=f"{id} r", identity_id="ours")
+    ),
+}
+
+
+async def change(store: Any, id: str) -> None:
+    """Change all that is there."""
+    threads, theirs = store.threads, {"by": "theirs"}
+    for thread in (id, f"{id} new"):
+        if await threads.exists(thread):
+            await threads.update(thread, name="theirs", metadata=theirs)
+    for message in ("m", "voted", "new"):
+        if await threads.messages.exists(id, f"{id} {message}"):
+            await threads.messages.merge(id, f"{id} {message}", content="theirs")
+            vote = Feedback(id=f"{id} {message} theirs", message_id=f"{id} {message}", value=1)
+            await threads.feedback.upsert(id, vote)
+    for name in ("e", "new"):
+        if await threads.elements.find(id, f"{id} {name}"):
+            await threads.elements.upsert(id, element(f"{id} {name}", theirs))
+    for user in ("user", "new"):
+        if await threads.users.find_by_identifier(f"{id} {user}"):
+            await threads.users.upsert(f"{id} {user}", metadata=theirs)
+    await store.rooms.verifications.upsert(Verification(identity_id=f"{id} i", status="theirs"))
+    for request in ("r", "new"):
+        if await store.rooms.verifications.requests.find(f"{id} {request}"):
+            theirs_request = VerificationRequest(id=f"{id} {request}", identity_id="theirs")
+            await store.rooms.verifications.requests.upsert(theirs_request)
+
+
+async def delete(store: Any, id: str) -> None:
+    """Delete what the verbs make and change."""
+    threads = store.threads
+    for message in ("m", "voted", "new"):
+        await threads.feedback.delete(id, f"{id} {message}")
+        await threads.messages.delete(id, f"{id} {message}")
+    for name in ("e", "new"):
+        await threads.elements.delete(id, f"{id} {name}")
+    await threads.delete(f"{id} new")
+    for user in ("user", "new"):
+        if found := await threads.users.find_by_identifier(f"{id} {user}"):
+            await threads.users.delete(found.id)
+    for key in (await store.keys.list(limit=1000)).items:
+        if key.name == f"{id} new":
+            await store.keys.delete(key.id)
+
+
+async def delete_thread(store: Any, id: str) -> None:
+    await store.threads.delete(id)
+
+
+async def make_anew(store: Any, id: str) -> None:
+    """Delete and make again what the verbs delete."""
+    threads, theirs = store.threads, {"by": "theirs"}
+    await delete(store, id)
+    await threads.delete(id)
+    now = datetime.now(UTC)
+    await threads.merge(id, name="theirs", begun_at=now)
+    for message in ("m", "voted"):
+        await threads.messages.merge(id, f"{id} {message}", content="theirs", begun_at=now)
+    vote = Feedback(id=f"{id} theirs", message_id=f"{id} voted", value=1)
+    await threads.feedback.upsert(id, vote)
+    await threads.elements.upsert(id, element(f"{id} e", theirs), begun_at=now)
+    for user in ("user", "new"):
+        await threads.users.create(f"{id} {user}", user_id=f"{id} {user}", metadata=theirs)
+
+
+OTHERS: dict[str, Verb] = {other.__name__: other for other in (change, delete, delete_thread, make_anew)}
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in sorted(value.items()) if name not in VARYING_HERE}
+    return [*map(plain, value)] if isinstance(value, list) else value
+
+
+async def state(store: AsyncMongoStore, id: str) -> Any:
+    """Return what is stored under ids and names that begin so."""
+    found = dict[str, Any]()
+    for name in COLLECTIONS:
+        documents = [one async for one in store.engine.database[name].find() if id in repr(one)]
+        for one in documents:
+            if name in ("users", "api_keys") and id not in str(one["_id"]):
+                del one["_id"]
+        found[name] = sorted((plain(one) for one in documents if one.get("state") != "deleted"), key=repr)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        pytest.param(*pair, marks=() if pair[1] == "make_anew" else pytest.mark.long)
+        for pair in itertools.product(VERBS, OTHERS)
+        if pair not in UNKNOWN
+    ],
+)
+async def test_a_lost_answer_makes_a_verb_of_threads_act_once_beside_another_client(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    verb, act, is_blind = VERBS[name], OTHERS[other], (name, other) in BLIND
+    client = Client(store)
+    await check_acts_once(store, client, monkeypatch, prepare, verb, act, state, is_blind=is_blind)
