@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_members
-from mongostore.codec import escape_key
+from mongostore.codec import escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
-from mongostore.models import SessionFilter
+from mongostore.models import Session, SessionFilter
 from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.search.lists import metadata_filter, time_conditions
 

@@ -16,7 +16,7 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import resolve_expiry
-from mongostore.repositories.sessions.filters import check_number
+from mongostore.repositories.sessions.filters import check_number, revision_guard
 from mongostore.repositories.sessions.recent_operations import life_token
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -66,7 +66,7 @@ class SessionChange:
         if after is not None and (after != -1 or type(after) is not int):
             check_number("after", after)
         if revision is not None:
-            check_number("revision", revision)
+            revision_guard(revision)
         document = None
         if create is not False:
             document = new_session(key, create if isinstance(create, dict) else {})
