@@ -1,1 +1,1 @@
-"""The truth about indexes: one `createIndexes` command a collection, as data."""
+"""The truth about indexes: one command a collection, as data; `search/` is for Atlas Search."""

@@ -100,8 +100,8 @@ class _ReadOnlyCollection:
         return self._collection.distinct(key, self._with_visible(filter), **options)
 
     def aggregate(self, pipeline: Sequence[StoredDocument], **options: Any) -> Any:
-        place = 1 if pipeline and not _FIRST_STAGES.isdisjoint(pipeline[0]) else 0
-        stages = [*pipeline[:place], {"$match": self._visible()}, *pipeline[place:]]
+        index = 1 if pipeline and not _FIRST_STAGES.isdisjoint(pipeline[0]) else 0
+        stages = [*pipeline[:index], {"$match": self._visible()}, *pipeline[index:]]
         return self._collection.aggregate(stages, **options)
 
     async def index_information(self) -> StoredDocument:
@@ -198,8 +198,8 @@ class _SessionMembers(SessionFields, ReadOnly):
         stored = document.get("messages", [])
         first = document.get("next_position", 0) - len(stored)
         positioned = [
-            {"updated_at": message["created_at"], **message, "position": place}
-            for place, message in enumerate(stored, first)
+            {"updated_at": message["created_at"], **message, "position": index}
+            for index, message in enumerate(stored, first)
             if message
         ]
         return {**document, "messages": positioned, "participants": participant_documents(document)}

@@ -5,27 +5,33 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from mongostore.engines import Engine
+from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import find_duplicate, translate_error
 from mongostore.errors import IndexConflictError
 
 IndexKey = list[tuple[str, int | str]]
 
 _SHARDING = "sharding.json"
+_SEARCH = "search"
 _NAMESPACE_NOT_FOUND = 26
 _SAME_NAME_OR_KEYS = (85, 86)
 # A store that opens takes no more connections: many may open at once.
 _CONNECTIONS = 3
 # What a listing adds to the definition that was given.
 _ADDED_BY_SERVER = {"v", "ns", "background"}
+
+
+_log = logging.getLogger("mongostore")
 
 
 class IndexState(StrEnum):
@@ -55,7 +61,19 @@ class IndexReport:
 
 def load_indexes() -> list[dict[str, Any]]:
     """Return the `createIndexes` commands of `indexes/`, one a collection, by file name."""
-    folder = files("mongostore.indexes")
+    return _load_commands(files("mongostore.indexes"))
+
+
+def load_search_indexes() -> list[dict[str, Any]]:
+    """Return the `createSearchIndexes` commands of `indexes/search/`, by file name.
+
+    No verb reads these indexes, which lag behind: a search of the store finds what was acknowledged. They are
+    for the `$search` of an application, by rank and in spite of typos.
+    """
+    return _load_commands(files("mongostore.indexes").joinpath(_SEARCH))
+
+
+def _load_commands(folder: Traversable) -> list[dict[str, Any]]:
     names = sorted(
         entry.name for entry in folder.iterdir() if entry.name.endswith(".json") and entry.name != _SHARDING
     )
@@ -125,8 +143,11 @@ async def ensure_indexes(engine: Engine) -> None:
 async def apply_indexes(engine: Engine) -> list[IndexReport]:
     """Create the indexes that are missing beside those that differ, which stay as they are.
 
+    Where the deployment has Atlas Search, it creates the search indexes, too; by their names alone, for the
+    server returns a definition with members of its own.
+
     Returns:
-        The result of `diff_indexes` after that.
+        The result of `diff_indexes` after that, and the search indexes that are there.
 
     Raises:
         MongoStoreError: If the server refuses the command.
@@ -137,7 +158,35 @@ async def apply_indexes(engine: Engine) -> list[IndexReport]:
             missing.setdefault(report.collection, []).append(report.defined)
     for collection, definitions in missing.items():
         await _create(engine, {"createIndexes": collection, "indexes": definitions})
-    return await diff_indexes(engine)
+    searched = []
+    if Capability.SEARCH in engine.capabilities:
+        searched = [report for command in load_search_indexes() for report in await _search(engine, command)]
+    return [*await diff_indexes(engine), *searched]
+
+
+async def _search(engine: Engine, command: dict[str, Any]) -> list[IndexReport]:
+    """Create the search indexes of a collection that are missing, and return those that are there."""
+    collection, defined = engine.collection(command["createSearchIndexes"]), command["indexes"]
+    try:
+        async with await collection.aggregate([{"$listSearchIndexes": {}}]) as cursor:
+            found = {index["name"]: index.get("latestDefinition") async for index in cursor}
+        if missing := [index for index in defined if index["name"] not in found]:
+            await engine.database.command({"createSearchIndexes": collection.name, "indexes": missing})
+    except OperationFailure as error:
+        # A free cluster takes three search indexes and, by its tier, none from a driver.
+        _log.warning(
+            "%s: the search indexes of %s were refused (code %s): the store works without them",
+            *(engine.address, collection.name, error.code),
+            extra={"address": engine.address},
+        )
+        return []
+    except PyMongoError as error:
+        raise translate_error(error, engine.address) from None
+    name = command["createSearchIndexes"]
+    return [
+        IndexReport(name, one["name"], IndexState.PRESENT, one, found.get(one["name"], one))
+        for one in defined
+    ]
 
 
 async def diff_indexes(engine: Engine) -> list[IndexReport]:
@@ -203,14 +252,14 @@ async def _list_existing(engine: Engine, name: str) -> dict[str, dict[str, Any]]
 def _compare(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:
     same_name = found.get(defined["name"])
     same_keys = next((index for index in found.values() if _index_keys(index) == _index_keys(defined)), None)
-    there = same_name or same_keys
-    if there is None:
+    existing = same_name or same_keys
+    if existing is None:
         state = IndexState.MISSING
-    elif _normalize(there) == _normalize(defined):
+    elif _normalize(existing) == _normalize(defined):
         state = IndexState.PRESENT
     else:
         state = IndexState.DIFFERS
-    return IndexReport(collection, defined["name"], state, defined, there)
+    return IndexReport(collection, defined["name"], state, defined, existing)
 
 
 def _index_keys(index: Mapping[str, Any]) -> IndexKey:

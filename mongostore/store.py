@@ -52,8 +52,6 @@ _STATISTICS_TIME = timedelta(days=29)
 # A store that opens finishes so many deletions of each house, if they take no longer.
 _SWEPT_AT_OPEN = 20
 _SWEEP_SECONDS = 2.0
-
-
 _log = logging.getLogger("mongostore")
 
 
@@ -274,8 +272,10 @@ class AsyncMongoStore:
     async def apply_indexes(self) -> list[IndexReport]:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
 
+        Where the deployment has Atlas Search, also those of `indexes/search/`, which no verb needs.
+
         Returns:
-            The result of `check_indexes` after that.
+            The result of `check_indexes` after that, and the search indexes that are there.
 
         Raises:
             MongoStoreError: If the server refuses the command.

@@ -90,7 +90,8 @@ def apply(uri: Uri = None, database: Database = None) -> None:
     """Create the indexes that are missing.
 
     Those that differ stay as they are, and the exit code is 1: drop them in
-    mongosh and apply anew, at an hour when queries can do without them.
+    mongosh and apply anew, at an hour when queries can do without them. Where
+    the deployment has Atlas Search, search indexes for your own queries, too.
 
     Example:
       mongostore indexes apply --uri mongodb://localhost:27017

@@ -175,16 +175,18 @@ def to_stored_message(message: Message, now: int) -> StoredDocument:
 
 
 def to_messages(
-    placed: Sequence[tuple[int | None, StoredDocument]],
+    positioned: Sequence[tuple[int | None, StoredDocument]],
 ) -> tuple[list[Message], list[InvalidDocumentError]]:
     """Return stored messages, each with its position, as callers see them, and errors for the unreadable."""
     errors: list[InvalidDocumentError] = []
     try:
         # All at once: half of the time that it takes one by one.
-        messages = _MESSAGES.validate_python([stored for _, stored in placed], strict=True, extra="ignore")
+        messages = _MESSAGES.validate_python(
+            [stored for _, stored in positioned], strict=True, extra="ignore"
+        )
     except DECODE_ERRORS:
-        messages, placed, errors = _one_by_one(placed)
-    for (position, _), message in zip(placed, messages, strict=True):
+        messages, positioned, errors = _one_by_one(positioned)
+    for (position, _), message in zip(positioned, messages, strict=True):
         # To copy each document for these two members would take a tenth of the time of all.
         members = message.__dict__
         members["position"] = position
@@ -193,24 +195,24 @@ def to_messages(
     return messages, errors
 
 
-def to_message(placed: tuple[int | None, StoredDocument]) -> Message:
+def to_message(positioned: tuple[int | None, StoredDocument]) -> Message:
     """Return a stored message, with its position, as callers see it.
 
     Raises:
         InvalidDocumentError: If it cannot be read.
     """
-    messages, errors = to_messages([placed])
+    messages, errors = to_messages([positioned])
     if errors:
         raise errors[0]
     return messages[0]
 
 
 def _one_by_one(
-    placed: Sequence[tuple[int | None, StoredDocument]],
+    positioned: Sequence[tuple[int | None, StoredDocument]],
 ) -> tuple[list[Message], list[tuple[int | None, StoredDocument]], list[InvalidDocumentError]]:
     """Return the readable messages with their positions, and errors for the others."""
     messages, readable, errors = [], [], []
-    for position, stored in placed:
+    for position, stored in positioned:
         try:
             messages.append(Message.model_validate(stored, strict=True, extra="ignore"))
             readable.append((position, stored))

@@ -56,7 +56,7 @@ async def _of_session(
     houses: Houses, mention: Mention, stored: StoredDocument, names: Sequence[str]
 ) -> Records:
     session, verbs = to_session(stored), houses.sessions.in_namespace(stored["namespace"])
-    mine = [one["id"] for one in participant_documents(stored) if one["id"] in names]
+    own = [one["id"] for one in participant_documents(stored) if one["id"] in names]
     if mention.relation == "participant":
         if stored.get("user_id") in names:
             # It is exported whole.
@@ -76,7 +76,7 @@ async def _of_session(
             yield PersonRecord(
                 collection="context", id=stored["_id"], relation="owner", value={"context": context}
             )
-    for name in mine:
+    for name in own:
         async for turn in verbs.turns.iter(session.id, name):
             value = {"session": stored["_id"], "participant_id": name, **turn.model_dump(mode="json")}
             yield PersonRecord(collection="turns", id=f"{turn.number}", relation="author", value=value)
@@ -94,6 +94,6 @@ async def _of_thread(houses: Houses, mention: Mention, stored: StoredDocument) -
 
 
 def _record(collection: str, id: Any, relation: Relation, entity: Model, **more: Any) -> PersonRecord:
-    shown = id if isinstance(id, str) else "/".join(map(str, id.values()))
+    text = id if isinstance(id, str) else "/".join(map(str, id.values()))
     value = {**more, **entity.model_dump(mode="json")}
-    return PersonRecord(collection=collection, id=shown, relation=relation, value=value)
+    return PersonRecord(collection=collection, id=text, relation=relation, value=value)

@@ -213,9 +213,9 @@ class Leftovers(Repository):
     async def _batch(
         self, name: str, filter: StoredDocument, key: str, fields: StoredDocument, after: Any
     ) -> list[StoredDocument]:
-        behind = {} if after is None else {"$and": [{key: {"$gt": after}}]}
+        page_filter = {} if after is None else {"$and": [{key: {"$gt": after}}]}
         documents = self._connection.collection(name).find(
-            {**filter, **behind}, fields, sort=[(key, 1)], limit=_BATCH
+            {**filter, **page_filter}, fields, sort=[(key, 1)], limit=_BATCH
         )
         async with documents as found:
             return await found.to_list()

@@ -198,9 +198,9 @@ class PersonFinder:
         self, collection: str, filter: StoredDocument, fields: Any, last: Any
     ) -> list[StoredDocument]:
         # Beside a filter that may itself be one for ids.
-        behind = filter if last is None else {"$and": [filter, {"_id": {"$gt": last}}]}
+        page_filter = filter if last is None else {"$and": [filter, {"_id": {"$gt": last}}]}
         found = self._connection.collection(collection).find(
-            behind, fields, sort=[("_id", 1)], limit=_STEP, batch_size=_STEP + 1
+            page_filter, fields, sort=[("_id", 1)], limit=_STEP, batch_size=_STEP + 1
         )
         async with found:
             documents: list[StoredDocument] = await found.to_list()

@@ -62,10 +62,10 @@ class UnmatchedWrite:
         Raises:
             UnsupportedError: It is.
         """
-        meant = self.where
-        if "_id" in meant:
-            meant = {name: value for name, value in meant.items() if name in _KEYS}
-        newer = await self.collection.find_one({**meant, "schema_version": NEWER}, {"_id": 1})
+        filter = self.where
+        if "_id" in filter:
+            filter = {name: value for name, value in filter.items() if name in _KEYS}
+        newer = await self.collection.find_one({**filter, "schema_version": NEWER}, {"_id": 1})
         if newer is not None:
             raise UnsupportedError(
                 f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "

@@ -222,15 +222,15 @@ class VersionCheckedCollection:
             if not met:
                 await missed.verify()
             return
-        meant = self._collection.name, str(where.get("_id", where))
+        key = self._collection.name, str(where.get("_id", where))
         if met:
-            call.missed.pop(meant, None)
+            call.missed.pop(key, None)
             return
-        missed = call.missed.setdefault(meant, missed)
+        missed = call.missed.setdefault(key, missed)
         missed.times += 1
         if is_urgent or missed.times > _MISSES:
             await missed.verify()
-            del call.missed[meant]
+            del call.missed[key]
 
     async def _change(
         self, change: Any, where: StoredDocument, update: Any, *args: Any, **options: Any

@@ -91,8 +91,10 @@ class StoreVerbs:
     def apply_indexes(self) -> list[IndexReport]:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
 
+        Where the deployment has Atlas Search, also those of `indexes/search/`, which no verb needs.
+
         Returns:
-            The result of `check_indexes` after that.
+            The result of `check_indexes` after that, and the search indexes that are there.
 
         Raises:
             MongoStoreError: If the server refuses the command.

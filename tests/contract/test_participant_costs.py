@@ -199,7 +199,7 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
             # The open and the deleted ones are two lists, each of which shows its next one.
             spare = 2 if "deleted or not" in case.claim else 1
             for stats in costs:
-                assert stats["totalDocsExamined"] <= concerned(stats) + spare, (sent.command, stats)
+                assert stats["totalDocsExamined"] <= concerned(sent, stats) + spare, (sent.command, stats)
 
 
 async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, database: str) -> None:

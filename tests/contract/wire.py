@@ -186,11 +186,16 @@ def stages_of(plan: Any) -> Iterator[dict[str, Any]]:
             yield from stages_of(value)
 
 
-def concerned(stats: dict[str, Any]) -> int:
-    """Return how many documents a command returns, matches or deletes."""
+def concerned(sent: Sent, stats: dict[str, Any]) -> int:
+    """Return how many documents a command returns, matches or deletes.
+
+    Of an aggregation, that is what its last stage returns: those before it may have fetched more.
+    """
     stages = stages_of(stats["executionStages"])
     matched = [stage.get(name, 0) for stage in stages for name in ("nMatched", "nWouldDelete")]
-    return int(max(stats["nReturned"], *matched))
+    pipelines = [stages for stages in nested(sent.plan, "stages") if sent.name == "aggregate"]
+    returned = max((stages[-1]["nReturned"] for stages in pipelines), default=stats["nReturned"])
+    return int(max(returned, *matched))
 
 
 def is_union(sent: Sent) -> bool:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from pymongo.errors import OperationFailure
 
 from mongostore import AsyncMongoStore, IndexConflictError
 from mongostore.documents import erasures, identities, keys, room_parts, rooms, session_participants, threads
 from mongostore.documents.sessions import StoredMessage, StoredOverflow, StoredSegment, StoredSession
-from mongostore.index_definitions import IndexState, load_indexes
+from mongostore.engines import Capability, Engine
+from mongostore.index_definitions import IndexState, apply_indexes, load_indexes, load_search_indexes
 
 
 class GridFile(BaseModel):
@@ -127,3 +133,91 @@ async def test_check_tells_missing_differing_and_foreign_indexes_apart(
     assert states["newest_sessions_of_namespace"] is IndexState.DIFFERS
     assert states["somebody_elses"] is IndexState.FOREIGN
     assert states["newest_sessions_of_user"] is IndexState.MISSING
+
+
+def test_search_indexes_are_few_and_of_fields_that_documents_have() -> None:
+    commands = load_search_indexes()
+    # A free cluster takes three, of at most 3 KB.
+    assert 0 < sum(len(command["indexes"]) for command in commands) <= 3
+    for command in commands:
+        for index in command["indexes"]:
+            assert len(json.dumps(index["definition"])) < 3_000
+            mappings = index["definition"]["mappings"]
+            assert mappings["dynamic"] is False
+            assert mappings["fields"].keys() <= FIELDS[command["createSearchIndexes"]].model_fields.keys()
+
+
+class SearchEngine:
+    """An engine with Atlas Search as its documentation has it: it lists and creates search indexes."""
+
+    capabilities = frozenset(Capability)
+
+    def __init__(self, engine: Engine, *, refuses: bool = False) -> None:
+        self._engine = engine
+        self._refuses = refuses
+        self.created: dict[str, list[Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    @property
+    def database(self) -> Any:
+        return _Answering(self._engine.database, command=self.command)
+
+    def collection(self, name: str) -> Any:
+        collection = self._engine.collection(name)
+
+        @asynccontextmanager
+        async def cursor() -> AsyncIterator[Any]:
+            async def each() -> AsyncIterator[Any]:
+                for index in self.created.get(collection.name, ()):
+                    yield {"id": "0", "status": "READY", "queryable": True, **index}
+
+            yield each()
+
+        async def aggregate(pipeline: list[Any]) -> Any:
+            assert pipeline == [{"$listSearchIndexes": {}}]
+            return cursor()
+
+        return _Answering(collection, aggregate=aggregate)
+
+    async def command(self, command: dict[str, Any]) -> Any:
+        if "createSearchIndexes" not in command:
+            return await self._engine.database.command(command)
+        if self._refuses:
+            raise OperationFailure("The maximum number of FTS indexes has been reached", 8000)
+        found = self.created.setdefault(command["createSearchIndexes"], [])
+        found += [
+            {"name": one["name"], "latestDefinition": {**one["definition"], "analyzer": "lucene.standard"}}
+            for one in command["indexes"]
+        ]
+        return {"ok": 1, "indexesCreated": [{"id": "0", "name": one["name"]} for one in command["indexes"]]}
+
+
+class _Answering:
+    def __init__(self, target: Any, **own: Any) -> None:
+        self._target = target
+        self.__dict__.update(own)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+
+async def test_apply_creates_search_indexes_once_where_there_is_search() -> None:
+    names = {one["name"] for command in load_search_indexes() for one in command["indexes"]}
+    async with AsyncMongoStore("mongomock://search", prefix="my_") as store:
+        assert not names & {report.name for report in await store.apply_indexes()}
+        engine: Any = SearchEngine(store.engine)
+        for _ in range(2):
+            reports = {report.name: report for report in await apply_indexes(engine)}
+            assert {reports[name].state for name in names} == {IndexState.PRESENT}
+        assert {one["name"] for found in engine.created.values() for one in found} == names
+        assert sum(map(len, engine.created.values())) == len(names)
+        assert all(name.startswith("my_") for name in engine.created)
+
+
+async def test_apply_goes_on_where_search_indexes_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async with AsyncMongoStore("mongomock://refused") as store:
+        engine: Any = SearchEngine(store.engine, refuses=True)
+        assert {report.state for report in await apply_indexes(engine)} == {IndexState.PRESENT}
+    assert "the search indexes of sessions were refused (code 8000)" in caplog.text

@@ -45,6 +45,7 @@ def test_the_wheel_holds_the_package_its_stubs_its_indexes_and_its_dialogues(bui
     assert [name for name in names if name.startswith("mongostore/testing/store")] == []
     for folder, pattern in (
         ("indexes", "*.json"),
+        ("indexes/search", "*.json"),
         ("mongostore/samples", "*.jsonl"),
         ("mongostore", "**/*.py"),
         ("mongostore", "**/*.pyi"),

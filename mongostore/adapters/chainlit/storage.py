@@ -77,8 +77,8 @@ class GridFSStorageClient(BaseStorageClient):
         if not overwrite and await files.exists(object_key):
             raise AlreadyExistsError("file", object_key)
         content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-        notes = {"content_disposition": content_disposition} if content_disposition else {}
-        await files.upload(object_key, content, content_type=mime, data=notes)
+        metadata = {"content_disposition": content_disposition} if content_disposition else {}
+        await files.upload(object_key, content, content_type=mime, data=metadata)
         return {"object_key": object_key, "url": await self.get_read_url(object_key)}
 
     async def delete_file(self, object_key: str) -> bool:
@@ -140,8 +140,8 @@ class GridFSStorageClient(BaseStorageClient):
 
 
 def _disposition(file: File) -> str:
-    if given := file.data.get("content_disposition"):
-        return str(given)
+    if disposition := file.data.get("content_disposition"):
+        return str(disposition)
     kind = "attachment" if any(word in file.content_type.lower() for word in _ACTIVE) else "inline"
     return f"{kind}; filename*=UTF-8''{quote(file.key.rsplit('/', 1)[-1])}"
 

@@ -29,8 +29,8 @@ def to_entry(message: Message) -> dict[str, Any]:
     """Return the entry of a message; one that others have stored becomes an entry of its role."""
     entry = message.data.get(_ENTRY)
     if not isinstance(entry, dict):
-        said = {"role": message.role, "content": message.content}
-        return {"type": message.role, "uuid": message.id, "message": said}
+        body = {"role": message.role, "content": message.content}
+        return {"type": message.role, "uuid": message.id, "message": body}
     if message.content is None:
         return entry
     return {**entry, "message": {**entry["message"], "content": message.content}}
@@ -55,13 +55,13 @@ def id_of(*texts: str) -> str:
 
 
 def _to_message(entry: Mapping[str, Any]) -> Message:
-    said = entry.get("message")
-    said = said if isinstance(said, dict) else {}
-    content, role = said.get("content"), _text_or_none(said.get("role"))
+    body = entry.get("message")
+    body = body if isinstance(body, dict) else {}
+    content, role = body.get("content"), _text_or_none(body.get("role"))
     members: dict[str, Any] = {"data": {_ENTRY: dict(entry)}}
     if content is not None:
         # Once: as the content of the message.
-        rest = {name: value for name, value in said.items() if name != "content"}
+        rest = {name: value for name, value in body.items() if name != "content"}
         members = {"content": content, "data": {_ENTRY: {**entry, "message": rest}}}
     # An entry without a uuid gets an id of its own: it is another one each time.
     with suppress(InvalidValueError):

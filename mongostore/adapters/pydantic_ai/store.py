@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.conversation_store import (
@@ -34,12 +33,12 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Message, Session, SessionUpdate
+from mongostore.recent import Recent
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 R = TypeVar("R")
-V = TypeVar("V")
 
 NAMESPACE = "pydantic_ai"
 # So many conversations and entries are remembered as they were read last.
@@ -71,9 +70,9 @@ class MongoConversationStore(ConversationStore):
         self._store = SharedStore(uri, database, store)
         self._namespace = namespace
         # By conversation, the revision of its record and that of its session at the time.
-        self._revisions = _Memory[tuple[str, int]]()
+        self._revisions = Recent[str, tuple[str, int]](_REMEMBERED)
         # By entry, a conversation that has it.
-        self._owners = _Memory[str]()
+        self._owners = Recent[str, str](_REMEMBERED)
 
     async def sessions(self) -> AsyncSessions:
         """Return the verbs of the namespace: `list(user_id=…)`, `messages.watch(…)` and others.
@@ -116,9 +115,9 @@ class MongoConversationStore(ConversationStore):
     def _read_session(self, session: Session) -> ConversationRecord | None:
         record = to_record(session.data)
         if record is not None:
-            self._revisions.put(session.id, (record.revision, session.revision))
+            self._revisions[session.id] = (record.revision, session.revision)
             for entry_id in filter(None, [record.head_id, *record.branches]):
-                self._owners.put(entry_id, session.id)
+                self._owners[entry_id] = session.id
         return record
 
     async def _read(
@@ -222,7 +221,7 @@ class MongoConversationStore(ConversationStore):
         session = await sessions.branches.find_by_message(entry_id)
         if session is None:
             raise NotFoundError("entry", entry_id)
-        self._owners.put(entry_id, session.id)
+        self._owners[entry_id] = session.id
         return await read(session.id)
 
     async def _missing(self, sessions: AsyncSessions, record: ConversationRecord) -> list[Message]:
@@ -236,7 +235,7 @@ class MongoConversationStore(ConversationStore):
         if await sessions.messages.exists(record.conversation_id, head_id):
             return []
         if record.forked_from is not None:
-            self._owners.put(head_id, record.forked_from)
+            self._owners[head_id] = record.forked_from
         return await self._with_owner(
             sessions, head_id, lambda owner: _read_history(sessions, owner, head_id, None)
         )
@@ -310,22 +309,6 @@ class _Write:
         if revision_of(session) != self._expected:
             raise ConversationConflict(self._id)
         self._revision = session.revision
-
-
-class _Memory(Generic[V]):
-    """What was put last, by key."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[str, V] = OrderedDict()
-
-    def get(self, key: str) -> V | None:
-        return self._values.get(key)
-
-    def put(self, key: str, value: V) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > _REMEMBERED:
-            self._values.popitem(last=False)
 
 
 def revision_of(session: Session) -> str | None:

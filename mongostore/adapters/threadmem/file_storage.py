@@ -101,27 +101,27 @@ class FileStorage:
             InvalidValueError: A value cannot be stored.
         """
         data: dict[str, Any] = {name: members[name] for name in _DATA if name in members}
-        given: dict[str, Any] = {"kind": MESSAGES, "data": data}
+        arguments: dict[str, Any] = {"kind": MESSAGES, "data": data}
         if "text" in members:
-            given["content"] = members["text"]
+            arguments["content"] = members["text"]
         if "created" in members:
-            given["created_at"] = to_time("created", members["created"])
+            arguments["created_at"] = to_time("created", members["created"])
         images = members.get("images", [])
-        kept = _assign_keys(images)
+        stored = _assign_keys(images)
         if "images" in members:
-            data["images"] = kept
+            data["images"] = stored
         try:
-            for image, place in zip(images, kept, strict=True):
-                if not isinstance(place, str):
-                    self._upload(place["file"], image, message_id, thread_id)
-            self.store.threads.messages.merge(thread_id, message_id, only_missing=is_new, **given)
+            for image, form in zip(images, stored, strict=True):
+                if not isinstance(form, str):
+                    self._upload(form["file"], image, message_id, thread_id)
+            self.store.threads.messages.merge(thread_id, message_id, only_missing=is_new, **arguments)
         except UnavailableError:
             # It may have been stored all the same.
             raise
         except MongoStoreError:
-            self.delete_files(file_keys(kept), thread_id)
+            self.delete_files(file_keys(stored), thread_id)
             raise
-        return file_keys(kept)
+        return file_keys(stored)
 
     def upload_files(self, keys: list[str], message_id: str, thread_id: str) -> None:
         """Make files of a message go with a thread when it is deleted."""
@@ -135,15 +135,15 @@ class FileStorage:
             if thread_id is None or not self.store.threads.elements.delete(thread_id, key):
                 self.store.threads.files.delete(key)
 
-    def image(self, kept: StoredImage) -> str:
+    def image(self, stored: StoredImage) -> str:
         """Return the URL of an image of a stored message.
 
         Raises:
             NotFoundError: Its file is gone.
         """
-        if isinstance(kept, str):
-            return kept
-        file = self.store.threads.files.get(kept["file"])
+        if isinstance(stored, str):
+            return stored
+        file = self.store.threads.files.get(stored["file"])
         content = self.store.threads.files.read(file.key)
         return wrap(content, file.data["head"]) if "head" in file.data else content.decode()
 
@@ -179,15 +179,15 @@ def configure(
 def _assign_keys(images: list[str]) -> list[StoredImage]:
     """Return images as a message keeps them, with new files for those for which it has no room."""
     room = INLINE_BYTES
-    kept: list[StoredImage] = []
+    stored: list[StoredImage] = []
     for image in images:
         # Base64 and URLs are ASCII, so that their characters are their bytes.
         if len(image) <= room:
             room -= len(image)
-            kept.append(image)
+            stored.append(image)
         else:
-            kept.append({"file": uuid4().hex})
-    return kept
+            stored.append({"file": uuid4().hex})
+    return stored
 
 
 def file_keys(images: list[StoredImage]) -> list[str]:

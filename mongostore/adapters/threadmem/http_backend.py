@@ -68,11 +68,11 @@ class HttpBackend:
 
     def save(self) -> None:
         self.state.check()
-        there = None if self.state.is_new else self._find()
-        if there is None:
+        existing = None if self.state.is_new else self._find()
+        if existing is None:
             self._create()
             return
-        if there.version != self.state.version:
+        if existing.version != self.state.version:
             logger.warning("thread %r was changed on its server since it was read", self.state.id)
         answer = self._ask("PUT", "", self.state.to_update().model_dump())
         made = read_answer(V1RoleThread, answer, self._remote)

@@ -46,8 +46,8 @@ def parse_image_data(image_data_str: str) -> tuple[str, str]:
     Raises:
         ValueError: It is none.
     """
-    head, mark, content = image_data_str.partition(";base64,")
-    if not mark or not content or not head.startswith("data:"):
+    head, separator, content = image_data_str.partition(";base64,")
+    if not separator or not content or not head.startswith("data:"):
         raise ValueError("Invalid image data format")
     return head.removeprefix("data:"), content
 
@@ -83,7 +83,7 @@ def convert_images(images: Sequence[str | Image.Image] | None) -> list[str]:
         InvalidValueError: It is none of these, or no image that can be read; names its place.
     """
     check_list("images", images or [])
-    return [_convert(f"images[{place}]", image) for place, image in enumerate(images or [])]
+    return [_convert(f"images[{index}]", image) for index, image in enumerate(images or [])]
 
 
 def _convert(path: str, image: object) -> str:

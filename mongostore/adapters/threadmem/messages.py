@@ -161,12 +161,12 @@ class RoleMessage:
 
     @classmethod
     def _candidates(cls, columns: Mapping[str, Any]) -> Iterator[RoleMessage]:
-        given = {name: columns.get(name) for name in ("thread_id", "text", "role")}
+        filters = {name: columns.get(name) for name in ("thread_id", "text", "role")}
         if "id" in columns:
             messages = cls._storage.store.threads.messages
             found = isinstance(columns["id"], str) and messages.find_by_id(columns["id"])
             return iter([cls.stored(found, cls._storage)] if found and found.kind == MESSAGES else [])
-        texts = {name: value for name, value in given.items() if isinstance(value, str)}
+        texts = {name: value for name, value in filters.items() if isinstance(value, str)}
         return (cls.stored(message, cls._storage) for message in cls._storage.messages(**texts))
 
     def _is(self, columns: Mapping[str, Any]) -> bool:
@@ -218,10 +218,10 @@ class RoleMessage:
         for name, value in (("role", self.role), ("text", self.text)):
             check_text(name, str.__str__(value) if isinstance(value, str) else value)
         check_list("images", self._images)
-        for place, image in enumerate(self._images):
+        for index, image in enumerate(self._images):
             # Those that stand for files are as they were stored.
             if not (self._files and isinstance(image, dict)):
-                check_text(f"images[{place}]", image)
+                check_text(f"images[{index}]", image)
         if self.private is not None and not isinstance(self.private, bool):
             raise InvalidValueError("private", "must be True, False or None")
         if self.metadata is not None:
@@ -344,12 +344,12 @@ def now() -> float:
     return time.time_ns() // 1000 / 1_000_000
 
 
-def check_columns(given: Mapping[str, Any], columns: tuple[str, ...]) -> None:
+def check_columns(filters: Mapping[str, Any], columns: tuple[str, ...]) -> None:
     """Refuse to find by what is no column.
 
     Raises:
         InvalidValueError: There is no such column.
     """
-    for name in given:
+    for name in filters:
         if name not in columns:
             raise InvalidValueError(name, f"is none of {', '.join(columns)}")

@@ -33,8 +33,8 @@ def read_openai(msg: Mapping[str, Any]) -> tuple[str, str, list[str]]:
         images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
         is_tagged = kinds != sorted(kinds, reverse=True) and not any(_TAG in text for text in texts)
         if is_tagged:
-            shown = iter(texts)
-            texts = [next(shown) if kind == "text" else _TAG for kind in kinds]
+            remaining = iter(texts)
+            texts = [next(remaining) if kind == "text" else _TAG for kind in kinds]
         return check_text("role", msg["role"]), check_text("text", "\n".join(texts)), images
     except (KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidValueError):
@@ -53,9 +53,9 @@ def write_openai(role: str, text: str, images: list[str]) -> dict[str, Any]:
     if tags and tags != len(images):
         raise ValueError(f"Number of <image> tags ({tags}) must match number of images ({len(images)})")
     content: list[dict[str, Any]] = []
-    for place, piece in enumerate(texts):
+    for index, piece in enumerate(texts):
         if piece.strip():
             content.append({"type": "text", "text": piece.strip()})
-        behind = images[place : place + 1] if place < tags else images[tags:]
-        content += [{"type": "image_url", "image_url": {"url": image}} for image in behind]
+        following = images[index : index + 1] if index < tags else images[tags:]
+        content += [{"type": "image_url", "image_url": {"url": image}} for image in following]
     return {"role": role, "content": content}

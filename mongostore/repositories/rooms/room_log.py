@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
 from mongostore.documents.rooms import is_closed
 from mongostore.errors import NotFoundError
+from mongostore.recent import Recent
 from mongostore.repositories import Connection
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_room
@@ -95,7 +95,7 @@ class RoomLog:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._heads: OrderedDict[str, tuple[LogHead, float]] = OrderedDict()
+        self._heads = Recent[str, tuple[LogHead, float]](_MOST_HEADS)
 
     def cached(self, room_id: str) -> LogHead | None:
         """Return the end of a room's log as this process has seen it lately."""
@@ -106,10 +106,7 @@ class RoomLog:
 
     def remember(self, room_id: str, head: LogHead) -> None:
         """Keep the end of a room's log, which the majority has."""
-        self._heads.pop(room_id, None)
         self._heads[room_id] = head, time.monotonic()
-        if len(self._heads) > _MOST_HEADS:
-            self._heads.popitem(last=False)
 
     def forget(self, room_id: str) -> None:
         """Read the end of a room's log anew before it is used again."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from mongostore.codec import encode_members, to_micros
+from mongostore.codec import JSON_MARK, encode_members, escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page
@@ -17,6 +17,8 @@ from mongostore.repositories.search.finder import FindHeads, TextSearch
 V = TypeVar("V")
 
 _PAGE = 200
+# The rest of a large dict is compared as it is read.
+_MOST_CONDITIONS = 10
 
 
 class ConversationList(Generic[V]):
@@ -133,12 +135,36 @@ def metadata_filter(metadata: Mapping[str, Any] | None) -> StoredDocument:
         InvalidValueError: If it is no dict of JSON values.
     """
     encoded = encode_members("metadata", {} if metadata is None else metadata)
-    return {f"metadata.{key}": _equal_in_python(value) for key, value in encoded.items()}
+    conditions: StoredDocument = {}
+    for key, value in encoded.items():
+        conditions |= _conditions(f"metadata.{key}", value)
+    return conditions
 
 
 def has_metadata(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
     """Return whether metadata have each of these keys with this value, compared as Python compares."""
     return all(metadata.get(key) == value for key, value in (wanted or {}).items())
+
+
+def _conditions(path: str, encoded: Any) -> StoredDocument:
+    """Return conditions that hold for all values that Python finds equal to a stored one, and few others.
+
+    The index has the members of a dict and the elements of a list, but neither as a whole.
+    """
+    if isinstance(encoded, list):
+        # Others are many values in Python, or none to an index.
+        scalars = [one for one in encoded if isinstance(one, str | int | float)]
+        elements = [one for one in scalars if _equal_in_python(one) == one]
+        if elements:
+            return {path: {"$all": elements[:_MOST_CONDITIONS]}}
+    elif isinstance(encoded, dict) and JSON_MARK not in encoded:
+        conditions: StoredDocument = {}
+        for key, value in encoded.items():
+            if len(conditions) < _MOST_CONDITIONS and escape_key(key) == key:
+                conditions |= _conditions(f"{path}.{key}", value)
+        if conditions:
+            return conditions
+    return {path: _equal_in_python(encoded)}
 
 
 def _equal_in_python(encoded: Any) -> Any:

@@ -101,8 +101,8 @@ class SessionTransfer(Repository):
     async def find_namespace(self, after: str | None = None) -> str | None:
         """Return the first namespace that has sessions, or the next one after another; None at the end."""
         # The character behind the slash that ends a namespace in an id.
-        behind = "" if after is None else f"{after}0"
+        first = "" if after is None else f"{after}0"
         document = await self._connection.collection("sessions").find_one(
-            {"_id": {"$gt": behind}}, {"namespace": 1}, sort=[("_id", 1)]
+            {"_id": {"$gt": first}}, {"namespace": 1}, sort=[("_id", 1)]
         )
         return None if document is None else str(document["namespace"])

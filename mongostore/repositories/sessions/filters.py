@@ -56,13 +56,13 @@ def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter
     return filter
 
 
-def keyset_filter(order: SortOrder, filter: StoredDocument, place: SortKey | None) -> StoredDocument:
+def keyset_filter(order: SortOrder, filter: StoredDocument, sort_key: SortKey | None) -> StoredDocument:
     """Return the filter of the sessions behind a place; None stands before all.
 
     Each state is a branch of its own: only of such can the server merge what indexes give in order.
     """
     states = filter["state"]["$in"] if isinstance(filter["state"], dict) else [filter["state"]]
-    branches_of_states = [order.keyset_filter({**filter, "state": state}, place) for state in states]
+    branches_of_states = [order.keyset_filter({**filter, "state": state}, sort_key) for state in states]
     branches = [branch for each in branches_of_states for branch in each.get("$or", [each])]
     return branches[0] if len(branches) == 1 else {"$or": branches}
 

@@ -41,8 +41,8 @@ class MessagePatch:
             DocumentTooLargeError: The metadata take more than 1 MiB.
         """
         metadata = to_metadata(message_id, members.get("metadata", {}))
-        given = {name: value for name, value in members.items() if name not in ("metadata", "status")}
-        stored = write_members(Message, given)
+        others = {name: value for name, value in members.items() if name not in ("metadata", "status")}
+        stored = write_members(Message, others)
         if "status" in members:
             stored["status"] = _to_status(members["status"])
         return cls(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.documents.sessions import to_stored_preview
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message
+from mongostore.recent import Recent
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
@@ -45,7 +45,7 @@ class MessageReplacer:
         self._writer = writer
         self._deleter = deleter
         # Sessions as the newest pops of this store have left them, for pops one after another.
-        self._popped: OrderedDict[str, StoredDocument] = OrderedDict()
+        self._popped = Recent[str, StoredDocument](_KEPT)
 
     async def pop(self, key: str, read: Callable[[Positioned], Message]) -> Message | None:
         """Delete the newest message and return what `read` makes of it; None if there is none.
@@ -108,9 +108,9 @@ class MessageReplacer:
             newest = await self._newest(document, len(message_ids))
             if [message["id"] for _, message in newest] != [*message_ids]:
                 raise ConflictError(f"session {session_id_of(key)!r} has other newest messages")
-            place = TailPosition(document["epoch"], document["tail_start"])
+            position = TailPosition(document["epoch"], document["tail_start"])
             taken = {message["id"] for _, message in messages_of(document)}
-            if new_ids & taken or await self._tail.find_in_segments(key, place, [*new_ids]):
+            if new_ids & taken or await self._tail.find_in_segments(key, position, [*new_ids]):
                 raise ConflictError(f"session {session_id_of(key)!r} has a message of one of these ids")
             embedded = await self._writer.embed(document, messages)
             current_operation().memory["start"] = end
@@ -139,15 +139,13 @@ class MessageReplacer:
 
     def _keep(self, document: StoredDocument) -> None:
         """Keep a session as it is without its newest message, if the next pop needs no more of it."""
-        shown = messages_of(document)
-        if len(shown) < 3:
+        visible = messages_of(document)
+        if len(visible) < 3:
             return
         messages = document["messages"][:]
-        messages[shown[-1][0] - messages_start(document)] = None
-        changed = {"messages": messages, "last": shown[-2][1], "edit_count": document["edit_count"] + 1}
+        messages[visible[-1][0] - messages_start(document)] = None
+        changed = {"messages": messages, "last": visible[-2][1], "edit_count": document["edit_count"] + 1}
         self._popped[document["_id"]] = {**document, **changed}
-        if len(self._popped) > _KEPT:
-            self._popped.popitem(last=False)
 
     async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
         """Return the newest messages of a session, the oldest of them first."""

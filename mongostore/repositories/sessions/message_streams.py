@@ -245,7 +245,7 @@ class MessageStreams(Repository):
         own = {"id": growth.message_id, "stream.writer": growth.writer, "stream.flushes": growth.flushes}
         found = {"messages": {"$elemMatch": own}}
         active = {} if preview is None else {"active_at": current_operation().now}
-        shown = {} if preview in (None, growth.preview) else {"last.text": preview}
+        sets = {} if preview in (None, growth.preview) else {"last.text": preview}
         if growth.segment is not None:
             changed = await self._tail.segments.update_one(
                 {"_id": growth.segment, "session": growth.key, **found}, step.update("size")
@@ -258,9 +258,9 @@ class MessageStreams(Repository):
         filter["messages_bytes"] = {"$lt": self._tail.limits.full_bytes}
         if active:
             update["$max"] = active
-        if shown and growth.is_newest:
+        if sets and growth.is_newest:
             filter["last.id"] = growth.message_id
-            update["$set"] |= shown
+            update["$set"] |= sets
         return bool((await self._tail.sessions.update_one(filter, update)).matched_count)
 
 

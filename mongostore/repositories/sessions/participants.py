@@ -107,13 +107,13 @@ class AsyncSessionParticipants(Repository):
             InvalidDocumentError: If the participants cannot be read.
         """
         key, limit = self._storage.key(session_id), check_limit("limit", limit)
-        newest, place = check_flag("newest", newest), _BY_BINDING.decode(cursor)
+        newest, sort_key = check_flag("newest", newest), _BY_BINDING.decode(cursor)
         session = await self._storage.tail.read_fields(key, "participants")
         found = to_participants((await self._storage.insights.load_into([session]))[0])
         if newest:
             found.reverse()
-        if place is not None:
-            found = _after_key(found, place, newest)
+        if sort_key is not None:
+            found = _after_key(found, sort_key, newest)
         items = found[:limit]
         if len(found) == len(items):
             return Page(items)
@@ -228,12 +228,12 @@ class AsyncSessionParticipants(Repository):
         return await self._storage.tail.read_fields(key, f"participants.{name}", *fields)
 
 
-def _after_key(found: list[SessionParticipant], place: SortKey, newest: bool) -> list[SessionParticipant]:
+def _after_key(found: list[SessionParticipant], sort_key: SortKey, newest: bool) -> list[SessionParticipant]:
     """Return the participants behind a place, also if the one of that place was unbound since."""
     for index, one in enumerate(found, 1):
-        if one.id == place[1]:
+        if one.id == sort_key[1]:
             return found[index:]
-    at = from_micros(place[0])
+    at = from_micros(sort_key[0])
     return [one for one in found if (one.bound_at < at if newest else one.bound_at > at)]
 
 

@@ -56,9 +56,9 @@ class SessionChange:
             InvalidValueError: If an option is of the wrong type or cannot be stored.
             DocumentTooLargeError: If a member takes too much.
         """
-        given = check_members(options, AppendOptions)
-        create, update = given.get("create", False), given.get("update")
-        after, revision = given.get("after"), given.get("revision")
+        checked = check_members(options, AppendOptions)
+        create, update = checked.get("create", False), checked.get("update")
+        after, revision = checked.get("after"), checked.get("revision")
         if not isinstance(create, bool | dict):
             raise InvalidValueError("create", "must be True, False or a dict of members")
         if not isinstance(update, dict | None):
@@ -143,9 +143,9 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
         InvalidValueError: If a value cannot be stored, or there is no such member.
         DocumentTooLargeError: If `data` or `metadata` take too much.
     """
-    call, given = current_operation(), resolve_expiry(check_members(members, SessionCreate))
-    created_at, participants = given.pop("created_at", None), given.pop("participants", ())
-    metadata = encode_members("metadata", given.pop("metadata", None) or {})
+    call, checked = current_operation(), resolve_expiry(check_members(members, SessionCreate))
+    created_at, participants = checked.pop("created_at", None), checked.pop("participants", ())
+    metadata = encode_members("metadata", checked.pop("metadata", None) or {})
     created = call.now if created_at is None else to_micros("created_at", created_at)
     defaults = {"user_id": None, "name": None, "description": None}
     document = to_new_session(
@@ -153,7 +153,7 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             "_id": key,
             "namespace": key.partition("/")[0],
             "session_id": key.partition("/")[2],
-            **to_stored_members({**defaults, **given, "data": given.get("data") or {}}),
+            **to_stored_members({**defaults, **checked, "data": checked.get("data") or {}}),
             "metadata": metadata,
             "participants": (bound := bind_all(participants, created, call.token)),
             "participant_names": [*bound],
@@ -175,13 +175,13 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
         InvalidValueError: If a value cannot be stored, or there is no such member.
         DocumentTooLargeError: If `data` or `metadata` take too much.
     """
-    given = resolve_expiry(check_members(members, SessionUpdate))
-    metadata, unset = encode_members("metadata", given.pop("metadata", {})), given.pop("unset", None)
+    checked = resolve_expiry(check_members(members, SessionUpdate))
+    metadata, unset = encode_members("metadata", checked.pop("metadata", {})), checked.pop("unset", None)
     if unset is None:
         removed = [name for name, value in metadata.items() if value is None]
     else:
         removed = [escape_key(key) for _, key in check_unset(unset, ["metadata"])]
-    sets = to_stored_members(given)
+    sets = to_stored_members(checked)
     sets |= {f"metadata.{name}": value for name, value in metadata.items() if name not in removed}
     update: StoredDocument = {
         "$set": sets,

@@ -48,11 +48,11 @@ async def _find(
     order: SortOrder,
     filter: StoredDocument,
     more: StoredDocument,
-    place: SortKey | None,
+    sort_key: SortKey | None,
     limit: int,
 ) -> Sequence[StoredDocument]:
     found = storage.sessions.find(
-        keyset_filter(order, both(filter, more), place),
+        keyset_filter(order, both(filter, more), sort_key),
         PUBLIC_FIELDS,
         sort=order.sort,
         limit=limit,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from pymongo.write_concern import WriteConcern
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout, StorageStretch
+from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
@@ -58,9 +58,9 @@ class Tail:
         self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
         # Where each tail began when last seen; a wrong guess costs one more read.
-        self._cached_positions: OrderedDict[str, TailPosition] = OrderedDict()
+        self._cached_positions = Recent[str, TailPosition](self.limits.places)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._kept: OrderedDict[str, StoredDocument] = OrderedDict()
+        self._kept = Recent[str, StoredDocument](_KEPT)
 
     @property
     def sessions(self) -> AsyncCollection[StoredDocument]:
@@ -124,9 +124,6 @@ class Tail:
     def keep(self, document: StoredDocument) -> None:
         """Keep the document of a session for an append that names its revision."""
         self._kept[document["_id"]] = document
-        self._kept.move_to_end(document["_id"])
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
 
     async def take(self, key: str, revision: int | None) -> StoredDocument:
         """Return the document of an open session, the kept one if it has that revision.
@@ -306,9 +303,6 @@ class Tail:
 
     def _cache_position(self, key: str, position: TailPosition) -> None:
         self._cached_positions[key] = position
-        self._cached_positions.move_to_end(key)
-        if len(self._cached_positions) > self.limits.places:
-            self._cached_positions.popitem(last=False)
 
 
 def unchanged_filter(document: StoredDocument) -> StoredDocument:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import to_turns
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
+from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation, majority_step
 from mongostore.repositories.sessions.batches import BATCH_MESSAGES, find_large, has_other_content
 from mongostore.repositories.sessions.filters import revision_guard
@@ -54,7 +54,7 @@ class TurnLog:
         self._overflows = overflows
         self._log = ParticipantLog(connection, overflows, "session_turns", "turn_count")
         # Where each log ended when last seen; a wrong guess costs three commands.
-        self._ends: OrderedDict[tuple[str, str], LogEnd] = OrderedDict()
+        self._ends = Recent[tuple[str, str], LogEnd](tail.limits.places)
 
     def cache(self, session: StoredDocument) -> None:
         """Remember where the logs of a stored session end."""
@@ -314,6 +314,3 @@ class TurnLog:
 
     def _cache(self, key: str, end: LogEnd) -> None:
         self._ends[key, end.name] = end
-        self._ends.move_to_end((key, end.name))
-        if len(self._ends) > self._tail.limits.places:
-            self._ends.popitem(last=False)

@@ -139,11 +139,11 @@ class AsyncFiles(Repository):
         Raises:
             InvalidValueError: If the prefix is no plain string.
         """
-        where, behind = _with_prefix(prefix), None
-        while documents := await majority_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
+        where, last = _with_prefix(prefix), None
+        while documents := await majority_step(self._connection, self._page, where, last, 1, _ITER_PAGE):
             for file in {document["filename"]: _to_file(document) for document in documents}.values():
                 yield file
-            behind = documents[-1]["filename"]
+            last = documents[-1]["filename"]
 
     @long_running
     async def read(self, key: str) -> bytes:
@@ -208,10 +208,10 @@ class AsyncFiles(Repository):
         )
         return found
 
-    async def _page(self, where: StoredDocument, behind: str | None, direction: int, limit: int) -> Any:
+    async def _page(self, where: StoredDocument, last: str | None, direction: int, limit: int) -> Any:
         """Return the first files behind a key; of two versions of one the last is the one that counts."""
-        if behind is not None:
-            where = {"$and": [where, {"filename": {"$gt" if direction > 0 else "$lt": behind}}]}
+        if last is not None:
+            where = {"$and": [where, {"filename": {"$gt" if direction > 0 else "$lt": last}}]}
         order = [("filename", direction), ("uploadDate", direction)]
         async with self._files.find(where, sort=order, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
@@ -254,8 +254,8 @@ def _decode(cursor: object) -> str | None:
 
 def _to_file(document: StoredDocument) -> File:
     # Others may write other metadata into the bucket, or none.
-    notes = document.get("metadata") or {}
-    content_type, data = notes.get("content_type"), notes.get("data")
+    metadata = document.get("metadata") or {}
+    content_type, data = metadata.get("content_type"), metadata.get("data")
     return File(
         key=document["filename"],
         size=int(document["length"]),

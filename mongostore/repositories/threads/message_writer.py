@@ -120,14 +120,14 @@ class MessageWriter:
         }
         added = MERGED.added(where["_id"], update)
         update = {operator: part for operator, part in MERGED.counted(update, added).items() if part}
-        placed = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
-        is_new = placed.upserted_id is not None or current_operation().attempt > 0
+        result = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
+        is_new = result.upserted_id is not None or current_operation().attempt > 0
         active_at = self._active_at(sets) or (new["created_at"] if is_new else None)
         try:
             return await self._record_in_thread(where["_id"], sets, active_at, begun_at)
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
-            if placed.upserted_id is not None:
+            if result.upserted_id is not None:
                 await self._messages.delete_one({"_id": where["_id"], "thread_id": where["thread_id"]})
             raise
 

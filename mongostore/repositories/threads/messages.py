@@ -255,15 +255,15 @@ class AsyncThreadMessages(Repository):
             ids = [document["_id"] for document in await found.to_list()]
         order = by_arrival(newest)
         where: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
-        if place := order.decode(await self._with_arrival(order, cursor)):
+        if sort_key := order.decode(await self._with_arrival(order, cursor)):
             # In one piece, of which an index still merges the threads in their order.
-            behind = "$lt" if newest else "$gt"
-            created_at, arrival, key = place
-            where["created_at"] = {f"{behind}e": created_at}
+            operator = "$lt" if newest else "$gt"
+            created_at, arrival, key = sort_key
+            where["created_at"] = {f"{operator}e": created_at}
             where["$or"] = [
-                {"created_at": {behind: created_at}},
-                {"arrival": {behind: arrival}},
-                {"arrival": arrival, "_id": {behind: key}},
+                {"created_at": {operator: created_at}},
+                {"arrival": {operator: arrival}},
+                {"arrival": arrival, "_id": {operator: key}},
             ]
         documents = await find_page(self._connection, "messages", where, order, limit + 1)
         return order.page(documents, limit, to_thread_message)
@@ -275,10 +275,10 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If it is no message that a list has shown.
         """
-        shown = check_instance("message", message, ThreadMessage)
+        checked = check_instance("message", message, ThreadMessage)
         # Its arrival is looked up where it is needed.
         return by_arrival(False).cursor(
-            (to_micros("created_at", shown.created_at), None, check_id("id", shown.id))
+            (to_micros("created_at", checked.created_at), None, check_id("id", checked.id))
         )
 
     @writes

@@ -48,8 +48,8 @@ async def read_page(
         InvalidValueError: If the limit is out of range, or the cursor is not one that a page gave.
     """
     check_limit("limit", limit)
-    behind = order.keyset_filter(filter, order.decode(cursor))
-    documents = await find(connection, name, behind, order, limit + 1)
+    page_filter = order.keyset_filter(filter, order.decode(cursor))
+    documents = await find(connection, name, page_filter, order, limit + 1)
     return order.page(documents, limit, read)
 
 

@@ -38,8 +38,8 @@ async def _find(
     order: SortOrder,
     filter: StoredDocument,
     more: StoredDocument,
-    place: SortKey | None,
+    sort_key: SortKey | None,
     limit: int,
 ) -> Sequence[StoredDocument]:
-    behind = order.keyset_filter(both(filter, more), place)
-    return await find_page(connection, "threads", behind, order, limit)
+    page_filter = order.keyset_filter(both(filter, more), sort_key)
+    return await find_page(connection, "threads", page_filter, order, limit)

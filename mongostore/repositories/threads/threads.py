@@ -307,8 +307,8 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = check_instance("thread", thread, Thread), thread_order(order, True)
-        return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
+        checked, sort = check_instance("thread", thread, Thread), thread_order(order, True)
+        return sort.cursor((to_micros(sort.field, getattr(checked, sort.field)), check_id("id", checked.id)))
 
     @writes
     async def delete(self, thread_id: str) -> bool:
