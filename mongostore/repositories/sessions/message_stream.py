@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import Context
 from typing import Any, TypeVar, Unpack
 
@@ -21,9 +21,10 @@ from mongostore.errors import (
     NotOpenError,
     UnavailableError,
 )
-from mongostore.models import Message, MessageStatus, MessageUpdate, SessionCreate
+from mongostore.models import Message, MessageStart, MessageStatus, MessageUpdate, SessionCreate
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_streams import Growth, MessageStreams
+from mongostore.repositories.sessions.storage import SessionStorage
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ _LONGEST_PAUSE = WRITER_SECONDS / 2
 _MOST_UNFLUSHED = 1024 * 1024
 
 
-def new_message(members: dict[str, Any]) -> Message:
+def _new_message(members: dict[str, Any]) -> Message:
     """Return the message that a stream begins with.
 
     Raises:
@@ -46,7 +47,7 @@ def new_message(members: dict[str, Any]) -> Message:
     return Message.model_construct(**{"role": "assistant", **members, "content": content})
 
 
-def check_flush_every(seconds: float) -> float:
+def _check_flush_every(seconds: float) -> float:
     """Return the seconds between two flushes.
 
     Raises:
@@ -58,11 +59,26 @@ def check_flush_every(seconds: float) -> float:
     return seconds
 
 
+def open_message_stream(
+    storage: SessionStorage,
+    session_id: str,
+    members: MessageStart,
+    create: bool | SessionCreate,
+    flush_every: float,
+) -> AbstractAsyncContextManager[AsyncMessageStream]:
+    """Write a growing message; see `AsyncSessionMessages.stream`.
+
+    Raises:
+        InvalidValueError: If an argument is of the wrong type or out of range.
+    """
+    key, message = storage.key(session_id), _new_message(check_members(members, MessageStart))
+    return _stream(MessageStreams(storage), key, message, create, _check_flush_every(flush_every))
+
+
 @asynccontextmanager
-async def open_message_stream(
+async def _stream(
     streams: MessageStreams, key: str, message: Message, create: bool | SessionCreate, flush_every: float
 ) -> AsyncGenerator[AsyncMessageStream, None]:
-    """Write a growing message; see `AsyncSessionMessages.stream`."""
     growth = Growth(key, message.id)
     stream = AsyncMessageStream(streams, growth, await streams.begin(growth, message, create), flush_every)
     try:

@@ -27,17 +27,11 @@ from mongostore.repositories.paging import check_errors, count_options, page_aro
 from mongostore.repositories.sessions.filters import check_number, position_bounds
 from mongostore.repositories.sessions.message_arguments import check_ids, seen_at, store_messages
 from mongostore.repositories.sessions.message_patch import MessagePatch
-from mongostore.repositories.sessions.message_stream import (
-    AsyncMessageStream,
-    check_flush_every,
-    new_message,
-    open_message_stream,
-)
-from mongostore.repositories.sessions.message_streams import MessageStreams
+from mongostore.repositories.sessions.message_stream import AsyncMessageStream, open_message_stream
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.stored_messages import find_stored_message
+from mongostore.repositories.sessions.stored_messages import get_stored_message
 
 
 class AsyncSessionMessages(Repository):
@@ -130,9 +124,7 @@ class AsyncSessionMessages(Repository):
             DocumentTooLargeError: If the message would take more than 16 MiB; the text before is kept.
             NotOpenError: If the store is closed before the end of the block.
         """
-        key, message = self._storage.key(session_id), new_message(check_members(members, MessageStart))
-        streams, seconds = MessageStreams(self._storage), check_flush_every(flush_every)
-        return open_message_stream(streams, key, message, create, seconds)
+        return open_message_stream(self._storage, session_id, members, create, flush_every)
 
     @reads
     async def get(self, session_id: str, message_id: str) -> Message:
@@ -171,10 +163,8 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         key = self._storage.key(session_id)
-        stored = await find_stored_message(self._storage.tail, key, check_number("position", position))
-        if stored is None:
-            raise NotFoundError("message", str(position))
-        return to_extended_json(stored)
+        position = check_number("position", position)
+        return to_extended_json(await get_stored_message(self._storage.tail, key, position))
 
     @reads
     async def exists(self, session_id: str, message_id: str) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from mongostore.documents.mapping import StoredDocument
+from mongostore.errors import NotFoundError
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.tail import Tail, messages_of, messages_start
 
 
-async def find_stored_message(tail: Tail, key: str, position: int) -> StoredDocument | None:
-    """Return the message at a position of a session; None if there is none.
+async def get_stored_message(tail: Tail, key: str, position: int) -> StoredDocument:
+    """Return the message at a position of a session.
 
     Raises:
-        NotFoundError: If there is no such session, or it is deleted.
+        NotFoundError: If there is no such session or message, or the session is deleted.
     """
     document = await tail.read(key)
     holder: StoredDocument | None = document
@@ -24,7 +25,9 @@ async def find_stored_message(tail: Tail, key: str, position: int) -> StoredDocu
                 "end": {"$gt": position},
             }
         )
-    if holder is None or position < messages_start(holder):
-        return None
-    stored = dict(messages_of(holder)).get(position)
-    return None if stored is None or stored.get("id") in document["pending_deletes"] else stored
+    stored = None
+    if holder is not None and position >= messages_start(holder):
+        stored = dict(messages_of(holder)).get(position)
+    if stored is None or stored.get("id") in document["pending_deletes"]:
+        raise NotFoundError("message", str(position))
+    return stored
