@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from itertools import count, pairwise
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from mongostore import (
     NotFoundError,
     SessionUpdate,
 )
+from mongostore.repositories.schema_guard import VersionCheckedCollection
 from tests.contract.furnishing import counted
 
 
@@ -467,3 +469,24 @@ async def test_one_unreadable_session_does_not_hide_the_others(store: AsyncMongo
     assert [error.id for error in errors] == ["default/b"]
     with pytest.raises(InvalidDocumentError):
         assert [session.id async for session in store.sessions.iter()]
+
+
+async def test_a_page_of_few_matches_takes_few_reads(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More keys than the index is asked for, so that the rest is compared as it is read.
+    metadata = [{"k": {str(key): key for key in range(20)} | {"last": n % 50}} for n in range(100)]
+    for n in range(100):
+        await store.sessions.create(f"s{n:02}", metadata=metadata[n])
+    reads, find = 0, VersionCheckedCollection.find
+
+    def find_and_count(self: VersionCheckedCollection, *arguments: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return find(self, *arguments, **options)
+
+    monkeypatch.setattr(VersionCheckedCollection, "find", find_and_count)
+    first = await store.sessions.list(metadata=metadata[7], limit=1)
+    rest = await store.sessions.list(metadata=metadata[7], limit=1, cursor=first.next_cursor)
+    assert [one.id for one in [*first, *rest]] == ["s57", "s07"]
+    assert reads <= 14
