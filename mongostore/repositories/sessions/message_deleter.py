@@ -227,10 +227,19 @@ class MessageDeleter:
                 break
         return "deleted" in seen
 
-    async def finish_deletion_of(self, key: str) -> bool:
-        """Finish the deletion of a session, if that was cut short; return whether there is no session now."""
+    async def may_begin_again(self, key: str) -> bool:
+        """Return whether a call that may create a session, and has found none, can go on.
+
+        It can if there is none now, the deletion of which is finished here, or if another caller has created
+        one since, as long as no attempt of the call may have written to an earlier one.
+        """
         document = await self._tail.sessions.find_one({"_id": key}, DELETED_FIELDS)
-        return document is None or await self.finish_if_gone(document)
+        if document is None or await self.finish_if_gone(document):
+            return True
+        call = current_operation()
+        if call.attempt or document["state"] != "open":
+            return False
+        return bool(call.memory.pop("incarnation", "") != document["create_op"])
 
     async def finish_if_gone(self, document: StoredDocument) -> bool:
         """Finish the deletion of a session that is being deleted or has expired; return whether it is so."""
