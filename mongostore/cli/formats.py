@@ -60,7 +60,7 @@ def text_blocks(part: Part) -> RenderableType:
     role = role_of(part)
     style = {"user": "cyan", "tool": "yellow", "system": "magenta"}.get(role, "green")
     title = Text.assemble(
-        (place_of(part), "dim"), " ", plain(speaker_of(part), f"bold {style}"), " ", (when(part), "dim")
+        (prefix_of(part), "dim"), plain(speaker_of(part), f"bold {style}"), " ", (when(part), "dim")
     )
     if isinstance(part, Event) and part.type != "message":
         title.append_text(plain(f" {part.type}", "dim"))
@@ -88,6 +88,12 @@ def place_of(part: Part) -> str:
     """Return the position of a message or the index of an event; empty for a thread's message."""
     place = part.position if isinstance(part, Message) else part.index if isinstance(part, Event) else None
     return "" if place is None else f"#{place}"
+
+
+def prefix_of(part: Part) -> str:
+    """Return the position or index with a space behind it, to stand before a name."""
+    place = place_of(part)
+    return f"{place} " if place else ""
 
 
 def when(part: Part) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from mongostore.cli.conversations import Conversation, House, list_conversations
 from mongostore.cli.filters import Metadata, Participant, Since, Until, to_filter
@@ -26,6 +27,11 @@ from mongostore.cli.terminal import (
     warn,
 )
 from mongostore.models import Page
+
+# A UUID.
+_ID_WIDTH = 36
+# A narrower terminal has no room for the user beside the id and the name.
+_USERS_FROM = 100
 
 
 def ls(
@@ -99,26 +105,35 @@ def _table(found: list[Conversation]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("active", no_wrap=True, style="dim", min_width=6)
     table.add_column("house", no_wrap=True, min_width=8)
-    table.add_column("id", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=16)
+    # An id is to be copied: it is cut the last.
+    ids = [_id(one) for one in found]
+    longest = min(max(id.cell_len for id in ids), _ID_WIDTH)
+    table.add_column("id", no_wrap=True, overflow="ellipsis", min_width=longest, max_width=longest)
+    has_users = out.width >= _USERS_FROM
+    if has_users:
+        table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=16)
     table.add_column("messages", no_wrap=True, justify="right", min_width=8)
-    table.add_column("name, newest message", no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column("name, newest message", no_wrap=True, overflow="ellipsis", ratio=1)
     now = datetime.now(UTC)
-    for one in found:
+    for one, id in zip(found, ids, strict=True):
         said = plain(" · ".join(filter(None, (one.name, one.last))))
         said.stylize("bold", 0, len(one.name))
-        id = plain(one.head.id, "cyan")
-        if one.namespace not in ("", "default"):
-            id.append_text(plain(f"  {one.namespace}", "dim"))
         table.add_row(
             age(one.active_at, now),
             one.house.value,
             id,
-            plain(one.person),
+            *([plain(one.person)] if has_users else []),
             "" if one.count is None else f"{one.count:,}",
             said,
         )
     return table
+
+
+def _id(one: Conversation) -> Text:
+    id = plain(one.head.id, "cyan")
+    if one.namespace not in ("", "default"):
+        id.append_text(plain(f"  {one.namespace}", "dim"))
+    return id
 
 
 def age(moment: datetime, now: datetime) -> str:

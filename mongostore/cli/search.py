@@ -19,12 +19,13 @@ from mongostore.cli.conversations import (
     speaker_of,
 )
 from mongostore.cli.filters import Since, Until, to_filter
-from mongostore.cli.formats import place_of
+from mongostore.cli.formats import place_of, prefix_of
 from mongostore.cli.terminal import (
     AsJson,
     Database,
     OneNamespace,
     Uri,
+    headline,
     open_store,
     out,
     plain,
@@ -146,11 +147,12 @@ def _print(hit: Hit, terms: Terms) -> None:
     one = hit.conversation
     title = plain(one.name or one.head.id, "bold")
     _highlight(title, terms)
-    title.append_text(plain(f"  {one.house.value.removesuffix('s')} {one.head.id}", "cyan"))
-    title.append_text(plain(f"  {one.person}  {one.active_at:%Y-%m-%d}", "dim"))
-    out.print(title, soft_wrap=True)
+    about = plain(f"{one.house.value.removesuffix('s')} {one.head.id}", "cyan")
+    about.append_text(plain(f"  {one.person}" if one.person else "", "dim"))
+    about.append_text(plain(f"  {one.active_at:%Y-%m-%d}", "dim"))
+    out.print(headline(title, about), soft_wrap=True)
     for part in hit.parts:
-        line = Text.assemble((place_of(part), "dim"), " ", plain(speaker_of(part), "green"), " ")
+        line = Text.assemble((prefix_of(part), "dim"), plain(speaker_of(part), "green"), " ")
         line.append_text(_excerpt(part, terms))
         out.print(Padding(line, (0, 0, 0, 2)))
     out.print()
@@ -158,9 +160,14 @@ def _print(hit: Hit, terms: Terms) -> None:
 
 def _excerpt(part: Part, terms: Terms) -> Text:
     """Return the text around the first of the words, with all of them highlighted."""
-    text = "\n".join(_texts_of(part))
+    texts = [*texts_in(part.content)]
+    # The names and tool calls of a message are in its data.
+    text = " ".join(" ".join(texts if terms.is_in(texts) else _texts_of(part)).split())
     first = next((found.start() for found in _WORD.finditer(text) if _is_met(found[0], terms)), 0)
     start, end = max(first - _BEFORE, 0), first + _AFTER
+    if start:
+        # Behind the word that would be cut.
+        start = text.find(" ", start, first) + 1 or start
     excerpt = plain(text[start:end])
     _highlight(excerpt, terms)
     return Text.assemble("…" if start else "", excerpt, "…" if end < len(text) else "")

@@ -12,7 +12,7 @@ import typer
 from mongostore.cli import formats
 from mongostore.cli.agent_forms import ClaudeForm, OpenAIForm, PydanticForm
 from mongostore.cli.conversations import Conversation, House, Part, find_conversation, iter_parts
-from mongostore.cli.terminal import Database, Uri, json_line, open_store, out, plain, run, warn
+from mongostore.cli.terminal import Database, Uri, headline, json_line, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
 
 _SHOWN = 50
@@ -120,11 +120,12 @@ def _begin(conversation: Conversation, form: Form) -> None:
     head = conversation.head
     match form:
         case Form.TEXT:
-            title = plain(conversation.name or head.id, "bold")
-            title.append_text(plain(f"  {conversation.house.value.removesuffix('s')} {head.id}", "dim"))
+            about = f"{conversation.house.value.removesuffix('s')} {head.id}"
             if conversation.person:
-                title.append_text(plain(f"  {conversation.person}", "dim"))
-            out.print(title, soft_wrap=True)
+                about += f"  {conversation.person}"
+            out.print(
+                headline(plain(conversation.name or head.id, "bold"), plain(about, "dim")), soft_wrap=True
+            )
             out.print()
         case Form.JSON:
             _write(json_line(conversation.to_json()) + "\n")

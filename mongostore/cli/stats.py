@@ -95,7 +95,7 @@ def _numbers(found: Statistics) -> Table:
 
 
 def _by_house(counts: dict[str, int]) -> Text:
-    parts = [Text(f"{count:,} {house}", _STYLES[house]) for house, count in counts.items() if count]
+    parts = [Text(f"{house} {count:,}", _STYLES[house]) for house, count in counts.items() if count]
     return Text(", ").join(parts) if parts else Text("none")
 
 

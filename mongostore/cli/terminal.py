@@ -125,3 +125,9 @@ def plain_block(text: str, style: str = "") -> Text:
     return Text("\n").join(
         plain(line.expandtabs(4), style) for line in text.replace("\r\n", "\n").split("\n")
     )
+
+
+def headline(name: Text, about: Text) -> Text:
+    """Return a name and what is known of it, in one line if that fits, else below each other."""
+    fits = name.cell_len + 2 + about.cell_len <= out.width
+    return Text.assemble(name, "  " if fits else "\n  ", about)

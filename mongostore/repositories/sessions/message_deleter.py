@@ -83,6 +83,7 @@ class MessageDeleter:
         sets: StoredDocument = _NOTHING,
         counts: StoredDocument = _NOTHING,
         seen_at: int | None = None,
+        sealed: Sequence[StoredDocument] | None = None,
     ) -> int | None:
         """Remove messages from a session unless it has changed; return how many there were, None if it has.
 
@@ -93,6 +94,7 @@ class MessageDeleter:
             sets: The members that the same write sets; with them, messages may be none.
             counts: The counters that the same write moves.
             seen_at: When the messages must have been changed last, if that matters.
+            sealed: The messages that are in segments, if they are known.
         """
         call = current_operation()
         first = tail_length(document) - len(document["messages"])
@@ -101,11 +103,11 @@ class MessageDeleter:
             for i, message in enumerate(document["messages"], first)
             if message and message["id"] in wanted
         }
-        position = TailPosition(document["epoch"], document["tail_start"])
-        missing = wanted - {message["id"] for message in here.values()}
-        sealed = [
-            message for _, message in await self._tail.find_in_segments(document["_id"], position, [*missing])
-        ]
+        if sealed is None:
+            position = TailPosition(document["epoch"], document["tail_start"])
+            missing = wanted - {message["id"] for message in here.values()}
+            found = await self._tail.find_in_segments(document["_id"], position, [*missing])
+            sealed = [message for _, message in found]
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
@@ -287,10 +289,7 @@ class MessageDeleter:
                 if message and message["id"] not in gone:
                     filled = await self._overflows.load_into(document["_id"], [message])
                     return to_stored_preview(filled[0] if filled else message)
-            segment = base and await self._tail.segments.find_one(
-                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
-                sort=[("start", -1)],
-            )
+            segment = await self._tail.find_newest_segment(document, base) if base else None
             if not segment:
                 return None
             messages, base = segment["messages"], segment["start"]
