@@ -173,14 +173,15 @@ class TestSessions:
 
     async def test_with_unset_none_is_a_value_and_any_key_can_be_unset(self, store: AsyncMongoStore) -> None:
         odd = {"a.b": 1, "$c": 1, "": 1, "nul\0": 1, "\ud800": 1}
-        await store.sessions.create("s", metadata={"keep": 1, "drop": 1, **odd})
-        unset = [f"metadata.{key}" for key in ("drop", "unknown", *odd)]
-        after = await store.sessions.update("s", metadata={"none": None, "drop": 2}, unset=unset)
-        assert after.metadata == {"keep": 1, "none": None}
+        await store.sessions.create("s", metadata={"keep": 1, "drop": 1, "both": 1, **odd})
+        unset = [f"metadata.{key}" for key in ("drop", "both", "unknown", *odd)]
+        after = await store.sessions.update("s", metadata={"none": None, "both": 2}, unset=unset)
+        assert after.metadata == {"keep": 1, "none": None, "both": 2}
         message = Message(role="user")
         update: SessionUpdate = {"metadata": {"more": None}, "unset": []}
         await store.sessions.messages.append("s", message, update=update)
-        assert (await store.sessions.get("s")).metadata == {"keep": 1, "none": None, "more": None}
+        metadata = (await store.sessions.get("s")).metadata
+        assert metadata == {"keep": 1, "none": None, "both": 2, "more": None}
         for bad in ("metadata.k", ["k"], ["data.k"], ["metadata"], [None]):
             with pytest.raises(InvalidValueError, match="unset"):
                 await store.sessions.update("s", unset=bad)  # type: ignore[arg-type]
