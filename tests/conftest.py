@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ import pytest
 from pymongo import MongoClient, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
-from mongostore import AsyncMongoStore, ConfigurationError
+from mongostore import AsyncMongoStore, ConfigurationError, IndexState, MongoStore
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
@@ -64,7 +64,8 @@ def pytest_collection_modifyitems(
     """Leave out long tests, unless they are asked for.
 
     Among these is most of what is asked of the embedded engine: the same is asked on a server in every run,
-    and `tests/unit/test_embedded.py` compares the engine itself with a server.
+    and `tests/unit/test_embedded.py` compares the engine itself with a server. What is refused before the
+    engine is asked takes the cheaper one.
     """
     items.sort(key=_turn)
     tests = set[str]()
@@ -73,8 +74,9 @@ def pytest_collection_modifyitems(
             # Each process of a run would collect another test.
             raise pytest.UsageError(f"{item.nodeid}: give the cases ids without addresses")
         cases = getattr(item, "callspec", None)
-        is_embedded = cases is not None and "embedded" in cases.params.values()
-        if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
+        other = "server" if item.get_closest_marker("refusal") else "embedded"
+        is_other = cases is not None and other in cases.params.values()
+        if is_other and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
         if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
             _expect_difference(item)
@@ -120,13 +122,14 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Trace no branches in tests that are not to be traced."""
     tracer = getattr(item.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
-    if tracer is None or not item.get_closest_marker("untraced"):
-        return (yield)
-    tracer.pause()
-    try:
-        return (yield)
-    finally:
-        tracer.resume()
+    is_traced = not item.get_closest_marker("untraced")
+    # Python instruments all code anew at each turn, which takes longer than most tests do.
+    if tracer is not None and tracer.started != is_traced:
+        if is_traced:
+            tracer.resume()
+        else:
+            tracer.pause()
+    return (yield)
 
 
 def absent(reason: str) -> None:
@@ -215,9 +218,14 @@ def server(
 
 
 @pytest.fixture(scope="session")
-def server_uri(server: Server) -> str:
+def server_uri(server: Server, emptied: Emptied) -> Iterator[str]:
     """The URI of a real replica set."""
-    return server.uri
+    yield server.uri
+    changed = (IndexState.MISSING, IndexState.DIFFERS)
+    for name in emptied.free:
+        with MongoStore(server.uri, name, ensure_indexes=False) as store:
+            missing = [one.name for one in store.check_indexes() if one.state in changed]
+        assert not missing, f"a test has changed indexes of a database that others were given: {missing}"
 
 
 @pytest.fixture(scope="session")
@@ -236,17 +244,39 @@ def store_uri(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("server_uri"))
 
 
+@dataclass
+class Emptied:
+    """Empty databases of the real server, whose indexes are long in the making, and to compare.
+
+    Attributes:
+        free: The names of those that no test has.
+        indexed: The names of all, which have every index.
+    """
+
+    free: list[str] = field(default_factory=list)
+    indexed: set[str] = field(default_factory=set)
+
+    def add(self, name: str) -> None:
+        """Take back a database that a store has made the indexes of, and a test has emptied."""
+        self.free.append(name)
+        self.indexed.add(name)
+
+    def ensure(self, name: str) -> bool | None:
+        """Return the `ensure_indexes` of a store on a database: none are missing in an emptied one."""
+        return False if name in self.indexed else None
+
+
 @pytest.fixture(scope="session")
-def emptied() -> list[str]:
-    """The names of empty databases of the real server, whose indexes are long in the making."""
-    return []
+def emptied() -> Emptied:
+    """The databases that tests give each other."""
+    return Emptied()
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, databases: list[str], emptied: list[str]) -> str:
+def database(request: pytest.FixtureRequest, databases: list[str], emptied: Emptied) -> str:
     """The name of a database of this test's own, new where it opens its stores by itself."""
-    if emptied and _is_given_a_store(request):
-        return emptied.pop()
+    if emptied.free and _is_given_a_store(request):
+        return emptied.free.pop()
     databases.append(f"test_{uuid4().hex[:16]}")
     return databases[-1]
 
@@ -285,24 +315,28 @@ def tail_limits() -> TailLimits:
 
 @pytest.fixture
 async def store(
-    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+    store_uri: str, database: str, emptied: Emptied, tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
+    ensure = emptied.ensure(database)
+    async with AsyncMongoStore(store_uri, database, ensure_indexes=ensure, tail_limits=tail_limits) as opened:
         yield opened
         if opened.engine.is_shared:
             await empty(opened.engine.database)
-            emptied.append(database)
+            emptied.add(database)
         else:
             await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
 async def server_store(
-    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+    server_uri: str, database: str, emptied: Emptied, tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
+    ensure = emptied.ensure(database)
+    async with AsyncMongoStore(
+        server_uri, database, ensure_indexes=ensure, tail_limits=tail_limits
+    ) as opened:
         yield opened
         await empty(opened.engine.database)
-        emptied.append(database)
+        emptied.add(database)

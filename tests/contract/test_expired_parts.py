@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -174,3 +175,29 @@ def test_each_verb_that_reads_parts_is_asked(store: AsyncMongoStore) -> None:
     assert {path: names for path, names in found.items() if names} == {
         path: set(reads) for path, reads in PARTS.items()
     }
+
+
+WRITES: dict[str, Callable[[AsyncMongoStore], Awaitable[Any]]] = {
+    "merge": lambda store: store.threads.messages.merge("x", "new", content="late"),
+    "delete message": lambda store: store.threads.messages.delete("x", "m"),
+    "vote": lambda store: store.threads.feedback.upsert("x", Feedback(message_id="m", value=0)),
+    "unvote": lambda store: store.threads.feedback.delete("x", "m"),
+    "put element": lambda store: store.threads.elements.upsert("x", Element(id="new", message_id="m")),
+    "delete element": lambda store: store.threads.elements.delete("x", "e"),
+    "append": lambda store: store.rooms.events.append("x", Event(channel_id="c")),
+    "delete event": lambda store: store.rooms.events.delete("x", "e", replies=True),
+    "bind": lambda store: store.rooms.bindings.upsert("x", Binding(channel_id="new")),
+    "add": lambda store: store.rooms.participants.upsert("x", RoomParticipant(id="new")),
+    "mark": lambda store: store.rooms.read_markers.advance("x", "c"),
+    "claim": lambda store: store.rooms.voice_deliveries.claim("x", VoiceDelivery(key="d", content_hash="h")),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_write_to_what_has_expired_finds_nothing(
+    store: AsyncMongoStore, let_pass: LetPass, name: str
+) -> None:
+    await fill(store)
+    let_pass(HOUR)
+    with suppress(NotFoundError):
+        assert await WRITES[name](store) is False

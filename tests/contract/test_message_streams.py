@@ -348,6 +348,7 @@ class TestOthers:
 
 
 class TestArguments:
+    @pytest.mark.refusal
     @pytest.mark.parametrize(
         "arguments",
         [

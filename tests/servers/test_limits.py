@@ -16,7 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 from mongostore import AsyncMongoStore, MongoStore
 from mongostore.cli.serve import log_requests
 from mongostore.integrators.keywords import KeywordIntegrator
-from mongostore.models import Turn
+from mongostore.models import Session, Turn
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.concurrency import CallerSlots
 from mongostore.servers.error_responses import ProblemError, install_error_handlers
 from mongostore.servers.middleware import BodyLimits
@@ -341,6 +342,30 @@ async def test_change_that_is_bound_to_an_old_revision_is_not_made(
         matching = {} if path == "/undelete" else {"If-Match": before.headers["etag"]}
         answer = await asking.request(method, url, json=body, headers=matching)
         assert answer.is_success, answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [one[:3] for one in CHANGES if not one[3] and one[1] != "/undelete"]
+)
+async def test_change_that_is_bound_to_a_session_leaves_one_made_anew_meanwhile(
+    method: str, path: str, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, get, anew = S1 + path.format(participant="p" if method != "PUT" else "q"), AsyncSessions.get, []
+
+    async def get_and_renew(self: AsyncSessions, session_id: str) -> Session:
+        session = await get(self, session_id)
+        if not anew:
+            await self.delete(session_id)
+            anew.append(await self.create(session_id, participants=["p"]))
+        return session
+
+    async with AsyncMongoStore("mongomock://") as store, client(create_app(store)) as asking:
+        await make(asking, participants=["p"])
+        tag = (await asking.get(S1)).headers["etag"]
+        monkeypatch.setattr(AsyncSessions, "get", get_and_renew)
+        answer = await asking.request(method, url, json=body, headers={"If-Match": tag})
+        assert answer.status_code == 412
+        assert await store.sessions.in_namespace(anew[0].namespace).get(anew[0].id) == anew[0]
 
 
 def test_every_operation_that_changes_a_session_declares_if_match() -> None:

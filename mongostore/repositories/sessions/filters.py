@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_members
-from mongostore.codec import escape_key
+from mongostore.codec import escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
-from mongostore.models import SessionFilter
+from mongostore.models import Session, SessionFilter
 from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.search.lists import metadata_filter, time_conditions
 
@@ -110,10 +110,29 @@ def position_bounds(
     return max(position + 1, start), end
 
 
+class LifeRevision(int):
+    """A revision of one session alone, not of a later one of that id.
+
+    Attributes:
+        created_at: When the session was created, in microseconds.
+    """
+
+    created_at: int
+
+    @classmethod
+    def of(cls, session: Session) -> LifeRevision:
+        """Return the revision of a session."""
+        revision = cls(session.revision)
+        revision.created_at = to_micros("created_at", session.created_at)
+        return revision
+
+
 def revision_guard(revision: int | None) -> StoredDocument:
     """Return the filter of a session that has a revision; of any if it is None.
 
     Raises:
         InvalidValueError: If it is no number.
     """
+    if isinstance(revision, LifeRevision):
+        return {"revision": int(revision), "created_at": revision.created_at}
     return {} if revision is None else {"revision": check_number("revision", revision)}

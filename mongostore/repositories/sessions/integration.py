@@ -17,6 +17,7 @@ from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFound
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import majority_step, retry_step
 from mongostore.repositories.daemon_threads import DaemonThreads
+from mongostore.repositories.sessions.filters import revision_guard
 from mongostore.repositories.sessions.insight_log import size_of, total_size
 from mongostore.repositories.sessions.participant_log import LogEnd
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -37,9 +38,9 @@ class Integrations:
         self, key: str, integrator: Integrator, executor: Executor | None, revision: int | None
     ) -> Integration:
         """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
-        connection = self._storage.connection
+        connection, guard = self._storage.connection, revision_guard(revision)
         document = await majority_step(connection, self._read_session, key)
-        if revision not in (None, document["revision"]):
+        if not guard.items() <= document.items():
             raise other_revision_error(key)
         results, taken = [], total_size(document)
         for name, seen in document.get("participants", {}).items():

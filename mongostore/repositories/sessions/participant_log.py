@@ -33,6 +33,7 @@ class LogEnd:
         number: The number of the newest entry, 0 before the first.
         create_op: The session's, where it is known.
         revision: The session's when the end was read, where it is known.
+        created_at: The session's, likewise.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LogEnd:
     number: int
     create_op: str = ""
     revision: int | None = None
+    created_at: int | None = None
 
 
 class ParticipantLog:
@@ -104,7 +106,7 @@ class ParticipantLog:
             "op": operation_token(),
             **entries,
             # Another caller that counts the batch, because this one died, asks the guard as well.
-            **({} if revision is None else {"revision": revision}),
+            **({} if revision is None else {"revision": int(revision)}),
         }
         try:
             await self.batches.insert_one(batch)

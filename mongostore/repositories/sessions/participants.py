@@ -224,7 +224,7 @@ class AsyncSessionParticipants(Repository):
         return to_participants({**loaded, **bound})[0]
 
     async def _read(self, key: str, name: str) -> StoredDocument:
-        fields = ("recent_ops", "revision", "create_op", "unbound", PARTICIPANTS.field)
+        fields = ("recent_ops", "revision", "created_at", "create_op", "unbound", PARTICIPANTS.field)
         return await self._storage.tail.read_fields(key, f"participants.{name}", *fields)
 
 

@@ -16,7 +16,7 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import resolve_expiry
-from mongostore.repositories.sessions.filters import check_number
+from mongostore.repositories.sessions.filters import check_number, revision_guard
 from mongostore.repositories.sessions.recent_operations import life_token
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -66,7 +66,7 @@ class SessionChange:
         if after is not None and (after != -1 or type(after) is not int):
             check_number("after", after)
         if revision is not None:
-            check_number("revision", revision)
+            revision_guard(revision)
         document = None
         if create is not False:
             document = new_session(key, create if isinstance(create, dict) else {})
@@ -85,7 +85,7 @@ class SessionChange:
 
     def guard(self) -> StoredDocument:
         """Return the filter of a session that the guards allow to be changed."""
-        guard: StoredDocument = {} if self.revision is None else {"revision": self.revision}
+        guard = revision_guard(self.revision)
         if self.after is not None:
             guard["next_position"] = {"$not": {"$gt": 0}} if self.after < 0 else self.after + 1
         if self.count is not None:
@@ -110,7 +110,7 @@ class SessionChange:
     def holds(self, session: StoredDocument) -> bool:
         """Return whether the guards allow a session to be changed."""
         is_newest = self.after is None or session["next_position"] == self.after + 1
-        return is_newest and self.revision in (None, session.get("revision"))
+        return is_newest and revision_guard(self.revision).items() <= session.items()
 
     def with_append(self, append: StoredDocument) -> StoredDocument:
         """Return the update that does both: this change and that of an append."""
@@ -180,7 +180,9 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
     if unset is None:
         removed = [name for name, value in metadata.items() if value is None]
     else:
-        removed = [escape_key(key) for _, key in check_unset(unset, ["metadata"])]
+        keys = (escape_key(key) for _, key in check_unset(unset, ["metadata"]))
+        # A key that is set besides has its value from there.
+        removed = [key for key in keys if key not in metadata]
     sets = to_stored_members(checked)
     sets |= {f"metadata.{name}": value for name, value in metadata.items() if name not in removed}
     update: StoredDocument = {

@@ -15,6 +15,7 @@ from mongostore.models import Turn
 from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation, majority_step
 from mongostore.repositories.sessions.batches import BATCH_MESSAGES, find_large, has_other_content
+from mongostore.repositories.sessions.filters import revision_guard
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.participant_log import LogEnd, ParticipantLog, participant_of
 from mongostore.repositories.sessions.recent_operations import was_done
@@ -134,7 +135,8 @@ class TurnLog:
                 pending = [turn for turn in turns if turn["id"] not in stored]
                 if not pending:
                     return
-                if revision not in (None, end.revision):
+                seen = {"revision": end.revision, "created_at": end.created_at}
+                if not revision_guard(revision).items() <= seen.items():
                     raise other_revision_error(key)
                 batch = {"turns": await self._embed(key, end.epoch, pending, large)}
                 if await self._log.append(key, end, end.number + len(pending), batch, revision):
@@ -239,12 +241,13 @@ class TurnLog:
     async def _find_end(self, key: str, name: str) -> LogEnd | None:
         """Return where the log of a participant ends; None if it has the turns of an earlier attempt."""
         fields = (f"participants.{name}", "recent_ops", "create_op", "schema_version", "revision")
-        session = await self._tail.read_fields(key, *fields)
+        session = await self._tail.read_fields(key, *fields, "created_at")
         if was_done(session):
             return None
         participant = participant_of(session, name)
         epoch, number = participant["epoch"], participant["turn_count"]
-        return LogEnd(name, epoch, number, session["create_op"], session["revision"])
+        life = session["create_op"], session["revision"], session["created_at"]
+        return LogEnd(name, epoch, number, *life)
 
     async def _find_stored(
         self, key: str, end: LogEnd, turns: Sequence[StoredDocument]

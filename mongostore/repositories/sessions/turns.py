@@ -193,5 +193,4 @@ class AsyncSessionTurns(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the session or a turn cannot be read.
         """
-        key, guard = self._storage.key(session_id), revision_guard(revision)
-        return await self._integrations.run(key, integrator, executor, guard.get("revision"))
+        return await self._integrations.run(self._storage.key(session_id), integrator, executor, revision)

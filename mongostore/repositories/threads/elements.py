@@ -23,6 +23,7 @@ from mongostore.repositories.threads.thread_writes import (
     check_same_life,
     delete_elements,
     delete_files,
+    delete_found_elements,
     new_tombstone,
     not_begun_since,
     record_activity,
@@ -166,7 +167,9 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
         """
         key = _key(thread_id, element_id) | not_begun_since("created_at")
-        deleted = await delete_elements(self._connection, key, new_tombstone())
+        order = by_creation(False)
+        found = await find_parts(self._connection, "elements", key, order, 1, {"file_key": 1})
+        deleted = await delete_found_elements(self._connection, found, key, new_tombstone())
         return deleted or current_operation().attempt > 0
 
     @property

@@ -58,8 +58,9 @@ class AsyncThreadFeedback(Repository):
             put_in = {"$set": {"feedback": stored}, "$push": remember(current_operation().token)}
             if not (await self._messages.update_one(key, put_in, session=session)).matched_count:
                 raise NotFoundError("message", key["_id"])
-            if thread_id is not None:
-                await record_vote(self._connection, thread_id, key["_id"], members["value"], session)
+            vote = key["_id"], members["value"], session
+            if thread_id is not None and not await record_vote(self._connection, thread_id, *vote):
+                raise NotFoundError("message", key["_id"])
             return to_feedback({**key, "feedback": stored})
 
         # Unique by an index within a thread alone: on a cluster no index goes over all of them.
@@ -146,9 +147,9 @@ class AsyncThreadFeedback(Repository):
                 return False
             update = {"$unset": {"feedback": ""}, "$push": remember(current_operation().token)}
             await self._messages.update_one(where, update, session=session)
-            if thread_id is not None:
-                await record_vote(self._connection, thread_id, message_id, None, session)
-            return True
+            if thread_id is None:
+                return True
+            return await record_vote(self._connection, thread_id, message_id, None, session)
 
         return await self._connection.engine.transact(remove) or current_operation().attempt > 0
 

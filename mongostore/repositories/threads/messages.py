@@ -306,7 +306,7 @@ class AsyncThreadMessages(Repository):
             update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
             await self._messages.update_one(key, update, session=session)
             if document.get("feedback") and thread_id is not None:
-                await record_vote(self._connection, thread_id, message_id, None, session)
+                return await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
         was_there = await self._connection.engine.transact(remove)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -269,15 +269,20 @@ async def record_activity(
 
 async def record_vote(
     connection: Connection, thread_id: str, message_id: str, value: int | None, session: Any
-) -> None:
-    """Note in a thread what is thought of one of its messages, by which lists of threads are filtered.
+) -> bool:
+    """Record in a thread the vote on one of its messages, by which lists of threads are filtered.
+
+    Returns:
+        Whether there is such a thread, which has not expired.
 
     Raises:
         DocumentTooLargeError: The thread has as much feedback as it can hold.
     """
     threads = connection.collection("threads")
     thread = {"_id": thread_id, "state": "open"}
-    await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
+    pull = {"$pull": {"votes": {"message_id": message_id}}}
+    if not (await threads.update_one(thread, pull, session=session)).matched_count:
+        return False
     if value is not None:
         vote = {"message_id": message_id, "value": value}
         push = {"$push": {"votes": {"$each": [vote]}}}
@@ -287,6 +292,7 @@ async def record_vote(
             return bool(pushed.matched_count) or None
 
         await VOTES.write(threads, thread_id, thread, push, run, session)
+    return True
 
 
 async def delete_elements(
@@ -295,7 +301,17 @@ async def delete_elements(
     """Delete the elements that a filter finds, with their files, and return whether this call did."""
     elements = connection.collection("elements")
     async with elements.find(filter, {"file_key": 1}) as found:
-        documents = await found.to_list()
+        return await delete_found_elements(connection, await found.to_list(), filter, tombstone)
+
+
+async def delete_found_elements(
+    connection: Connection,
+    documents: Sequence[StoredDocument],
+    filter: StoredDocument,
+    tombstone: StoredDocument | None = None,
+) -> bool:
+    """Delete elements of which the ids and files were found by a filter, and return whether this call did."""
+    elements = connection.collection("elements")
     if not documents:
         return False
     keys: set[str | None] = {document.get("file_key") for document in documents}

@@ -14,6 +14,7 @@ from mongostore.codec import to_micros
 from mongostore.errors import ConflictError
 from mongostore.models import Message, Session
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions.filters import LifeRevision
 from mongostore.servers.error_responses import ProblemError
 
 R = TypeVar("R")
@@ -71,7 +72,7 @@ async def bound_revision(request: Request, sessions: AsyncSessions, session_id: 
         return None
     session = await sessions.get(session_id)
     check_match(request, etag_of(session))
-    return session.revision
+    return LifeRevision.of(session)
 
 
 async def matched(request: Request, change: Awaitable[R]) -> R:
