@@ -96,7 +96,8 @@ class RoomUpdate(TypedDict, total=False):
 
     Attributes:
         metadata: Merged key by key; None removes a key.
-        unset: Keys to remove, as `metadata.<key>`; if it is set, even empty, None in `metadata` is a value.
+        unset: Keys to remove, as `metadata.<key>`, unless `metadata` sets them. If this is set, even empty,
+            None in `metadata` is a value.
     """
 
     organization_id: str | None

@@ -314,7 +314,8 @@ class SessionUpdate(TypedDict, total=False):
 
     Attributes:
         metadata: Merged key by key; None removes a key.
-        unset: Keys to remove, as `metadata.<key>`; if it is set, even empty, None in `metadata` is a value.
+        unset: Keys to remove, as `metadata.<key>`, unless `metadata` sets them. If this is set, even empty,
+            None in `metadata` is a value.
     """
 
     user_id: str | None

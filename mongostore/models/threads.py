@@ -72,8 +72,8 @@ class Thread(Model):
 class ThreadUpdate(TypedDict, total=False):
     """The members of a thread that `create`, `ensure`, `update` and `merge` can set.
 
-    `unset` names keys to remove, as `metadata.<key>` or `data.<key>`; if it is set, even empty, None in
-    `metadata` is a value.
+    `unset` names keys to remove, as `metadata.<key>` or `data.<key>`, unless these members set them; if it is
+    set, even empty, None in `metadata` is a value.
     """
 
     kind: str | None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,6 +115,13 @@ class Chunks:
         raise AssertionError(f"no chunk has {hash}")
 
 
+def _hash_of(value: str) -> int:
+    """Return a string's hash in an index, for which a server cannot be asked where it holds a NUL."""
+    # A seed, the order of the type among those of BSON, and the value.
+    hashed = struct.pack("<ii", 0, 15) + bson.encode({"": value})[6:-1]
+    return int.from_bytes(hashlib.md5(hashed, usedforsecurity=False).digest()[:8], "little", signed=True)
+
+
 class Catalog:
     """The databases and chunks of a cluster. Nothing moves them, for its balancer is stopped.
 
@@ -177,6 +186,8 @@ class Catalog:
         return command if chunks is None else {**command, "shardVersion": chunks.versions[shard]}
 
     async def _hash(self, value: Any) -> int:
+        if isinstance(value, str):
+            return _hash_of(value)
         encoded = bson.encode({"": value})
         if encoded not in self._hashes:
             answer = await self._peers.run("config", {"_hashBSONElement": value, "seed": 0, "$db": "admin"})

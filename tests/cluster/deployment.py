@@ -42,7 +42,7 @@ class ShardedCluster:
 
     @property
     def uri(self) -> str:
-        return f"mongodb://127.0.0.1:{self.port}/"
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=false"
 
     @property
     def members(self) -> list[Member]:

@@ -146,6 +146,8 @@ CASES = [
     Case("pop a message of few", 3, lambda s: s.messages.pop("begun")),
     Case("pop a message", 2, lambda s: s.messages.pop("popped")),
     Case("pop a message after another", 1, lambda s: s.messages.pop("popped")),
+    Case("pop a message of a segment", 6, lambda s: s.messages.pop("sunk")),
+    Case("pop a message of a segment after another", 4, lambda s: s.messages.pop("sunk")),
     Case(
         "append to the newest message of a branch",
         2,
@@ -281,8 +283,18 @@ async def populate(store: AsyncMongoStore) -> None:
         fill(store.sessions, "long", LONG),
         fill(store.sessions, "short", 100),
         fill(store.sessions, "popped", 100),
+        fill(store.sessions, "sunk", 300),
         store.sessions.create("watched"),
     )
+    await empty_tail(store.sessions, "sunk")
+
+
+async def empty_tail(sessions: AsyncSessions, session_id: str) -> None:
+    """Delete the messages that are not in segments, and those of the newest segment."""
+    layout = await sessions.describe_storage(session_id)
+    going = layout.in_tail + layout.in_segments // layout.segments
+    newest = await sessions.messages.list(session_id, newest=True, limit=going)
+    await sessions.messages.delete_many(session_id, [message.id for message in newest])
 
 
 async def observe(uri: str, database: str, wire: Wire) -> Observation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +12,7 @@ import bson
 import pytest
 
 from mongostore import (
+    AlreadyExistsError,
     AsyncMongoStore,
     ConflictError,
     DocumentTooLargeError,
@@ -340,6 +342,22 @@ class TestMessages:
         with pytest.raises(NotFoundError):
             await sessions.messages.replace("s", Message(id="x", role="user"))
         assert await sessions.messages.count("s") == 300
+
+    async def test_an_append_begins_its_session_while_others_delete_and_create_it(
+        self, store: AsyncMongoStore
+    ) -> None:
+        async def append(writer: int) -> None:
+            for number in range(20):
+                message = Message(id=f"{writer}-{number}", role="user")
+                await store.sessions.messages.append("s", message, create=True)
+
+        async def make_anew() -> None:
+            for _ in range(40):
+                await store.sessions.delete("s")
+                with suppress(AlreadyExistsError):
+                    await store.sessions.create("s")
+
+        await asyncio.gather(append(1), append(2), append(3), make_anew(), make_anew())
 
     async def test_upsert_begins_a_session_that_is_not_there(self, sessions: Any) -> None:
         message = Message(id="m", role="user", content="hi")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from itertools import count, pairwise
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from mongostore import (
     NotFoundError,
     SessionUpdate,
 )
+from mongostore.repositories.schema_guard import VersionCheckedCollection
 from tests.contract.furnishing import counted
 
 
@@ -171,14 +173,15 @@ class TestSessions:
 
     async def test_with_unset_none_is_a_value_and_any_key_can_be_unset(self, store: AsyncMongoStore) -> None:
         odd = {"a.b": 1, "$c": 1, "": 1, "nul\0": 1, "\ud800": 1}
-        await store.sessions.create("s", metadata={"keep": 1, "drop": 1, **odd})
-        unset = [f"metadata.{key}" for key in ("drop", "unknown", *odd)]
-        after = await store.sessions.update("s", metadata={"none": None, "drop": 2}, unset=unset)
-        assert after.metadata == {"keep": 1, "none": None}
+        await store.sessions.create("s", metadata={"keep": 1, "drop": 1, "both": 1, **odd})
+        unset = [f"metadata.{key}" for key in ("drop", "both", "unknown", *odd)]
+        after = await store.sessions.update("s", metadata={"none": None, "both": 2}, unset=unset)
+        assert after.metadata == {"keep": 1, "none": None, "both": 2}
         message = Message(role="user")
         update: SessionUpdate = {"metadata": {"more": None}, "unset": []}
         await store.sessions.messages.append("s", message, update=update)
-        assert (await store.sessions.get("s")).metadata == {"keep": 1, "none": None, "more": None}
+        metadata = (await store.sessions.get("s")).metadata
+        assert metadata == {"keep": 1, "none": None, "both": 2, "more": None}
         for bad in ("metadata.k", ["k"], ["data.k"], ["metadata"], [None]):
             with pytest.raises(InvalidValueError, match="unset"):
                 await store.sessions.update("s", unset=bad)  # type: ignore[arg-type]
@@ -467,3 +470,24 @@ async def test_one_unreadable_session_does_not_hide_the_others(store: AsyncMongo
     assert [error.id for error in errors] == ["default/b"]
     with pytest.raises(InvalidDocumentError):
         assert [session.id async for session in store.sessions.iter()]
+
+
+async def test_a_page_of_few_matches_takes_few_reads(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More keys than the index is asked for, so that the rest is compared as it is read.
+    metadata = [{"k": {str(key): key for key in range(20)} | {"last": n % 50}} for n in range(100)]
+    for n in range(100):
+        await store.sessions.create(f"s{n:02}", metadata=metadata[n])
+    reads, find = 0, VersionCheckedCollection.find
+
+    def find_and_count(self: VersionCheckedCollection, *arguments: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return find(self, *arguments, **options)
+
+    monkeypatch.setattr(VersionCheckedCollection, "find", find_and_count)
+    first = await store.sessions.list(metadata=metadata[7], limit=1)
+    rest = await store.sessions.list(metadata=metadata[7], limit=1, cursor=first.next_cursor)
+    assert [one.id for one in [*first, *rest]] == ["s57", "s07"]
+    assert reads <= 14

@@ -93,8 +93,8 @@ class TestThreads:
     async def test_with_unset_none_is_a_value_in_metadata_too(self, store: AsyncMongoStore) -> None:
         await store.threads.merge("t", metadata={"k": 1, "l": 1, "m": 1})
         await store.threads.merge("t", metadata={"k": None, "l": None}, unset=["metadata.l", "metadata.m"])
-        assert (await store.threads.get("t")).metadata == {"k": None}
-        await store.threads.merge("t", metadata={"n": None}, unset=[])
+        assert (await store.threads.get("t")).metadata == {"k": None, "l": None}
+        await store.threads.merge("t", metadata={"n": None}, unset=["metadata.l"])
         assert (await store.threads.get("t")).metadata == {"k": None, "n": None}
         assert (await store.threads.create("u", metadata={"k": None}, unset=[])).metadata == {"k": None}
 
@@ -110,8 +110,8 @@ class TestThreads:
         assert (updated.user_identifier, updated.data, updated.tags) == ("ada", {"m": None}, ["x"])
         assert updated.metadata == {"l": 1, "m": 1}
         updated = await store.threads.update("t", data={"a": 1, "b": 2}, unset=["data.b", "metadata.l"])
-        assert (updated.data, updated.metadata) == ({"a": 1}, {"m": 1})
-        assert (await store.threads.update("t", unset=["data.a"])).data == {}
+        assert (updated.data, updated.metadata) == ({"a": 1, "b": 2}, {"m": 1})
+        assert (await store.threads.update("t", unset=["data.a", "data.b"])).data == {}
         for call in (
             store.threads.update("t", name="new", user_id="nobody"),
             store.threads.update("gone", name="n"),

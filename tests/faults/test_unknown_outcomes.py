@@ -67,6 +67,12 @@ async def prepare(store: AsyncMongoStore, session_id: str) -> None:
         await store.sessions.soft_delete(session_id)
 
 
+async def pop_of_segment(store: AsyncMongoStore, id: str) -> Message | None:
+    going = ["mlarge", *(f"m{n}" for n in range(4, FULL + KEEP - 1))]
+    await store.sessions.messages.delete_many(id, going)
+    return await store.sessions.messages.pop(id)
+
+
 async def pop_twice(store: AsyncMongoStore, id: str) -> list[Message | None]:
     return [await store.sessions.messages.pop(id) for _ in range(2)]
 
@@ -95,6 +101,7 @@ VERBS: dict[str, Verb] = {
     ),
     "pop": lambda store, id: store.sessions.messages.pop(id),
     "pop-after-pop": pop_twice,
+    "pop-of-segment": pop_of_segment,
     "replace-newest": lambda store, id: store.sessions.messages.replace_newest(
         id, [f"m{n}" for n in range(FULL, FULL + KEEP - 1)], [message("r1"), message("r2", LARGE)]
     ),

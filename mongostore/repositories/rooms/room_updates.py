@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
+from mongostore.arguments import check_flag, check_id, check_members, check_position, check_text, check_unset
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.mapping import (
     SCHEMA_VERSION,
@@ -78,7 +78,8 @@ class RoomUpdates:
             removed = [_check_key(key) for key, value in metadata.items() if value is None]
             metadata = {key: value for key, value in metadata.items() if value is not None}
         else:
-            removed = [key for key in _unset_keys(unset) if key not in metadata]
+            # A key that is set besides has its value from there.
+            removed = [key for _, key in check_unset(unset, ["metadata"]) if key not in metadata]
         encoded = encode_members("metadata", metadata)
         sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
         update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
@@ -244,14 +245,6 @@ def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
         "delete_op": None,
         "schema_version": SCHEMA_VERSION,
     }
-
-
-def _unset_keys(unset: Sequence[str]) -> list[str]:
-    """Return the keys of metadata that are to be removed."""
-    check_list("unset", unset)
-    if not all(type(path) is str and path.startswith(_METADATA) for path in unset):
-        raise InvalidValueError("unset", "must be a list of texts that begin with 'metadata.'")
-    return [path.removeprefix(_METADATA) for path in unset]
 
 
 def _check_key(key: object) -> str:

@@ -56,14 +56,23 @@ class ConversationList(Generic[V]):
             InvalidValueError: If the cursor is not one that a page gave.
         """
         place: SortKey | None = self._order.decode(cursor)
-        page: Page[V] = Page([])
+        page, size = Page[V]([]), limit
         while True:
-            documents, place = await self._step(place, limit - len(page))
-            found = read_page(documents, None if place is None else self._order.cursor(place), self._read)
-            items = [*page.items, *filter(self._matches, found.items)]
-            page = Page(items, found.next_cursor, page.errors + found.errors)
-            if place is None or self._search or len(page) == limit:
+            documents, place = await self._step(place, size)
+            for document in documents:
+                found = read_page([document], None, self._read)
+                page.errors += found.errors
+                page.items += filter(self._matches, found.items)
+                if len(page) == limit:
+                    more = place is not None or document is not documents[-1]
+                    last = (self._search and place) or self._order.sort_key(document)
+                    page.next_cursor = self._order.cursor(last) if more else None
+                    return page
+            if place is None or self._search:
+                page.next_cursor = None if place is None else self._order.cursor(place)
                 return page
+            # Where few match, a page would take a round trip for each few that it reads.
+            size = min(2 * size, max(size, _PAGE))
 
     async def iterate(self, errors: list[InvalidDocumentError] | None) -> AsyncGenerator[V, None]:
         """Yield all; `errors` collects those that cannot be read.

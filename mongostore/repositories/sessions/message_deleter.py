@@ -83,6 +83,7 @@ class MessageDeleter:
         sets: StoredDocument = _NOTHING,
         counts: StoredDocument = _NOTHING,
         seen_at: int | None = None,
+        sealed: Sequence[StoredDocument] | None = None,
     ) -> int | None:
         """Remove messages from a session unless it has changed; return how many there were, None if it has.
 
@@ -93,6 +94,7 @@ class MessageDeleter:
             sets: The members that the same write sets; with them, messages may be none.
             counts: The counters that the same write moves.
             seen_at: When the messages must have been changed last, if that matters.
+            sealed: The messages that are in segments, if they are known.
         """
         call = current_operation()
         first = tail_length(document) - len(document["messages"])
@@ -101,11 +103,11 @@ class MessageDeleter:
             for i, message in enumerate(document["messages"], first)
             if message and message["id"] in wanted
         }
-        position = TailPosition(document["epoch"], document["tail_start"])
-        missing = wanted - {message["id"] for message in here.values()}
-        sealed = [
-            message for _, message in await self._tail.find_in_segments(document["_id"], position, [*missing])
-        ]
+        if sealed is None:
+            position = TailPosition(document["epoch"], document["tail_start"])
+            missing = wanted - {message["id"] for message in here.values()}
+            found = await self._tail.find_in_segments(document["_id"], position, [*missing])
+            sealed = [message for _, message in found]
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
@@ -227,10 +229,19 @@ class MessageDeleter:
                 break
         return "deleted" in seen
 
-    async def finish_deletion_of(self, key: str) -> bool:
-        """Finish the deletion of a session, if that was cut short; return whether there is no session now."""
+    async def may_begin_again(self, key: str) -> bool:
+        """Return whether a call that may create a session, and has found none, can go on.
+
+        It can if there is none now, the deletion of which is finished here, or if another caller has created
+        one since, as long as no attempt of the call may have written to an earlier one.
+        """
         document = await self._tail.sessions.find_one({"_id": key}, DELETED_FIELDS)
-        return document is None or await self.finish_if_gone(document)
+        if document is None or await self.finish_if_gone(document):
+            return True
+        call = current_operation()
+        if call.attempt or document["state"] != "open":
+            return False
+        return bool(call.memory.pop("incarnation", "") != document["create_op"])
 
     async def finish_if_gone(self, document: StoredDocument) -> bool:
         """Finish the deletion of a session that is being deleted or has expired; return whether it is so."""
@@ -278,10 +289,7 @@ class MessageDeleter:
                 if message and message["id"] not in gone:
                     filled = await self._overflows.load_into(document["_id"], [message])
                     return to_stored_preview(filled[0] if filled else message)
-            segment = base and await self._tail.segments.find_one(
-                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
-                sort=[("start", -1)],
-            )
+            segment = await self._tail.find_newest_segment(document, base) if base else None
             if not segment:
                 return None
             messages, base = segment["messages"], segment["start"]

@@ -73,16 +73,20 @@ class MessageReplacer:
                 # The message before the newest one, which the session shows from now on, is further back.
                 is_whole = True
                 continue
-            newest = await self._newest(document, 1)
-            if not newest:
+            two = await self._newest(document, 2)
+            if not two:
                 return None
-            filled = await self._overflows.load_into(key, [newest[0][1]])
+            # With the preview of the one before, which the session shows from now on.
+            filled = await self._overflows.load_into(key, [message for _, message in two])
             if filled is None:
                 continue
-            memory["popped"] = read((newest[0][0], filled[0]))
-            if await self._deleter.delete_from(document, {newest[0][1]["id"]}):
-                self._keep(document)
-                return read((newest[0][0], filled[0]))
+            position, message = two[-1][0], filled[-1]
+            memory["popped"] = read((position, message))
+            sets = {"last": to_stored_preview(filled[-2]) if len(filled) > 1 else None}
+            sealed = [two[-1][1]] if position < document["tail_start"] else []
+            if await self._deleter.delete_from(document, {message["id"]}, sets=sets, sealed=sealed):
+                self._keep(document, position, sets)
+                return read((position, message))
         raise contention_error(key)
 
     async def replace_newest(
@@ -137,14 +141,14 @@ class MessageReplacer:
         check_incarnation(document)
         return document
 
-    def _keep(self, document: StoredDocument) -> None:
+    def _keep(self, document: StoredDocument, popped: int, sets: StoredDocument) -> None:
         """Keep a session as it is without its newest message, if the next pop needs no more of it."""
-        visible = messages_of(document)
-        if len(visible) < 3:
+        if len(messages_of(document)) < 3 and len(document["messages"]) < tail_length(document):
             return
-        messages = document["messages"][:]
-        messages[visible[-1][0] - messages_start(document)] = None
-        changed = {"messages": messages, "last": visible[-2][1], "edit_count": document["edit_count"] + 1}
+        messages, first = document["messages"][:], messages_start(document)
+        if popped >= document["tail_start"]:
+            messages[popped - first] = None
+        changed = {"messages": messages, "edit_count": document["edit_count"] + 1, **sets}
         self._popped[document["_id"]] = {**document, **changed}
 
     async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
@@ -152,10 +156,7 @@ class MessageReplacer:
         found, base = messages_of(document), document["tail_start"]
         going = {*document["pending_deletes"]}
         while len(found) < count and base:
-            segment = await self._tail.segments.find_one(
-                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
-                sort=[("start", -1)],
-            )
+            segment = await self._tail.find_newest_segment(document, base)
             if segment is None:
                 break
             older = [one for one in messages_of(segment) if one[0] < base and one[1]["id"] not in going]

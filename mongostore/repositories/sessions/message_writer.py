@@ -77,8 +77,7 @@ class MessageWriter:
             try:
                 return await self._append_all(key, messages, fresh, change, absent_at)
             except NotFoundError:
-                # A session that was deleted, though not to the end, is created anew.
-                if not (change.may_create and await self._deleter.finish_deletion_of(key)):
+                if not (change.may_create and await self._deleter.may_begin_again(key)):
                     raise
 
     async def _append_all(

@@ -180,7 +180,9 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
     if unset is None:
         removed = [name for name, value in metadata.items() if value is None]
     else:
-        removed = [escape_key(key) for _, key in check_unset(unset, ["metadata"])]
+        keys = (escape_key(key) for _, key in check_unset(unset, ["metadata"]))
+        # A key that is set besides has its value from there.
+        removed = [key for key in keys if key not in metadata]
     sets = to_stored_members(checked)
     sets |= {f"metadata.{name}": value for name, value in metadata.items() if name not in removed}
     update: StoredDocument = {

@@ -205,6 +205,11 @@ class Tail:
             if message and message["id"] in wanted
         ]
 
+    async def find_newest_segment(self, document: StoredDocument, base: int) -> StoredDocument | None:
+        """Return the newest segment of a session below a base in which any message is left."""
+        filter = {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}}
+        return await self.segments.find_one({**filter, "messages.id": {"$gt": ""}}, sort=[("start", -1)])
+
     async def finish_deletes(self, document: StoredDocument) -> None:
         """Make the holes in segments that a deletion has announced; safe to do twice."""
         for message_id in document["pending_deletes"]:

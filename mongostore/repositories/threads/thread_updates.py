@@ -42,12 +42,10 @@ async def to_update(
         whole = replaces and name == "data"
         sets |= {name: packed} if whole else {f"{name}.{key}": item for key, item in packed.items()}
     for name, key in check_unset(removed or (), MERGED_MEMBERS):
-        key = escape_key(key)
-        sets.pop(f"{name}.{key}", None)
-        if name in sets:
-            sets[name].pop(key, None)
-        else:
-            unset[f"{name}.{key}"] = ""
+        path = f"{name}.{escape_key(key)}"
+        # What is replaced whole or set besides has its value from there.
+        if not {name, path} & sets.keys():
+            unset[path] = ""
     if "user_id" in sets:
         users = connection.collection("users")
         user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
