@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from itertools import groupby, islice
 
+from mongostore.errors import MongoStoreError
 from mongostore.importers.batches import in_thread
 from mongostore.importers.files import write_files
 from mongostore.importers.ledger import Ledger, identity_of
-from mongostore.importers.report import REFUSALS, RefusedError, Report
+from mongostore.importers.report import REFUSALS, UNREADABLE, RefusedError, Report, reason_of
 from mongostore.importers.rooms import RecordImport, RoomImport
 from mongostore.importers.sessions import SessionImport
-from mongostore.importers.sources import Options, Reading, find_reader
+from mongostore.importers.sources import Options, Reading, SourceError, find_reader
 from mongostore.importers.threads import LooseMessageImport, ThreadImport, UserImport
 from mongostore.importers.units import (
     FileUnit,
@@ -86,7 +87,7 @@ class Importer:
             identity = identity_of(source, location, options)
             ledger = Ledger(self._store, identity, source, writes=self._writes)
             done = 0 if restart else await ledger.find_done(report)
-            source_units = read(reading)
+            source_units = _readable(read(reading), source)
             stack.callback(source_units.close)
             units = in_thread(thread, _in_batches(_behind(source_units, done, report)))
             async with aclosing(units):
@@ -130,6 +131,11 @@ class Importer:
         except (*REFUSALS, RefusedError) as error:
             counts.refused += 1
             report.refuse(noun, key, str(error))
+        except MongoStoreError:
+            raise
+        except UNREADABLE as error:
+            counts.refused += 1
+            report.refuse(noun, key, reason_of(error))
         else:
             setattr(counts, outcome, getattr(counts, outcome) + 1)
             report.add_digest(one.key, digest)
@@ -165,6 +171,20 @@ def _in_batches(units: Iterator[Unit]) -> Iterator[list[Unit]]:
             batch, files = [], 0
     if batch:
         yield batch
+
+
+def _readable(units: Iterator[Unit], source: str) -> Generator[Unit]:
+    """Yield the units of a source.
+
+    Raises:
+        SourceError: If something between them is not of its format.
+    """
+    try:
+        yield from units
+    except MongoStoreError:
+        raise
+    except UNREADABLE as error:
+        raise SourceError(f"{source}: the source cannot be read to its end: {reason_of(error)}") from None
 
 
 def _behind(units: Iterator[Unit], done: int, report: Report) -> Iterator[Unit]:

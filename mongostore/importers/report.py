@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from mongostore.errors import (
     AlreadyExistsError,
@@ -29,6 +32,18 @@ REFUSALS = (
     InvalidValueError,
     NotFoundError,
 )
+
+
+# The errors of a reader that meets a row that is none of its format. Ours are among their subclasses.
+UNREADABLE = (LookupError, TypeError, ValueError, sqlite3.Error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a row cannot be read, without anything that is stored in it."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{error.title}.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"it is not of the source's format ({type(error).__name__})"
 
 
 class RefusedError(Exception):

@@ -31,7 +31,7 @@ _MODULES: Final = {
 
 
 class SourceError(ConfigurationError):
-    """A source cannot be read as what it is said to be; nothing of it was stored."""
+    """A source cannot be read as what it is said to be, or not to its end."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ async def tail(store: AsyncMongoStore, chat_id: str, seen: str | None) -> AsyncI
             message = "null" if change.message is None else change.message.model_dump_json()
             yield f"id: {change.token}\nevent: {change.kind}\ndata: {message}\n\n"
     except TokenExpiredError:
-        yield "event: reload\ndata: {}\n\n"  # away for longer than the server's history
+        # Away for longer than the server's history: the browser forgets its id.
+        yield "id: \nevent: reload\ndata: {}\n\n"
 
 
 @app.get("/chats/{chat_id}/stream")

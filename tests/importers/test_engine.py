@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from mongostore import AsyncMongoStore, Message
 from mongostore.importers import Importer, Report, SourceError
 from mongostore.importers.ledger import NAMESPACE
-from tests.importers.expected import named, numbers
+from tests.importers.expected import DATA, named, numbers
 
 Texts = dict[str, list[str]]
 
@@ -168,3 +169,35 @@ async def test_a_table_of_another_form_is_refused_by_its_column(
     with pytest.raises(SourceError, match="'agent_messages' has no column 'message_data'"):
         await Importer(store).run("agents", source)
     assert await store.sessions.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "table"),
+    [
+        ("chainlit", "UPDATE steps SET id = x'00ff' WHERE rowid = 1", "threads"),
+        ("chainlit", "UPDATE users SET metadata = x'00ff' WHERE rowid = 1", "users"),
+        ("threadmem/threads", "UPDATE role_messages SET id = x'00ff' WHERE rowid = 1", "threads"),
+        ("roomkit", "ALTER TABLE bindings DROP COLUMN data", None),
+        ("roomkit", "ALTER TABLE rooms DROP COLUMN delivered_index", None),
+        ("roomkit", "UPDATE rooms SET id = CAST(x'ff736563726574' AS TEXT) WHERE rowid = 1", None),
+    ],
+)
+async def test_a_row_of_another_form_is_refused_by_name_or_ends_the_import(
+    store: AsyncMongoStore, tmp_path: Path, source: str, change: str, table: str | None
+) -> None:
+    name, _, file = source.partition("/")
+    path = tmp_path / "odd.db"
+    shutil.copy(DATA / name / f"{file or name}.db", path)
+    with sqlite3.connect(path) as database:
+        database.execute(change)
+    database.close()
+    report = Report()
+    if table is None:
+        with pytest.raises(SourceError, match=f"{name}: the source cannot be read to its end") as caught:
+            await Importer(store).run(name, str(path), report=report)
+        assert "secret" not in str(caught.value)
+        return
+    await Importer(store).run(name, str(path), report=report)
+    assert report.of(table).refused == 1
+    assert report.of(table).read > 1
+    assert table in {row.table for row in report.refused.first}
