@@ -66,7 +66,8 @@ class TestThreadAdding:
 
         monkeypatch.setattr(threads, "upsert_thread", lose_the_answer)
         await store.threads.merge("t", if_absent=True, data={"a": 1})
-        assert len(calls) == 2
+        # The second attempt finds what the first has done.
+        assert len(calls) == 1
         assert await data(store) == {"a": 1}
         with pytest.raises(ConflictError):
             await store.threads.merge("t", if_absent=True, data={"a": 1})
