@@ -138,9 +138,9 @@ async def _tails(engine: Engine, topology: str) -> list[CheckResult]:
     async with await engine.watch([], None) as stream:
         answer = await engine.database.command("ping")
         now = answer["$clusterTime"]["clusterTime"]
-        # A token begins with the time up to which each shard has come.
+        # A token begins with the time up to which each shard has come; a change would have a later one.
         edge, took = f"82{now.time:08X}{now.inc:08X}", 0.0
-        while str((stream.resume_token or {}).get("_data", "")) < edge and took < TAIL_SECONDS:
+        while str((stream.resume_token or {}).get("_data", ""))[: len(edge)] <= edge and took < TAIL_SECONDS:
             await stream.try_next()
             took = time.monotonic() - began
     found = f"a change is shown after {took:.1f} s"
