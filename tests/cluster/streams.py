@@ -35,11 +35,20 @@ class ChangeStream:
         self._reached: dict[str, Any] = {}
         self._waiting: list[Any] = []
         self._collection = ""
+        self._after = ""
 
     async def open(self, command: Command) -> Command:
         """Open the streams, and return the answer of the cluster, or of the shard that refuses."""
         kept = {name: command[name] for name in ("aggregate", "pipeline", "cursor") if name in command}
         kept |= {"fromMongos": True, "needsMerge": True, "readConcern": {"level": "majority"}}
+        stage, *rest = kept["pipeline"]
+        options = stage["$changeStream"]
+        self._after = options.get("resumeAfter", {}).get("_data", "")
+        if not options.keys() & {"resumeAfter", "startAfter", "startAtOperationTime"}:
+            # All of them begin at one time: what lies between two would be in no stream.
+            pings = [await self._peers.run(shard, {"ping": 1, "$db": "admin"}) for shard in self._shards]
+            now = max(ping["$clusterTime"]["clusterTime"] for ping in pings)
+            kept["pipeline"] = [{"$changeStream": {**options, "startAtOperationTime": now}}, *rest]
         answer: Command = {}
         for shard in self._shards:
             answer = await self._peers.run(shard, {**kept, "$db": self._database})
@@ -95,6 +104,9 @@ class ChangeStream:
     def _take(self, shard: str, cursor: Mapping[str, Any], batch: str) -> None:
         self._cursors[shard] = cursor["id"]
         for change in cursor[batch]:
+            # A shard shows the router the change of the token itself.
+            if change["_id"]["_data"] <= self._after:
+                continue
             self._waiting.append({name: value for name, value in change.items() if name != "$sortKey"})
         if "postBatchResumeToken" in cursor:
             self._reached[shard] = cursor["postBatchResumeToken"]

@@ -25,7 +25,7 @@ from mongostore.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mongostore.hooks import Hooks, RetryRecord
+from mongostore.hooks import CallRecord, Hooks, RetryRecord
 from mongostore.repositories import connection as connection_module
 from mongostore.repositories import retry as module
 from mongostore.repositories.connection import Connection
@@ -310,6 +310,22 @@ async def test_each_retry_reaches_the_hooks(engine: ScriptedEngine) -> None:
     assert await run_with_retry(connection, action, Access.WRITE, "a.verb") == "done"
     assert [(one.operation, one.attempt) for one in retries] == [("a.verb", 1), ("a.verb", 2)]
     assert all(one.reason and 900 < one.remaining < 1000 for one in retries)
+
+
+async def test_a_call_within_another_does_not_reach_the_hooks(engine: ScriptedEngine) -> None:
+    calls: list[str] = []
+
+    class Calls(Hooks):
+        def on_call(self, call: CallRecord) -> None:
+            calls.append(call.operation)
+
+    connection = Connection(engine, 1000, [Calls()])
+    connection.attach()
+    with connection.admit("outer"), connection.admit("inner"):
+        pass
+    with connection.admit("next"):
+        pass
+    assert calls == ["outer", "next"]
 
 
 async def test_a_closed_store_does_nothing(connection: Connection) -> None:

@@ -42,6 +42,13 @@ def test_a_clock_that_is_set_is_stale_until_the_server_is_asked(monkeypatch: pyt
     assert not clock.is_stale
 
 
+def test_each_tick_is_later_than_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ServerClock()
+    first = clock.tick()
+    set_back(monkeypatch, 40)
+    assert [clock.tick(), clock.tick()] == [first + 1, first + 2]
+
+
 async def test_times_that_decide_are_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     async with AsyncMongoStore("mongomock://") as before:
         set_back(monkeypatch, 40)
