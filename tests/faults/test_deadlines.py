@@ -377,7 +377,9 @@ async def test_a_first_connection_to_a_server_that_says_who_it_is_and_nothing_mo
     alone: Cluster, told: Callable[[float], None], soon: float
 ) -> None:
     uri, silent = with_options(alone.uri_of(), appName=APP), {"blockConnection": True, "blockTimeMS": 2500}
-    async with wounded(alone.uri_of(), failCommands=["ping"], **silent):
+    # Its first commands look for what is there and ask what the deployment can do.
+    commands = ["ping", "find", "aggregate", "insert", "killSessions", "listCollections", "listIndexes"]
+    async with wounded(alone.uri_of(), failCommands=commands, **silent):
         told(await refused_in_time(uri, alone.members[0].address, "does not answer", within=soon))
 
 
