@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import disk_usage
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from psutil import virtual_memory
 from pymongo import MongoClient, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -43,6 +47,8 @@ UNTRACED = {
 }
 # The folders whose tests run on both engines.
 TWICE = {"adapters", "contract", "servers"}
+# A server has less than one GB of data after a run, and keeps as much of it in its cache.
+BYTES = 4 * 1024**3
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
 
 
@@ -211,10 +217,22 @@ def server(
             guarded.add_role("dropper", "", "dropDatabase")
             yield Server(guarded.add_user("tester", "readWriteAnyDatabase", "dropper"), guarded.admin_uri)
         return
-    server = MongodProcess(folder, binary, ["--setParameter", "enableTestCommands=1", *options])
-    uri = server.start()
-    yield Server(uri, uri)
-    server.stop()
+    with _memory(folder) as data:
+        server = MongodProcess(data, binary, ["--setParameter", "enableTestCommands=1", *options])
+        uri = server.start()
+        yield Server(uri, uri)
+        server.stop()
+
+
+@contextmanager
+def _memory(folder: Path) -> Iterator[Path]:
+    """A folder in memory, where that is plenty, or the one on disk: a server takes less time in memory."""
+    memory, wanted = Path("/dev/shm"), BYTES * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if not memory.is_dir() or min(virtual_memory().available, disk_usage(memory).free) < wanted:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="mongostore-tests-", dir=memory) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")
