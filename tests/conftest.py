@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
@@ -14,11 +14,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from psutil import virtual_memory
 from pymongo import MongoClient, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
-from mongostore import AsyncMongoStore, ConfigurationError, IndexState, MongoStore
+from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
@@ -228,22 +227,21 @@ def server(
 def _memory(folder: Path) -> Iterator[Path]:
     """A folder in memory, where that is plenty, or the one on disk: a server takes less time in memory."""
     memory, wanted = Path("/dev/shm"), BYTES * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    if not memory.is_dir() or min(virtual_memory().available, disk_usage(memory).free) < wanted:
+    if not memory.is_dir() or min(_available_bytes(), disk_usage(memory).free) < wanted:
         yield folder
         return
     with TemporaryDirectory(prefix="mongostore-tests-", dir=memory) as name:
         yield Path(name)
 
 
+def _available_bytes() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 @pytest.fixture(scope="session")
-def server_uri(server: Server, emptied: Emptied) -> Iterator[str]:
+def server_uri(server: Server) -> str:
     """The URI of a real replica set."""
-    yield server.uri
-    changed = (IndexState.MISSING, IndexState.DIFFERS)
-    for name in emptied.free:
-        with MongoStore(server.uri, name, ensure_indexes=False) as store:
-            missing = [one.name for one in store.check_indexes() if one.state in changed]
-        assert not missing, f"a test has changed indexes of a database that others were given: {missing}"
+    return server.uri
 
 
 @pytest.fixture(scope="session")
@@ -262,39 +260,17 @@ def store_uri(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("server_uri"))
 
 
-@dataclass
-class Emptied:
-    """Empty databases of the real server, whose indexes are long in the making, and to compare.
-
-    Attributes:
-        free: The names of those that no test has.
-        indexed: The names of all, which have every index.
-    """
-
-    free: list[str] = field(default_factory=list)
-    indexed: set[str] = field(default_factory=set)
-
-    def add(self, name: str) -> None:
-        """Take back a database that a store has made the indexes of, and a test has emptied."""
-        self.free.append(name)
-        self.indexed.add(name)
-
-    def ensure(self, name: str) -> bool | None:
-        """Return the `ensure_indexes` of a store on a database: none are missing in an emptied one."""
-        return False if name in self.indexed else None
-
-
 @pytest.fixture(scope="session")
-def emptied() -> Emptied:
-    """The databases that tests give each other."""
-    return Emptied()
+def emptied() -> list[str]:
+    """The names of empty databases of the real server, whose indexes are long in the making."""
+    return []
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, databases: list[str], emptied: Emptied) -> str:
+def database(request: pytest.FixtureRequest, databases: list[str], emptied: list[str]) -> str:
     """The name of a database of this test's own, new where it opens its stores by itself."""
-    if emptied.free and _is_given_a_store(request):
-        return emptied.free.pop()
+    if emptied and _is_given_a_store(request):
+        return emptied.pop()
     databases.append(f"test_{uuid4().hex[:16]}")
     return databases[-1]
 
@@ -333,28 +309,24 @@ def tail_limits() -> TailLimits:
 
 @pytest.fixture
 async def store(
-    store_uri: str, database: str, emptied: Emptied, tail_limits: TailLimits
+    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    ensure = emptied.ensure(database)
-    async with AsyncMongoStore(store_uri, database, ensure_indexes=ensure, tail_limits=tail_limits) as opened:
+    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         if opened.engine.is_shared:
             await empty(opened.engine.database)
-            emptied.add(database)
+            emptied.append(database)
         else:
             await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
 async def server_store(
-    server_uri: str, database: str, emptied: Emptied, tail_limits: TailLimits
+    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    ensure = emptied.ensure(database)
-    async with AsyncMongoStore(
-        server_uri, database, ensure_indexes=ensure, tail_limits=tail_limits
-    ) as opened:
+    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         await empty(opened.engine.database)
-        emptied.add(database)
+        emptied.append(database)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +21,7 @@ from mongostore.sync import MongoStore, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
 from mongostore.testing.director.parts import ids, nested, say
-from tests.conftest import Emptied, empty
+from tests.conftest import empty
 
 HERE = Path(__file__).parent
 NOWHERE = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200"
@@ -34,35 +33,28 @@ def adapter(director_adapter: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def db(adapter: ModuleType, store_uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
-    with opened(adapter, store_uri, database, emptied) as db:
-        yield db
+def db(adapter: ModuleType, store_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
+    yield adapter.MongoDB(store_uri, database)
+    give_back(store_uri, database, emptied)
 
 
 @pytest.fixture
-def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
-    with opened(adapter, server_uri, database, emptied) as db:
-        yield db
+def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
+    yield adapter.MongoDB(server_uri, database)
+    give_back(server_uri, database, emptied)
 
 
-@contextmanager
-def opened(adapter: ModuleType, uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
-    """An adapter; at the end, the store behind it is closed, and another test may have its database."""
-    with pytest.MonkeyPatch.context() as patch:
-        if emptied.ensure(database) is False:
-            patch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
-        yield adapter.MongoDB(uri, database)
-        shared_store(uri, database).close()
+def give_back(uri: str, database: str, emptied: list[str]) -> None:
+    """Close the store behind an adapter, and let another test have its database."""
+    shared_store(uri, database).close()
 
-    async def give_back() -> None:
+    async def run() -> None:
         async with AsyncMongoClient[dict[str, Any]](uri) as client:
-            # Not every test uses its adapter.
-            if await client[database].list_collection_names():
-                await empty(client[database])
-                emptied.add(database)
+            await empty(client[database])
 
     if uri.startswith("mongodb"):
-        asyncio.run(give_back())
+        asyncio.run(run())
+        emptied.append(database)
 
 
 @pytest.fixture

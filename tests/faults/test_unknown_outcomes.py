@@ -148,6 +148,8 @@ VERBS: dict[str, Verb] = {
     "restore": lambda store, id: store.sessions.undelete(id),
     "purge": lambda store, id: store.sessions.delete(id),
 }
+# Calls one after another, between which others may act.
+SEVERAL = {"pop-after-pop", "pop-of-segment"}
 VARYING = {
     **dict.fromkeys(("id", "created_at", "updated_at", "active_at", "deleted_at", "bound_at"), True),
     "participants": {"__all__": {"bound_at"}},

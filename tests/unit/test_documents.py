@@ -345,7 +345,7 @@ ENTITIES = {
     "task": Entity(
         Task(id="t1", room_id="r1", status="done", data=ODD),
         Task(id="t2", room_id="r1"),
-        lambda task: {**room_parts.to_stored_task(task), "position": 3, "stored_at": NOW, "op": "t"},
+        lambda task: {**room_parts.to_stored_task(task), "position": 3, "stored_at": NOW, "ops": ["t"]},
         room_parts.to_task,
         room_parts.StoredTask,
         "status",
@@ -357,7 +357,7 @@ ENTITIES = {
             **room_parts.to_stored_observation(observation),
             "position": 3,
             "stored_at": NOW,
-            "op": "t",
+            "ops": ["t"],
         },
         room_parts.to_observation,
         room_parts.StoredObservation,
