@@ -161,7 +161,7 @@ class MongoEngine:
     @property
     def is_sharded(self) -> bool:
         """Whether the documents of an open engine lie on several shards."""
-        return self._open_client.topology_description.topology_type_name == "Sharded"
+        return is_cluster(self._open_client)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
