@@ -146,11 +146,17 @@ def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | 
 
 
 def waterfall(messages: Sequence[ThreadMessage], known: dict[str, ThreadMessage]) -> list[Step]:
-    """Return the steps among messages in the order of their nesting, on one scale of time."""
+    """Return the steps among messages in the order of their nesting, each run on a scale of its own."""
     steps = [message for message in messages if not _is_spoken(message)]
-    spans = [span for step in steps if (span := _span(step))]
-    begin = min((start for start, _ in spans), default=0.0)
-    whole = max((end for _, end in spans), default=0.0) - begin
+    runs: dict[str, list[tuple[float, float]]] = {}
+    for step in steps:
+        if span := _span(step):
+            runs.setdefault(_root(step, known), []).append(span)
+    # Hours may lie between two runs, beside which the bars of both would be dots.
+    scales = {
+        root: (begin := min(start for start, _ in spans), max(end for _, end in spans) - begin)
+        for root, spans in runs.items()
+    }
     lines = []
     for step in _nested(steps):
         took, span = seconds_of(step), _span(step)
@@ -170,6 +176,7 @@ def waterfall(messages: Sequence[ThreadMessage], known: dict[str, ThreadMessage]
             "failed" if failed else (seconds(took) if took is not None else ""),
             kind="e" if failed else ("t" if kind in ("retrieval", "embedding", "rerank") else ""),
         )
+        begin, whole = scales.get(_root(step, known), (0.0, 0.0))
         if span and whole > 0:
             line.left = round(200 * (span[0] - begin) / whole, 1)
             line.width = round(max(200 * (span[1] - span[0]) / whole, 2), 1)
