@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mongostore.cli.import_sources import import_source, print_report
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
-from mongostore.errors import InvalidDocumentError
+from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.importers import Options, names
 from mongostore.importers.archive import HOUSES, Archive
 from mongostore.importers.jsonl import message_members, session_members, write_line
@@ -242,13 +242,13 @@ async def _export(
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
         with _write_file(file) as target:
             for session_id in wanted:
-                session = await (sessions.get if session_ids else sessions.find)(session_id)
-                if session is None:
-                    continue
-                count += 1
-                async for line, messages in _lines_of(sessions, session, one_a_line):
-                    target.write(line)
-                    message_count += messages
+                # One that nobody has named may be deleted before all of it is read.
+                with suppress(*([] if session_ids else [NotFoundError])):
+                    session = await sessions.get(session_id)
+                    async for line, messages in _lines_of(sessions, session, one_a_line):
+                        target.write(line)
+                        message_count += messages
+                    count += 1
     return count, message_count
 
 

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from mongostore.errors import NotFoundError
 from mongostore.importers.digests import to_text
 from mongostore.importers.ledger import NAMESPACE
-from mongostore.models import ReadMarker, SessionFilter, ThreadFilter
+from mongostore.models import ReadMarker, Room, Session, SessionFilter, Thread, ThreadFilter
 from mongostore.models.model import Model
 from mongostore.repositories.rooms.bulk import RoomTransfer
 from mongostore.repositories.sessions import AsyncSessions
@@ -30,6 +31,8 @@ MEMBERS = (
     *("users", "sessions", "messages", "turns", "threads", "thread_messages", "elements", "files"),
     *("identities", "verifications", "verification_requests", "rooms", "events"),
 )
+# Those that do not go with a conversation.
+_KEPT = {"users", "files"}
 _PARTS = ("bindings", "participants", "tasks", "observations", "read_markers")
 _encode = json.JSONEncoder(default=to_text).encode
 
@@ -95,6 +98,18 @@ class Archive:
         self._lines[name].write(_encode([owner, members]).encode() + b"\n")
         self.counts[name] += 1
 
+    @contextmanager
+    def _conversation(self) -> Iterator[None]:
+        """Write a conversation in the block, or no line of one that is deleted before all of it is read."""
+        ends, counts = {name: file.tell() for name, file in self._lines.items()}, self.counts.copy()
+        try:
+            yield
+        except NotFoundError:
+            for name in ends.keys() - _KEPT:
+                self._lines[name].seek(ends[name])
+                self._lines[name].truncate()
+                self.counts[name] = counts[name]
+
     async def _write_sessions(self) -> None:
         transfer, namespace = SessionTransfer.of(self._store.sessions), None
         while (namespace := await transfer.find_namespace(namespace)) is not None:
@@ -108,21 +123,25 @@ class Archive:
                 "undelete those that are to be exported"
             )
         async for session in sessions.iter(user_id=self._user_id):
-            owner = [sessions.namespace, session.id]
-            names = ("user_id", "name", "description", "data", "metadata", "created_at", "expires_at")
-            head = {name: getattr(session, name) for name in names}
-            head["participants"] = [_members(participant) for participant in session.participants]
-            if session.has_context:
-                head["context"] = [await sessions.context.get(session.id)]
-            self._write("sessions", owner, head)
-            async for message in sessions.messages.iter(session.id):
-                self._write("messages", owner, _members(message, "position"))
-            for participant in session.participants:
-                async for turn in sessions.turns.iter(session.id, participant.id):
-                    if (turn.number or 0) > participant.turn_count:
-                        # Appended since the session was read.
-                        break
-                    self._write("turns", [*owner, participant.id], _members(turn))
+            with self._conversation():
+                await self._write_session(sessions, session)
+
+    async def _write_session(self, sessions: AsyncSessions, session: Session) -> None:
+        owner = [sessions.namespace, session.id]
+        names = ("user_id", "name", "description", "data", "metadata", "created_at", "expires_at")
+        head = {name: getattr(session, name) for name in names}
+        head["participants"] = [_members(participant) for participant in session.participants]
+        if session.has_context:
+            head["context"] = [await sessions.context.get(session.id)]
+        self._write("sessions", owner, head)
+        async for message in sessions.messages.iter(session.id):
+            self._write("messages", owner, _members(message, "position"))
+        for participant in session.participants:
+            async for turn in sessions.turns.iter(session.id, participant.id):
+                if (turn.number or 0) > participant.turn_count:
+                    # Appended since the session was read.
+                    break
+                self._write("turns", [*owner, participant.id], _members(turn))
 
     async def _write_threads(self, archive: zipfile.ZipFile) -> None:
         threads = self._store.threads
@@ -133,13 +152,8 @@ class Archive:
                 seen.add(thread.user_id)
                 if user := await threads.users.find(thread.user_id):
                     self._write("users", user.id, _members(user))
-            self._write("threads", thread.id, _members(thread, "active_at", "user_identifier"))
-            async for message in threads.messages.iter(thread.id):
-                self._write("thread_messages", thread.id, _members(message, "thread_id"))
-            async for element in threads.elements.iter(thread.id):
-                self._write("elements", thread.id, _members(element, "thread_id"))
-                if element.file_key is not None and self._user_id is not None:
-                    await self._write_file(archive, element.file_key)
+            with self._conversation():
+                await self._write_thread(archive, thread)
         if self._user_id is None:
             async for user in threads.users.iter():
                 if user.id not in seen:
@@ -149,15 +163,29 @@ class Archive:
             async for file in threads.files.iter():
                 await self._write_file(archive, file.key)
 
+    async def _write_thread(self, archive: zipfile.ZipFile, thread: Thread) -> None:
+        threads = self._store.threads
+        self._write("threads", thread.id, _members(thread, "active_at", "user_identifier"))
+        async for message in threads.messages.iter(thread.id):
+            self._write("thread_messages", thread.id, _members(message, "thread_id"))
+        async for element in threads.elements.iter(thread.id):
+            self._write("elements", thread.id, _members(element, "thread_id"))
+            if element.file_key is not None and self._user_id is not None:
+                await self._write_file(archive, element.file_key)
+
     async def _write_file(self, archive: zipfile.ZipFile, key: str) -> None:
         file = await self._store.threads.files.find(key)
         if file is None:
             self.warnings.append(f"file {key!r}: is not there")
             return
-        name = f"files/{self.counts['files']}"
-        with archive.open(name, "w", force_zip64=True) as target:
-            async for piece in self._store.threads.files.iter_content(key):
-                target.write(piece)
+        name = f"files/{len(archive.filelist)}"
+        try:
+            with archive.open(name, "w", force_zip64=True) as target:
+                async for piece in self._store.threads.files.iter_content(key):
+                    target.write(piece)
+        except NotFoundError:
+            # Deleted in between; what is in the archive of it has no line.
+            return
         self._write("files", key, {"name": name, "content_type": file.content_type, "data": file.data})
 
     async def _write_rooms(self) -> None:
@@ -169,15 +197,20 @@ class Archive:
         async for request in transfer.iter_requests():
             self._write("verification_requests", None, _members(request))
         async for room in rooms.iter():
-            next_index, private = await transfer.read_state(room.id)
-            parts: dict[str, Any] = {
-                name: [_plain(part) async for part in getattr(rooms, name).iter(room.id)] for name in _PARTS
-            }
-            parts["voice_deliveries"] = [_plain(one) async for one in transfer.iter_deliveries(room.id)]
-            head = {**_members(room, "id"), "next_index": next_index}
-            self._write("rooms", room.id, {"members": head, "private": private, **parts})
-            async for event in rooms.events.iter(room.id, blocked=True):
-                self._write("events", room.id, _members(event, "room_id"))
+            with self._conversation():
+                await self._write_room(transfer, room)
+
+    async def _write_room(self, transfer: RoomTransfer, room: Room) -> None:
+        rooms = self._store.rooms
+        next_index, private = await transfer.read_state(room.id)
+        parts: dict[str, Any] = {
+            name: [_plain(part) async for part in getattr(rooms, name).iter(room.id)] for name in _PARTS
+        }
+        parts["voice_deliveries"] = [_plain(one) async for one in transfer.iter_deliveries(room.id)]
+        head = {**_members(room, "id"), "next_index": next_index}
+        self._write("rooms", room.id, {"members": head, "private": private, **parts})
+        async for event in rooms.events.iter(room.id, blocked=True):
+            self._write("events", room.id, _members(event, "room_id"))
 
 
 def _members(model: Any, *leave_out: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mongostore.documents.identities import to_identity, to_request, to_verification
@@ -12,6 +13,7 @@ from mongostore.documents.rooms import to_binding, to_event, to_participant
 from mongostore.documents.session_participants import participant_documents
 from mongostore.documents.sessions import to_session
 from mongostore.documents.threads import to_thread, to_user
+from mongostore.errors import NotFoundError
 from mongostore.models.model import Model
 from mongostore.models.people import PersonRecord, Relation
 from mongostore.people.houses import Houses
@@ -40,11 +42,14 @@ async def export_records(finder: PersonFinder, houses: Houses, names: Sequence[s
         async for stored in finder.find(mention, names, scope):
             match mention.collection:
                 case "sessions":
-                    async for record in _of_session(houses, mention, stored, names):
-                        yield record
+                    # It may be deleted before all of it is read.
+                    with suppress(NotFoundError):
+                        async for record in _of_session(houses, mention, stored, names):
+                            yield record
                 case "threads":
-                    async for record in _of_thread(houses, mention, stored):
-                        yield record
+                    with suppress(NotFoundError):
+                        async for record in _of_thread(houses, mention, stored):
+                            yield record
                 case "identity_addresses":
                     # They are in the identities.
                     continue

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore, Message, MongoStore, Turn
+from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Message, MongoStore, Turn
 from mongostore.cli import app
 from mongostore.importers import Importer, Options, SourceError
 from mongostore.importers.archive import Archive
@@ -51,6 +51,38 @@ async def say(store: AsyncMongoStore) -> None:
     await sessions.turns.append_many("s", "a.b", said)
     await sessions.turns.integrate("s", lambda _, turns: [len(turns), {"k.": None}])
     await sessions.turns.append("s", "a.b", Turn(role="assistant", content="later"))
+
+
+class Deletes(Hooks):
+    """Deletes a session and a room while others read them."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def on_call(self, call: CallRecord) -> None:
+        with MongoStore(self._uri) as store:
+            if call.operation == "AsyncSessionContext.get":
+                store.sessions.delete("gone")
+            if call.operation == "RoomTransfer.read_state":
+                store.rooms.delete("gone")
+
+
+async def test_what_is_deleted_during_an_export_is_left_out(tmp_path: Path) -> None:
+    uri = f"mongomock://{uuid4().hex}"
+    async with AsyncMongoStore(uri, hooks=[Deletes(uri)]) as store:
+        for id in ("gone", "kept"):
+            await store.rooms.create(id)
+            await store.rooms.events.append(id, Event(channel_id="c"))
+            await store.sessions.create(id)
+            await store.sessions.messages.append(id, Message(role="user", content=id))
+        await store.sessions.context.set("gone", 1)
+        archive = Archive(store)
+        await archive.write(tmp_path / "all.zip")
+        with zipfile.ZipFile(tmp_path / "all.zip") as written:
+            for name in ("sessions", "messages", "rooms", "events"):
+                [line] = written.read(f"{name}.jsonl").splitlines()
+                assert b"kept" in line
+                assert archive.counts[name] == 1
 
 
 async def test_an_archive_imports_equal(
