@@ -21,6 +21,7 @@ from rich.text import Text
 from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
 from mongostore.codec import preview_text
 from mongostore.engines import Capability
+from mongostore.engines.mongod_process import MongodProcess
 from mongostore.errors import ConfigurationError
 from mongostore.importers.jsonl import line_digest
 from mongostore.importers.lines import Importer
@@ -40,7 +41,7 @@ _MARKER_POSITION = 0
 _SHOWN_SESSIONS = 12
 _SHOWN_MESSAGES = 4
 _FIRST_SCRIPT = """\
-    store.sessions.create('first', user_id='ada')
+    store.sessions.ensure('first', user_id='ada')
     hello = Message(role='user', content='Hello?')
     store.sessions.messages.append('first', hello)
     for message in store.sessions.messages.iter('first'):
@@ -248,8 +249,7 @@ async def _measure(store: AsyncMongoStore) -> None:
 def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
     if not store.engine.is_shared:
         _print_step(7, "Write your own")
-        _print_script("Message, MongoStore", "'mongomock://'", _FIRST_SCRIPT)
-        out.print("To keep it, use a server: mongostore demo --uri mongodb://localhost:27017")
+        _show_first_script()
         return
     _print_step(7, "Read the same in Python")
     arguments = ", ".join(repr(value) for value in (store.address, database) if value)
@@ -267,6 +267,22 @@ def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) ->
     out.print("\nTry next:")
     for command in (f"ls --namespace {_NAMESPACE}", f"show {session_id}", "studio"):
         out.print(Text(f"  mongostore {command} {target}"), soft_wrap=True)
+
+
+def _show_first_script() -> None:
+    """Show a script whose data last, if a server can run on this machine."""
+    try:
+        MongodProcess.find_binary()
+    except ConfigurationError:
+        _print_script("Message, MongoStore", "'mongomock://'", _FIRST_SCRIPT)
+        out.print("It forgets at its end. To keep it, install mongostore[mongod] and run the demo again,")
+        out.print("or use a server that you have: mongostore demo --uri mongodb://localhost:27017")
+        return
+    uri = f"mongod://{Path.cwd() / 'mongostore-data'}"
+    _print_script("Message, MongoStore", repr(uri), _FIRST_SCRIPT)
+    out.print("\nThe data last in that folder. Try next:")
+    for command in ("ls", "show first", "studio"):
+        out.print(Text(f"  mongostore {command} --uri {shlex.quote(uri)}"), soft_wrap=True)
 
 
 def _print_script(names: str, arguments: str, body: str) -> None:

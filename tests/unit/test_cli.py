@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from uuid import uuid4
@@ -113,7 +114,8 @@ def run_script(printed):
     return ran.stdout
 
 
-def test_demo_tells_its_seven_steps_on_the_embedded_engine():
+def test_demo_tells_its_seven_steps_on_the_embedded_engine(monkeypatch, tmp_path):
+    monkeypatch.setenv("MONGOSTORE_MONGOD", str(tmp_path / "none"))
     result = run("demo", "--uri", f"mongomock://{uuid4().hex}")
     assert result.exit_code == 0, result.output
     steps = [line[0] for line in result.stdout.splitlines() if line[1:3] == "  " and line[0].isdigit()]
@@ -122,6 +124,20 @@ def test_demo_tells_its_seven_steps_on_the_embedded_engine():
     assert "append 2" in result.stdout
     assert "segments" in result.stdout
     assert run_script(result.stdout) == "user Hello?\n"
+
+
+@pytest.mark.server
+def test_the_script_of_the_demo_keeps_its_data_where_a_server_can_run(monkeypatch, tmp_path, mongod_binary):
+    monkeypatch.setenv("MONGOSTORE_MONGOD", str(mongod_binary))
+    monkeypatch.chdir(tmp_path)
+    # The folder's name may be longer than a line.
+    printed = process("demo", COLUMNS="300").stdout
+    assert [run_script(printed) for _ in range(2)] == ["user Hello?\n", "user Hello?\nuser Hello?\n"]
+    commands = re.findall(r"^  mongostore (.*)$", printed, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["ls", "show", "studio"]
+    for command in commands[:2]:
+        shown = run(*shlex.split(command))
+        assert "first" in shown.stdout, shown.output
 
 
 @pytest.mark.server
