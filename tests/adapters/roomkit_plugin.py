@@ -204,6 +204,12 @@ def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.node.originalname in TESTS["lengthened"]:
         for name in ("wait_for", "timeout"):
             monkeypatch.setattr(asyncio, name, _lengthened(getattr(asyncio, name)))
+        monkeypatch.setattr(asyncio, "timeout_at", _timeout_later)
+
+
+def _timeout_later(when: float) -> asyncio.Timeout:
+    now = asyncio.get_running_loop().time()
+    return asyncio.Timeout(now + 9 * (when - now))
 
 
 def _lengthened(limit: Callable[..., Any]) -> Callable[..., Any]:

@@ -255,11 +255,10 @@ async def test_heartbeats_end_the_delay_of_tails(
     async with AsyncMongoStore(sharded.uri, "test_tails") as store:
         await store.sessions.create("s")
         late = await first(store)
-        assert not late.done()
         monkeypatch.setenv("MONGOSTORE_HEARTBEAT", "0.2")
         async with AsyncMongoStore(sharded.uri, "test_tails") as beating:
             assert (await (await first(beating))).kind == "append"
-        # The other store's heartbeats have helped this one's tail, too.
+        # The other store's heartbeats help this one's tail too, unless a write of the shard has by then.
         assert (await asyncio.wait_for(late, 5)).kind == "append"
 
 

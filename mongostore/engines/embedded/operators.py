@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ compares: Callable[[Callable[[Any, Any], Any], Any, Any], bool] = filtering.bson
 _Expressions: Any = aggregate._Parser  # the one way to name $$NOW
 
 _MISSING = object()
+# How a stored NaN ends, of either sign.
+_NAN_ENDS = (b"\xf8\x7f", b"\xf8\xff")
 
 
 def deep_copy(document: Mapping[str, Any]) -> Document:
@@ -36,7 +39,17 @@ def deep_copy(document: Mapping[str, Any]) -> Document:
     data = bson.encode(document, codec_options=CODEC)
     if len(data) > MAX_DOCUMENT:
         raise DocumentTooLarge(f"BSON document too large ({len(data)} bytes)")
-    return bson.decode(data, CODEC)
+    copy = bson.decode(data, CODEC)
+    return _share_nan(copy) if any(end in data for end in _NAN_ENDS) else copy
+
+
+def _share_nan(value: Any) -> Any:
+    """Return a value with one NaN in all places: Python finds two of them equal as the same object alone."""
+    if isinstance(value, dict):
+        return {key: _share_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_share_nan(item) for item in value]
+    return math.nan if isinstance(value, float) and math.isnan(value) else value
 
 
 def is_identical(one: Any, other: Any) -> bool:
