@@ -157,7 +157,7 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
 ) -> None:
     from chainlit.auth.jwt import create_jwt
     from chainlit.config import config
-    from chainlit.context import context_var
+    from chainlit.context import ChainlitContext, context_var
 
     monkeypatch.setattr(config.code, "password_auth_callback", lambda name, password: None)
     for module in ("chainlit.server", "chainlit.auth"):
@@ -166,11 +166,11 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
     assert ada is not None
     await layer.create_step(message("m", "text"))
 
-    async def ask(who: str, method: str, **body: Any) -> int:
+    async def ask(who: str, method: str, within: Any = None, **body: Any) -> int:
         headers = {"Cookie": f"access_token={create_jwt(chainlit.User(identifier=who))}"}
-        # A request of a browser has no context of Chainlit.
+        # A request of a browser has no context of Chainlit, or the one that an earlier request has left.
         context = copy_context()
-        context.run(context_var.set, None)
+        context.run(context_var.set, within)
         asking = browser.request(method, "/feedback", json=body, headers=headers)
         return (await asyncio.get_running_loop().create_task(asking, context=context)).status_code
 
@@ -191,6 +191,10 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
     for thread_id in (THREAD, None, "another"):
         theirs = {"forId": "m", "value": 0, "threadId": thread_id, "comment": "theirs"}
         assert await ask("eve", "PUT", feedback=theirs, sessionId="s") == 500
+    left = ChainlitContext(here)
+    assert await ask("eve", "PUT", left, feedback={**mine, "comment": "theirs"}, sessionId="s") == 500
+    here.user = chainlit.User(identifier="eve")
+    assert await ask("ada", "PUT", left, feedback=mine, sessionId="s") == 200
     await ask("eve", "DELETE", feedbackId=seen["id"])
     assert (await steps_of(layer))["m"]["feedback"] == seen
     assert await ask("ada", "PUT", feedback={**mine, "comment": None}, sessionId="s") == 200

@@ -53,18 +53,19 @@ async def find_thread(store: AsyncMongoStore, thread_id: str) -> Thread | None:
 
 
 async def may_write(store: AsyncMongoStore, thread_id: str | None) -> bool:
-    """Return whether a thread is that of the user in Chainlit's context, or of the request that runs.
+    """Return whether a thread is that of the user of the request that runs, or of Chainlit's context.
 
-    Without either, as in a script, it may be written to.
+    Without either, as in a script, it may be written to. A context may be that of an earlier request.
     """
-    session = find_session()
-    user = _requested_by.get() if session is None or session.user is None else session.user.identifier
+    session, user = find_session(), _requested_by.get()
+    sessions = [session] if user is None and session is not None else [*ws_sessions_id.values()]
+    if user is None and session is not None and session.user is not None:
+        user = session.user.identifier
     if user is None:
         return True
     thread = None if thread_id is None else await find_thread(store, thread_id)
     if thread is None or thread.user_identifier is None:
         # Its first message may claim it a moment later: a request has no session, but its user has one there.
-        sessions = [*ws_sessions_id.values()] if session is None else [session]
         return thread_id is not None and any(
             one.thread_id == thread_id and one.user is not None and one.user.identifier == user
             for one in sessions
