@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
@@ -35,7 +34,7 @@ from mongostore.cli.terminal import (
     warn,
 )
 from mongostore.repositories.search.texts import texts_in
-from mongostore.repositories.search.words import Terms, fold
+from mongostore.repositories.search.words import Terms
 from mongostore.store import AsyncMongoStore
 
 _EXCERPTS = 3
@@ -43,7 +42,6 @@ _EXCERPTS = 3
 _LOOKED_AT = 1_000
 _PAGE = 100
 _BEFORE, _AFTER = 40, 120
-_WORD = re.compile(r"\w+")
 
 
 class Hit(NamedTuple):
@@ -163,7 +161,7 @@ def _excerpt(part: Part, terms: Terms) -> Text:
     texts = [*texts_in(part.content)]
     # The names and tool calls of a message are in its data.
     text = " ".join(" ".join(texts if terms.is_in(texts) else _texts_of(part)).split())
-    first = next((found.start() for found in _WORD.finditer(text) if _is_met(found[0], terms)), 0)
+    first, _ = next(terms.spans(text), (0, 0))
     start, end = max(first - _BEFORE, 0), first + _AFTER
     if start:
         # Behind the word that would be cut.
@@ -174,14 +172,8 @@ def _excerpt(part: Part, terms: Terms) -> Text:
 
 
 def _highlight(text: Text, terms: Terms) -> None:
-    for found in _WORD.finditer(text.plain):
-        if _is_met(found[0], terms):
-            text.stylize("bold black on yellow", *found.span())
-
-
-def _is_met(word: str, terms: Terms) -> bool:
-    folded = fold(word)
-    return any(folded.startswith(one) for one in (*terms.words, *terms.literals))
+    for span in terms.spans(text.plain):
+        text.stylize("bold black on yellow", *span)
 
 
 def _print_json(hit: Hit) -> None:

@@ -169,6 +169,22 @@ def find_duplicate(error: PyMongoError) -> tuple[str, list[str]] | None:
     return found[2] if found else "", [*(error.details or {}).get("keyPattern", ())]
 
 
+def refused_writes(error: BulkWriteError) -> dict[int, PyMongoError]:
+    """Return the errors of the documents that an insert has not stored, by their place.
+
+    Raises:
+        OperationFailure: The majority does not acknowledge what is stored.
+    """
+    for concern in error.details.get("writeConcernErrors", ()):
+        raise OperationFailure(concern.get("errmsg", ""), concern.get("code"), concern)
+    return {
+        one["index"]: (DuplicateKeyError if one["code"] in _DUPLICATE else OperationFailure)(
+            one["errmsg"], one["code"], one
+        )
+        for one in error.details["writeErrors"]
+    }
+
+
 def _first_error(error: BulkWriteError) -> PyMongoError:
     """Return the first error of several writes, for the bulk's own code says nothing."""
     details = error.details

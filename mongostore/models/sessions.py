@@ -314,8 +314,7 @@ class SessionUpdate(TypedDict, total=False):
 
     Attributes:
         metadata: Merged key by key; None removes a key.
-        unset: Keys to remove, as `metadata.<key>`, unless `metadata` sets them. If this is set, even empty,
-            None in `metadata` is a value.
+        unset: Keys to remove, as `metadata.<key>`, unless `metadata` sets them; None is a value then.
     """
 
     user_id: str | None

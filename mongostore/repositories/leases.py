@@ -14,6 +14,7 @@ from mongostore.codec import EPOCH, from_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
+from mongostore.recent import Recent
 from mongostore.repositories import Connection, Repository, current_operation, has_matched, writes
 from mongostore.repositories.lease_holder import LeaseHolder
 
@@ -34,7 +35,7 @@ class AsyncLeases(Repository):
         super().__init__(connection)
         self._holder = LeaseHolder()
         # Those of other owners: the token, the count of renewals, and when both were seen first.
-        self._watched: dict[str, tuple[int, int, float]] = {}
+        self._watched = Recent[str, tuple[int, int, float]](_WATCHED)
 
     def hold(
         self, name: str, *, seconds: float = 60.0, wait: float = 0.0
@@ -147,10 +148,8 @@ class AsyncLeases(Repository):
 
     def _watch(self, lease: StoredDocument) -> None:
         seen = int(lease["token"]), int(lease.get("renewals", 0))
-        since = self._watched.pop(lease["_id"], None)
+        since = self._watched.get(lease["_id"])
         self._watched[lease["_id"]] = since if since and since[:2] == seen else (*seen, time.monotonic())
-        if len(self._watched) > _WATCHED:
-            del self._watched[next(iter(self._watched))]
 
     @property
     def _leases(self) -> Any:

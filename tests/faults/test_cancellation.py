@@ -275,6 +275,7 @@ async def test_cancelled_calls_leave_nothing_behind(
     told = {"calls": outcomes.total(), **outcomes, "seconds": round(seconds, 1), "writes beside": writes}
     tell(record_property, "cancelled calls", told)
     assert outcomes["cancelled"] > 0
+    assert outcomes.total() == parts * PART
 
 
 async def check_pool(store: AsyncMongoStore, looker: Looker) -> None:

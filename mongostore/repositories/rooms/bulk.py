@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.arguments import check_id, check_position
 from mongostore.codec import decode_members, is_same
@@ -14,6 +14,7 @@ from mongostore.documents.identities import to_request, to_verification
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.room_parts import to_delivery
 from mongostore.documents.rooms import to_event, to_stored_event
+from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
@@ -21,8 +22,6 @@ from mongostore.repositories.paging import KeyOrder, walk
 from mongostore.repositories.rooms.room_counters import count_events, find_room
 from mongostore.repositories.rooms.room_log import RoomLog, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
-
-_DUPLICATE_KEY = 11000
 
 
 class EventBatches(Repository):
@@ -52,11 +51,11 @@ class EventBatches(Repository):
             if free:
                 await self._connection.collection("events").insert_many(free, ordered=False)
         except BulkWriteError as error:
-            failed = error.details["writeErrors"]
-            if any(one["code"] != _DUPLICATE_KEY for one in failed):
+            refused = refused_writes(error)
+            if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
                 raise
-            for one in failed:
-                await self._check_equal(free[one["index"]])
+            for place in refused:
+                await self._check_equal(free[place])
         for document in documents:
             if document["_id"] in taken:
                 raise _conflict_error(document)

@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability
-from mongostore.engines.driver_errors import translate_error
+from mongostore.engines.driver_errors import refused_writes, translate_error
 from mongostore.errors import (
     AlreadyExistsError,
     IdempotencyKeyError,
@@ -34,7 +34,7 @@ from mongostore.repositories.rooms.pending_events import (
 )
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_log import LogHead, RoomLog, position_below
-from mongostore.repositories.rooms.shared_inserts import SharedInserts, refusals
+from mongostore.repositories.rooms.shared_inserts import SharedInserts
 
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
@@ -362,7 +362,7 @@ def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, Stor
     """
     if isinstance(error, DuplicateKeyError):
         return 0, dict(error.details or {})
-    [(stored, refusal)] = refusals(error).items()
+    [(stored, refusal)] = refused_writes(error).items()
     if not isinstance(refusal, DuplicateKeyError):
         raise refusal
     return stored, dict(refusal.details or {})

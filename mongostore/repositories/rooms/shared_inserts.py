@@ -9,12 +9,12 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError
 
 from mongostore.documents.mapping import StoredDocument
+from mongostore.engines.driver_errors import refused_writes
 from mongostore.repositories import Connection
 
-_DUPLICATE_KEY = 11000
 _GROUP = 64
 # So many turns of the event loop lie between an answer and the next event of its caller.
 _TURNS = 6
@@ -111,21 +111,5 @@ class SharedInserts:
             else:
                 await events.insert_one(documents[0])
         except BulkWriteError as error:
-            return {**refusals(error)}
+            return {**refused_writes(error)}
         return {}
-
-
-def refusals(error: BulkWriteError) -> dict[int, PyMongoError]:
-    """Return the errors of the documents that an insert has not stored, by their place.
-
-    Raises:
-        OperationFailure: The majority does not acknowledge what is stored.
-    """
-    if concerns := error.details["writeConcernErrors"]:
-        raise OperationFailure(concerns[-1]["errmsg"], concerns[-1]["code"], concerns[-1])
-    return {
-        one["index"]: (DuplicateKeyError if one["code"] == _DUPLICATE_KEY else OperationFailure)(
-            one["errmsg"], one["code"], one
-        )
-        for one in error.details["writeErrors"]
-    }

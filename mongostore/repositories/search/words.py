@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mongostore.documents.mapping import StoredDocument
@@ -19,6 +19,8 @@ _MOST_ASKED = 4
 _LEAST_LETTERS = 3
 
 _WORD = re.compile(r"[^\W_]+")
+# As a reader sees them.
+_SEEN = re.compile(r"\w+")
 # Scripts without spaces between words: each two neighbours are a word.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -107,6 +109,11 @@ class Terms:
             else literal in folded
             for literal in self.literals
         )
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where the words of a text are that begin like one that is looked for."""
+        beginnings = (*self.words, *self.literals)
+        return (found.span() for found in _SEEN.finditer(text) if fold(found[0]).startswith(beginnings))
 
     def word_filter(self, word: str) -> StoredDocument:
         """Return the filter of the documents that have a word, or one that begins with it."""

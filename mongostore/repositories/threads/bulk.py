@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.arguments import check_id
 from mongostore.codec import is_same
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
+from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import ThreadMessage
 from mongostore.repositories import Repository, long_running, writes
@@ -20,8 +21,6 @@ from mongostore.repositories.threads.message_writer import MERGED
 from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_activity
 from mongostore.repositories.threads.threads import AsyncThreads
-
-_DUPLICATE_KEY = 11000
 
 
 class ThreadMessageBatches(Repository):
@@ -60,11 +59,11 @@ class ThreadMessageBatches(Repository):
         try:
             await collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            failed = error.details["writeErrors"]
-            if any(one["code"] != _DUPLICATE_KEY for one in failed):
+            refused = refused_writes(error)
+            if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
                 raise
-            for one in failed:
-                await self._check_equal(documents[one["index"]])
+            for place in refused:
+                await self._check_equal(documents[place])
         if thread_id is None:
             return
         newest = max(document["created_at"] for document in documents)

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
+from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import UnavailableError
 from mongostore.repositories import Connection, current_operation, retry_step
 from mongostore.repositories.threads.thread_writes import delete_versions
@@ -18,7 +19,6 @@ from mongostore.repositories.threads.thread_writes import delete_versions
 _MOST_CHUNKS = 16
 _FEWEST_SECONDS, _MOST_SECONDS = 0.5, 1.5
 _MILLISECOND = timedelta(milliseconds=1)
-_DUPLICATE_KEY = 11000
 
 
 class Upload:
@@ -100,9 +100,8 @@ class Upload:
                 await self._connection.engine.collection("files.chunks").insert_many(chunks, ordered=False)
             except BulkWriteError as error:
                 # Those of the same ids are the same chunks.
-                errors = (error.details or {}).get("writeErrors", [])
-                is_stored = all(one["code"] == _DUPLICATE_KEY for one in errors)
-                if not is_stored or (error.details or {}).get("writeConcernErrors"):
+                refused = refused_writes(error)
+                if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
                     raise
             operation.memory["stored"] = operation.memory.get("stored", 0) + len(chunks)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from mongostore.errors import NotFoundError
 from mongostore.models import Event, Message, ThreadMessage
 from mongostore.repositories.search.texts import texts_in
-from mongostore.repositories.search.words import Terms, fold
+from mongostore.repositories.search.words import Terms
 from mongostore.servers.studio.access import Looking, Viewer
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.formats import visible
@@ -39,7 +39,6 @@ _MOST = 200
 _KEYS = ("role", "user", "namespace", "kind")
 _BEFORE, _AFTER = 70, 130
 _DATA = re.compile(r"data:[\w.+/;=-]{0,100},")
-_WORD = re.compile(r"\w+")
 
 router: Final = APIRouter()
 
@@ -87,21 +86,18 @@ class Query:
         """Return the text around the first word, with all of them marked."""
         text = " · ".join((*texts_in(said.content), *texts_in(said.data)))
         shown = visible(" ".join(text.split()))
-        first = next((found.start() for found in _WORD.finditer(shown) if self._is_met(found[0])), 0)
+        first, _ = next(self._spans(shown), (0, 0))
         start = max(first - _BEFORE, 0)
         part = shown[start : start + _BEFORE + _AFTER]
         pieces, end = [Markup("…") if start else Markup()], 0
-        for found in _WORD.finditer(part):
-            if self._is_met(found[0]):
-                pieces += [escape(part[end : found.start()]), Markup("<mark>{}</mark>").format(found[0])]
-                end = found.end()
+        for begin, stop in self._spans(part):
+            pieces += [escape(part[end:begin]), Markup("<mark>{}</mark>").format(part[begin:stop])]
+            end = stop
         pieces.append(escape(part[end:]))
         return Markup().join(pieces) + ("…" if start + len(part) < len(shown) else "")
 
-    def _is_met(self, word: str) -> bool:
-        folded = fold(word)
-        terms = (*self.terms.words, *self.terms.literals) if self.terms else ()
-        return any(folded.startswith(one) for one in terms)
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        return self.terms.spans(text) if self.terms else iter(())
 
 
 @dataclass(frozen=True)
