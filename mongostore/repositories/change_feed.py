@@ -128,7 +128,7 @@ class ChangeReader:
         self._replay: AsyncGenerator[StoredDocument, None] | None = None
         self._replayed = ""
 
-    def begin_behind(self, time: Any) -> None:
+    def start_after(self, time: Any) -> None:
         """Leave out the changes up to a time of the server."""
         self._time = time
 
@@ -214,7 +214,7 @@ class ChangeFeed:
             if after is None:
                 await self._join(reader)
                 engine = self._connection.engine
-                reader.begin_behind(
+                reader.start_after(
                     await majority_step(self._connection, engine.majority_time, head, owner_id)
                 )
             else:

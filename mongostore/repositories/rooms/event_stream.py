@@ -72,7 +72,7 @@ def _decode_or_log(document: StoredDocument) -> Event | None:
     try:
         return to_event(document)
     except InvalidDocumentError as error:
-        told = {"kind": error.kind, "id": error.id}
+        context = {"kind": error.kind, "id": error.id}
         fields = ", ".join(error.fields)
-        _log.warning("passed over %s %r, which cannot be read: %s", *told.values(), fields, extra=told)
+        _log.warning("passed over %s %r, which cannot be read: %s", *context.values(), fields, extra=context)
         return None

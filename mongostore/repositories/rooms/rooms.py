@@ -20,7 +20,7 @@ from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
 from mongostore.repositories.rooms.room_counters import count_events, find_full_room, find_room
-from mongostore.repositories.rooms.room_lists import count_rooms, cursor_behind, list_rooms
+from mongostore.repositories.rooms.room_lists import count_rooms, cursor_after, list_rooms
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -295,7 +295,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If it is no room, or none that is stored.
         """
-        return cursor_behind(room)
+        return cursor_after(room)
 
     @writes
     async def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:

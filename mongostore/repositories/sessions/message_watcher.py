@@ -97,13 +97,13 @@ class MessageWatcher:
                         seen = replace(seen, token=dict(event["_id"]))
                         continue
                     known = known if old is None else None
-                behind, changes = await self._changes(key, event, seen)
+                following, changes = await self._changes(key, event, seen)
                 for yielded, change in enumerate(changes[seen.yielded :], seen.yielded + 1):
-                    here = behind if yielded == len(changes) else replace(seen, yielded=yielded)
+                    here = following if yielded == len(changes) else replace(seen, yielded=yielded)
                     yield change.model_copy(update={"token": here.encode(key)})
                     if change.kind is ChangeKind.CLOSE:
                         return
-                seen = behind
+                seen = following
 
     async def _newest(self, key: str, count: int, before: int) -> list[MessageChange]:
         """Return the newest messages before a position, as they are by now, as those that were appended."""
