@@ -36,7 +36,8 @@ _USERS_FROM = 100
 
 def ls(
     house: Annotated[
-        House | None, typer.Argument(metavar="[sessions|threads|rooms]", show_default="all")
+        House | None,
+        typer.Argument(metavar="[sessions|threads|rooms]", show_default="all", help="Those of one house."),
     ] = None,
     namespace: OneNamespace = None,
     user: Annotated[
