@@ -13,6 +13,7 @@ from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomSearch, RoomState, RoomUpdate
 from mongostore.repositories import Connection, Repository, long_running, reads, writes
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.rooms.bindings import AsyncRoomBindings
 from mongostore.repositories.rooms.events import AsyncRoomEvents
 from mongostore.repositories.rooms.identities import AsyncIdentities
@@ -53,10 +54,10 @@ class AsyncRooms(Repository):
         verifications: Whether people have proved who they are.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         super().__init__(connection)
         log = RoomLog(connection)
-        self.events: Final = AsyncRoomEvents(connection, log)
+        self.events: Final = AsyncRoomEvents(connection, log, changes)
         self.bindings: Final = AsyncRoomBindings(connection)
         self.participants: Final = AsyncRoomParticipants(connection)
         self.tasks: Final = AsyncRoomTasks(connection)
