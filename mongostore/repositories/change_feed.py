@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bson
 from pymongo.errors import OperationFailure
@@ -19,10 +19,8 @@ from pymongo.errors import OperationFailure
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.mongo import CODEC
 from mongostore.errors import InvalidValueError, MongoStoreError, NotOpenError, SlowReaderError
+from mongostore.repositories.connection import Connection
 from mongostore.repositories.retry import majority_step, open_stream, retry_step
-
-if TYPE_CHECKING:
-    from mongostore.repositories.connection import Connection
 
 # A reader that is further behind than this is not waited for.
 MAX_CHANGES = 1000
@@ -133,7 +131,7 @@ class ChangeReader:
         self._replay: AsyncGenerator[StoredDocument, None] | None = None
         self._replayed = ""
 
-    def begin_behind(self, time: Any) -> None:
+    def start_after(self, time: Any) -> None:
         """Leave out the changes up to a time of the server."""
         self._time = time
 
@@ -193,6 +191,10 @@ class ChangeFeed:
 
     Each of them sees the changes of one session or room. The stream has a connection of its own, and goes
     on where it was lost. A reader that is too slow is ended; it holds up neither the stream nor the others.
+
+    Args:
+        connection: The store's connection.
+        heartbeat: Seconds between heartbeats on a cluster; None for none.
     """
 
     def __init__(self, connection: Connection, heartbeat: float | None = None) -> None:
@@ -219,7 +221,7 @@ class ChangeFeed:
             if after is None:
                 await self._join(reader)
                 engine = self._connection.engine
-                reader.begin_behind(
+                reader.start_after(
                     await majority_step(self._connection, engine.majority_time, head, owner_id)
                 )
             else:
