@@ -19,6 +19,7 @@ from mongostore import (
     RoomParticipant,
     Task,
 )
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.rooms import AsyncRooms
 from tests.faults.test_retries_beside_others import (
@@ -138,7 +139,7 @@ class Client:
     def __init__(self, store: AsyncMongoStore) -> None:
         self.connection = Connection(store.engine, 20.0)
         self.connection.attach()
-        self.rooms = AsyncRooms(self.connection)
+        self.rooms = AsyncRooms(self.connection, ChangeFeed(self.connection))
 
 
 def plain(value: Any) -> Any:

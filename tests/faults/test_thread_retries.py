@@ -17,6 +17,7 @@ from mongostore import (
     VerificationRequest,
 )
 from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import AsyncRooms
@@ -47,7 +48,8 @@ class Client:
     def __init__(self, store: AsyncMongoStore) -> None:
         self.connection = Connection(store.engine, 20.0)
         self.connection.attach()
-        self.threads, self.rooms = AsyncThreads(self.connection), AsyncRooms(self.connection)
+        self.threads = AsyncThreads(self.connection)
+        self.rooms = AsyncRooms(self.connection, ChangeFeed(self.connection))
         self.keys, self.leases = AsyncKeys(self.connection), AsyncLeases(self.connection)
 
 

@@ -174,13 +174,13 @@ async def delete_thread(connection: Connection, thread_id: str, guard: StoredDoc
         projection=TOMBSTONE,
         return_document=ReturnDocument.AFTER,
     )
-    was_there = tombstone is not None
+    existed = tombstone is not None
     if tombstone is None:
         tombstone = await threads.find_one({"_id": thread_id}, TOMBSTONE) or {}
-        was_there = call.attempt > 0 and tombstone.get("delete_op") == call.token
+        existed = call.attempt > 0 and tombstone.get("delete_op") == call.token
     if tombstone.get("state") == "deleted":
         await finish_deletion(connection, tombstone)
-    return was_there
+    return existed
 
 
 async def finish_if_gone(connection: Connection, thread: StoredDocument) -> None:
