@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from twins import make_twin
 
 DOCS = Path(__file__).parent
 SITE = DOCS / "site"
@@ -25,14 +26,9 @@ def build() -> None:
     project = tomllib.loads((DOCS / "zensical.toml").read_text())["project"]
     index = [f"# {project['site_name']}\n\n> {project['site_description']}\n"]
     for title, name in _entries(project["nav"]):
-        page = PAGES / name
-        folder = SITE / (
-            name.removesuffix("index.md") if page.name == "index.md" else name.removesuffix(".md")
-        )
-        shutil.copy(page, folder / "index.md")
-        index.append(
-            f"* [{title}]({(folder / 'index.md').relative_to(SITE).as_posix()}): {_first_sentence(page)}"
-        )
+        # Where the page lies among the others, so that links from one to another hold.
+        (SITE / name).write_text(make_twin(PAGES / name))
+        index.append(f"* [{title}]({name}): {_first_sentence(PAGES / name)}")
     (SITE / "llms.txt").write_text("\n".join(index) + "\n")
 
 
@@ -46,11 +42,12 @@ def _entries(navigation: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _first_sentence(page: Path) -> str:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     paragraphs = [
-        text for text in page.read_text().split("\n\n") if not text.startswith(("#", "`", ":", "="))
+        text for text in prose.split("\n\n") if text.strip() and not text.startswith(("#", ":", "="))
     ]
     text = re.sub(r"\s+", " ", paragraphs[0]) if paragraphs else ""
-    return re.split(r"(?<=\.) ", text)[0]
+    return re.split(r"(?<=\.) ", text)[0].strip()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ NATIVE_DEPTH = 100
 MAX_DEPTH = 400
 # Python reads and writes integers of at most 4,300 digits.
 MAX_INT_BITS = 14_000
-JSON_MARK = "__json__"
+JSON_TAG = "__json__"
 PREVIEW_CHARACTERS = 200
 
 _UNSAFE_IN_PATH = re.compile("[%.$\0\ud800-\udfff]")
@@ -83,7 +83,7 @@ def decode(stored: Any) -> Any:
 
 def _is_decoded(stored: Any) -> bool:
     if type(stored) is dict:
-        if JSON_MARK in stored:
+        if JSON_TAG in stored:
             return False
         stored = stored.values()
     for item in stored:
@@ -98,8 +98,8 @@ def _is_decoded(stored: Any) -> bool:
 def _decode_parts(stored: Any) -> Any:
     kind = type(stored)
     if kind is dict:
-        if JSON_MARK in stored:
-            return json.loads(stored[JSON_MARK])
+        if JSON_TAG in stored:
+            return json.loads(stored[JSON_TAG])
         return {key: _decode_parts(item) for key, item in stored.items()}
     if kind is list:
         return [_decode_parts(item) for item in stored]
@@ -200,7 +200,7 @@ def _fits_bson(value: Any, depth: int) -> bool:
         raise _UnencodableError(f"is nested deeper than {MAX_DEPTH} levels")
     native = depth < NATIVE_DEPTH and kind in (dict, list)
     is_map = isinstance(value, dict)
-    if is_map and _is_marked(value):
+    if is_map and _is_tagged(value):
         native = False
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if is_map and not _is_plain_key(key):
@@ -221,7 +221,7 @@ def _to_plain(value: Any, depth: int) -> Any:
     if depth < NATIVE_DEPTH:
         if isinstance(value, list):
             return [_to_plain(item, depth + 1) for item in value]
-        if isinstance(value, dict) and not _is_marked(value) and all(map(_is_plain_key, value)):
+        if isinstance(value, dict) and not _is_tagged(value) and all(map(_is_plain_key, value)):
             return {key: _to_plain(item, depth + 1) for key, item in value.items()}
     if not isinstance(value, dict | list):
         if _fits_bson(value, depth):
@@ -230,12 +230,12 @@ def _to_plain(value: Any, depth: int) -> Any:
         plain = json.loads(json.dumps(value))
         if _fits_bson(plain, depth):
             return plain
-    return {JSON_MARK: json.dumps(value)}
+    return {JSON_TAG: json.dumps(value)}
 
 
-def _is_marked(value: Any) -> bool:
+def _is_tagged(value: Any) -> bool:
     """Return whether a dict would be read back as something else: as JSON text, or as the driver's DBRef."""
-    return JSON_MARK in value or ("$ref" in value and "$id" in value)
+    return JSON_TAG in value or ("$ref" in value and "$id" in value)
 
 
 def _is_native_int(value: int) -> bool:

@@ -151,11 +151,11 @@ async def _tails(engine: Engine, topology: str) -> list[CheckResult]:
 
 
 def _capabilities(engine: Engine) -> CheckResult:
-    there = ", ".join(one.replace("_", " ") for one in Capability if one in engine.capabilities)
+    available = ", ".join(one.replace("_", " ") for one in Capability if one in engine.capabilities)
     # The store has a search of its own.
     refusals = [one for capability, one in engine.refusals.items() if capability is not Capability.SEARCH]
     status = CheckStatus.WARNING if refusals else CheckStatus.OK
-    return CheckResult("capabilities", status, there, "; ".join(one.reason for one in refusals))
+    return CheckResult("capabilities", status, available, "; ".join(one.reason for one in refusals))
 
 
 def _version(deployment: Deployment) -> CheckResult:

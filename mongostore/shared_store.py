@@ -37,7 +37,7 @@ class SharedStore:
     ) -> None:
         self._uri = uri
         self._database = database
-        self._given = store
+        self._own = store
         self._using: tuple[int, asyncio.AbstractEventLoop, _Target] | None = None
 
     async def get(self) -> AsyncMongoStore:
@@ -46,8 +46,8 @@ class SharedStore:
         Raises:
             MongoStoreError: It cannot be opened; the next call tries again.
         """
-        if self._given is not None:
-            return self._given
+        if self._own is not None:
+            return self._own
         loop = asyncio.get_running_loop()
         if self._using is None or self._using[:2] != (os.getpid(), loop):
             uri = self._uri or os.environ.get("MONGOSTORE_URI")
@@ -65,7 +65,7 @@ class SharedStore:
 
     def is_same_as(self, other: SharedStore) -> bool:
         """Return whether another one uses the same store as this one."""
-        return (self._given, self._uri, self._database) == (other._given, other._uri, other._database)
+        return (self._own, self._uri, self._database) == (other._own, other._uri, other._database)
 
     async def close(self) -> None:
         """Leave the store; the last of its users closes it. Leaving twice is harmless."""

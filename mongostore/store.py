@@ -33,6 +33,7 @@ from mongostore.models.retention import RetentionPolicy
 from mongostore.people import AsyncPeople
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
@@ -119,15 +120,14 @@ class AsyncMongoStore:
             mongod=self._settings.mongod,
         )
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
-        self._connection = Connection(
-            self._engine, self._timeout, check_hooks(hooks), self._settings.heartbeat
-        )
+        self._connection = Connection(self._engine, self._timeout, check_hooks(hooks))
+        changes = ChangeFeed(self._connection, self._settings.heartbeat)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
         self._closing: AsyncGenerator[None, None] | None = None
         self._tail = Tail(self._connection, tail_limits)
-        self.sessions: Final = AsyncSessions(SessionStorage(self._connection, self._tail))
-        self.rooms: Final = AsyncRooms(self._connection)
+        self.sessions: Final = AsyncSessions(SessionStorage(self._connection, self._tail), changes)
+        self.rooms: Final = AsyncRooms(self._connection, changes)
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)
         self.keys: Final = AsyncKeys(self._connection)

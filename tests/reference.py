@@ -55,7 +55,9 @@ def _describe_command(name: str, command: Any) -> str:
 def _describe_parameter(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
     if parameter.param_type_name == "argument":
-        names = f"`{parameter.metavar or parameter.name.upper()}`"
+        # In code within a cell, no backslash hides a bar.
+        name = (parameter.metavar or parameter.name.upper()).replace("|", "&#124;")
+        names = f"<code>{name}</code>" if "&" in name else f"`{name}`"
     return f"| {_cell(names)} | {_cell(_escape(parameter.help or ''))} |"
 
 

@@ -266,8 +266,8 @@ def _to_message_row(session_id: str, message: Message) -> dict[str, Any]:
     }
 
 
-def _to_datetime(path: str, given: int | None) -> datetime:
-    return from_seconds(path, int(time.time()) if given is None else given)
+def _to_datetime(path: str, seconds: int | None) -> datetime:
+    return from_seconds(path, int(time.time()) if seconds is None else seconds)
 
 
 def _to_seconds(moment: datetime | None) -> int:

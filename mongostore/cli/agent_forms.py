@@ -176,17 +176,17 @@ class PydanticForm:
 
 async def _turns(parts: AsyncIterator[Part], turns_of: Callable[[Part], list[Turn]]) -> AsyncIterator[Turn]:
     """Yield the turns of a conversation, calls or results of one step in one, as each form wants them."""
-    held: Turn | None = None
+    open_turn: Turn | None = None
     async for part in parts:
         for turn in turns_of(part):
-            if held is not None and turn.pieces and held.is_continued_by(turn):
-                held.pieces += turn.pieces
+            if open_turn is not None and turn.pieces and open_turn.is_continued_by(turn):
+                open_turn.pieces += turn.pieces
                 continue
-            if held is not None:
-                yield held
-            held = turn
-    if held is not None:
-        yield held
+            if open_turn is not None:
+                yield open_turn
+            open_turn = turn
+    if open_turn is not None:
+        yield open_turn
 
 
 def _turns_of(part: Part) -> list[Turn]:
@@ -268,14 +268,14 @@ def _chat_message(turn: Turn) -> dict[str, Any]:
 
 
 def _chat_content(pieces: Sequence[Piece]) -> Any:
-    said = [one for one in pieces if isinstance(one, Words | Image)]
-    if not any(isinstance(one, Image) for one in said):
-        return "\n".join(one.text for one in said if isinstance(one, Words)) or None
+    visible = [one for one in pieces if isinstance(one, Words | Image)]
+    if not any(isinstance(one, Image) for one in visible):
+        return "\n".join(one.text for one in visible if isinstance(one, Words)) or None
     return [
         {"type": "text", "text": one.text}
         if isinstance(one, Words)
         else {"type": "image_url", "image_url": {"url": one.url}}
-        for one in said
+        for one in visible
     ]
 
 

@@ -105,11 +105,11 @@ async def list_conversations(
     Raises:
         InvalidValueError: If the cursor is not one that a page gave, or a filter is wrong.
     """
-    places = _decode(cursor, houses)
+    cursors = _decode(cursor, houses)
     page: Page[Conversation] = Page([])
     pages = {}
-    for house, place in places.items():
-        pages[house] = await _list(store, house, namespace, filter, limit, place)
+    for house, after in cursors.items():
+        pages[house] = await _list(store, house, namespace, filter, limit, after)
         page.errors += pages[house].errors
     found = [Conversation(house, head) for house, each in pages.items() for head in each.items]
     found.sort(key=lambda one: one.active_at, reverse=True)
@@ -118,7 +118,7 @@ async def list_conversations(
     for house, each in pages.items():
         taken = [one for one in page.items if one.house is house]
         if len(taken) < len(each.items):
-            rest[house] = _cursor_of(store, taken[-1].head) if taken else places[house]
+            rest[house] = _cursor_of(store, taken[-1].head) if taken else cursors[house]
         elif each.next_cursor:
             rest[house] = each.next_cursor
     return Page(page.items, encode_cursor([rest]) if rest else None, page.errors)
@@ -128,10 +128,10 @@ def _decode(cursor: str | None, houses: Sequence[House]) -> dict[House, str | No
     if cursor is None:
         return dict.fromkeys(houses)
     match decode_cursor(cursor):
-        case [dict() as places] if places and all(
-            house in houses and (place is None or isinstance(place, str)) for house, place in places.items()
+        case [dict() as cursors] if cursors and all(
+            house in houses and (after is None or isinstance(after, str)) for house, after in cursors.items()
         ):
-            return {House(house): place for house, place in places.items()}
+            return {House(house): after for house, after in cursors.items()}
     raise InvalidValueError("cursor", "is not one that a page of these houses gave")
 
 
@@ -193,11 +193,11 @@ async def find_conversation(
     if not found:
         raise NotFoundError(house.value.removesuffix("s") if house else "conversation", id)
     if len(found) > 1:
-        places = [
+        options = [
             f"--namespace {one.head.namespace}" if isinstance(one.head, Session) else f"--house {one.house}"
             for one in found
         ]
-        raise ConflictError(f"several conversations have the id {id!r}: add {' or '.join(places)}")
+        raise ConflictError(f"several conversations have the id {id!r}: add {' or '.join(options)}")
     return found[0]
 
 

@@ -38,8 +38,8 @@ _WORDS = 40
 _WORD_SECONDS = 0.03
 # The position of a message by whose changes the writer learns that the watcher listens.
 _MARKER_POSITION = 0
-_SHOWN_SESSIONS = 12
-_SHOWN_MESSAGES = 4
+_SESSION_LIMIT = 12
+_MESSAGE_LIMIT = 4
 _FIRST_SCRIPT = """\
     store.sessions.ensure('first', user_id='ada')
     hello = Message(role='user', content='Hello?')
@@ -160,7 +160,7 @@ async def _resume(sessions: AsyncSessions, session_id: str) -> None:
     session = await sessions.get(session_id)
     name = plain(session.name or session.id, "bold")
     out.print(Text.assemble(name, f", {session.count:,} messages, the last:"))
-    page = await sessions.messages.list(session_id, limit=_SHOWN_MESSAGES, newest=True)
+    page = await sessions.messages.list(session_id, limit=_MESSAGE_LIMIT, newest=True)
     out.print(_chat(page.items))
 
 
@@ -170,7 +170,7 @@ async def _list(sessions: AsyncSessions) -> None:
     table.add_column("session", no_wrap=True)
     table.add_column("messages", justify="right", no_wrap=True)
     table.add_column("last message")
-    page = await sessions.list(limit=_SHOWN_SESSIONS)
+    page = await sessions.list(limit=_SESSION_LIMIT)
     for session in page.items:
         last = plain(session.last.text if session.last else "", "dim")
         last.no_wrap, last.overflow = True, "ellipsis"
@@ -294,7 +294,7 @@ def _print_script(names: str, arguments: str, body: str) -> None:
 
 
 def _print_step(number: int, text: str) -> None:
-    out.print(f"\n[bold cyan]{number}[/]  [bold]{text}[/]")
+    out.print(Text.assemble("\n", (f"{number}", "bold cyan"), "  ", (text, "bold")))
 
 
 def _chat(messages: Sequence[Message]) -> Table:

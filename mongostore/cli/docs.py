@@ -6,7 +6,7 @@ from importlib.metadata import metadata
 
 from mongostore.cli.terminal import out, plain
 
-_PLACES = """\
+_ADDRESSES = """\
 Read it:
   {repository}/blob/main/docs/pages/index.md
 
@@ -31,5 +31,5 @@ def docs() -> None:
       mongostore docs
     """
     urls = dict(url.split(", ", 1) for url in metadata("mongostore").get_all("Project-URL") or [])
-    for line in _PLACES.format(repository=urls["Homepage"]).splitlines():
+    for line in _ADDRESSES.format(repository=urls["Homepage"]).splitlines():
         out.print(plain(line), soft_wrap=True)

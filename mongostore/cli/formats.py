@@ -84,16 +84,16 @@ def tool_calls(part: Part) -> list[str]:
     return [f"→ {name}({text if isinstance(text, str) else json.dumps(text)})" for name, text in calls]
 
 
-def place_of(part: Part) -> str:
+def position_of(part: Part) -> str:
     """Return the position of a message or the index of an event; empty for a thread's message."""
-    place = part.position if isinstance(part, Message) else part.index if isinstance(part, Event) else None
-    return "" if place is None else f"#{place}"
+    position = part.position if isinstance(part, Message) else part.index if isinstance(part, Event) else None
+    return "" if position is None else f"#{position}"
 
 
 def prefix_of(part: Part) -> str:
     """Return the position or index with a space behind it, to stand before a name."""
-    place = place_of(part)
-    return f"{place} " if place else ""
+    position = position_of(part)
+    return f"{position} " if position else ""
 
 
 def when(part: Part) -> str:
@@ -134,7 +134,7 @@ def html_part(part: Part) -> str:
     extra = "".join(f"<pre>{_html(call)}</pre>" for call in tool_calls(part))
     return (
         f'<article class="{kind}"><h2>{_html(speaker_of(part))} '
-        f"<small>{place_of(part)} <time>{when(part)}</time></small></h2>"
+        f"<small>{position_of(part)} <time>{when(part)}</time></small></h2>"
         f"<pre>{_html(text_of(part.content))}</pre>{extra}{_details(part)}</article>\n"
     )
 

@@ -36,7 +36,8 @@ _USERS_FROM = 100
 
 def ls(
     house: Annotated[
-        House | None, typer.Argument(metavar="[sessions|threads|rooms]", show_default="all")
+        House | None,
+        typer.Argument(metavar="[sessions|threads|rooms]", show_default="all", help="Those of one house."),
     ] = None,
     namespace: OneNamespace = None,
     user: Annotated[
@@ -116,15 +117,15 @@ def _table(found: list[Conversation]) -> Table:
     table.add_column("name, newest message", no_wrap=True, overflow="ellipsis", ratio=1)
     now = datetime.now(UTC)
     for one, id in zip(found, ids, strict=True):
-        said = plain(" · ".join(filter(None, (one.name, one.last))))
-        said.stylize("bold", 0, len(one.name))
+        label = plain(" · ".join(filter(None, (one.name, one.last))))
+        label.stylize("bold", 0, len(one.name))
         table.add_row(
             age(one.active_at, now),
             one.house.value,
             id,
             *([plain(one.person)] if has_users else []),
             "" if one.count is None else f"{one.count:,}",
-            said,
+            label,
         )
     return table
 

@@ -18,7 +18,7 @@ from mongostore.cli.conversations import (
     speaker_of,
 )
 from mongostore.cli.filters import Since, Until, to_filter
-from mongostore.cli.formats import place_of, prefix_of
+from mongostore.cli.formats import position_of, prefix_of
 from mongostore.cli.terminal import (
     AsJson,
     Database,
@@ -179,7 +179,7 @@ def _highlight(text: Text, terms: Terms) -> None:
 def _print_json(hit: Hit) -> None:
     one = hit.conversation
     messages = [
-        {"id": part.id, "place": place_of(part).removeprefix("#") or None, "texts": _texts_of(part)}
+        {"id": part.id, "position": position_of(part).removeprefix("#") or None, "texts": _texts_of(part)}
         for part in hit.parts
     ]
     where = {"house": one.house.value} | ({"namespace": one.namespace} if one.namespace else {})

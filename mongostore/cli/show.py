@@ -15,7 +15,7 @@ from mongostore.cli.conversations import Conversation, House, Part, find_convers
 from mongostore.cli.terminal import Database, Uri, headline, json_line, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
 
-_SHOWN = 50
+_LIMIT = 50
 
 
 class Form(StrEnum):
@@ -76,7 +76,7 @@ def show(
     if form is None:
         form = Form.TEXT if out.is_terminal else Form.JSON
     if limit is None:
-        limit = _SHOWN if form is Form.TEXT else 0
+        limit = _LIMIT if form is Form.TEXT else 0
     for error in run(_show(uri, database, id, form, limit, house, namespace)):
         warn(str(error))
 
@@ -151,7 +151,7 @@ def _end(conversation: Conversation, form: Form, count: int) -> None:
     match form:
         case Form.TEXT:
             total = conversation.count
-            if count == _SHOWN and (total is None or total > count):
+            if count == _LIMIT and (total is None or total > count):
                 number = "" if total is None else f"{total:,} "
                 out.print(plain(f"the newest {count} of {number}messages: --limit 0 for all", "dim"))
         case Form.HTML:

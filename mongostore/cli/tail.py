@@ -127,13 +127,13 @@ async def _follow(
 async def _poll(store: AsyncMongoStore, conversation: Conversation, last: Part | None) -> AsyncIterator[Part]:
     """Yield what comes, of a house or a server that nothing can be watched in."""
     while True:
-        for part in await _behind(store, conversation, last):
+        for part in await _read_after(store, conversation, last):
             last = part
             yield part
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _behind(store: AsyncMongoStore, conversation: Conversation, last: Part | None) -> list[Part]:
+async def _read_after(store: AsyncMongoStore, conversation: Conversation, last: Part | None) -> list[Part]:
     """Return the messages or events after the last one."""
     found: list[Part] = []
     options: dict[str, Any] = {}
@@ -170,7 +170,7 @@ async def _watch_session(
                     if change.kind is ChangeKind.TRUNCATE:
                         last, newest = None, -1
                     continue
-            for message in await _behind(store, conversation, last):
+            for message in await _read_after(store, conversation, last):
                 last, newest = message, _position_of(message)
                 yield message
     finally:
@@ -206,7 +206,7 @@ def _print_change(change: MessageChange, as_json: bool) -> None:
         members = formats.part_members(change.message) if change.message else {"position": change.position}
         print_json_line({"change": change.kind.value, **members})
         return
-    place = "" if change.position is None else f" #{change.position}"
-    out.print(plain(f"{change.kind.value}{place}", "dim"))
+    position = "" if change.position is None else f" #{change.position}"
+    out.print(plain(f"{change.kind.value}{position}", "dim"))
     if change.message:
         out.print(formats.text_blocks(change.message))

@@ -237,13 +237,13 @@ def _slim_writers(model: type[BaseModel]) -> dict[str, tuple[Callable[[str, Any]
     }
 
 
-def _writer(annotation: Any, marks: Sequence[Any]) -> Callable[[str, Any], Any] | None:
+def _writer(annotation: Any, metadata: Sequence[Any]) -> Callable[[str, Any], Any] | None:
     """Return what writes a type with its marks, None for what has no codec or is the store's."""
-    if any(isinstance(mark, StoreOwned) for mark in marks):
+    if any(isinstance(item, StoreOwned) for item in metadata):
         return None
-    for mark in marks:
-        if isinstance(mark, Codec):
-            return mark.write
+    for item in metadata:
+        if isinstance(item, Codec):
+            return item.write
     if get_origin(annotation) in (Union, UnionType):
         for arm in get_args(annotation):
             if get_origin(arm) is Annotated and (write_one := _writer(arm, arm.__metadata__)):

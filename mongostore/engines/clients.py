@@ -59,8 +59,8 @@ def settings_of(target: object) -> ClientSettings | None:
         raise ConfigurationError("this PyMongo does not say how a client was made: give the URI itself")
     private = {"host", *_MOTOR_OPTIONS, *_READING_OPTIONS}
     options = {name: value for name, value in arguments.items() if name not in private and value is not None}
-    given = arguments.get("host") or "mongodb://localhost"
-    hosts = [given] if isinstance(given, str) else list(given)
+    host_names = arguments.get("host") or "mongodb://localhost"
+    hosts = [host_names] if isinstance(host_names, str) else list(host_names)
     uri = next((host for host in hosts if "://" in host), None) or "mongodb://" + ",".join(hosts)
     return ClientSettings(uri, options, database)
 

@@ -311,9 +311,9 @@ class MongoEngine:
         """
         found = []
         try:
-            there = set(await self.database.list_collection_names())
+            existing = set(await self.database.list_collection_names())
             stored = [self._prefix + name for name in collections]
-            for name in filter(there.__contains__, stored):
+            for name in filter(existing.__contains__, stored):
                 # One answer a shard.
                 cursor = await self.database[name].aggregate([{"$collStats": {"storageStats": {}}}])
                 stats = [part["storageStats"] for part in await cursor.to_list()]
@@ -384,8 +384,8 @@ class MongoEngine:
     def timeout_error(self) -> MongoStoreError:
         """Return the error of no server, or of none that answered in time."""
         servers = self._client.topology_description.server_descriptions() if self._client else {}
-        is_there = any(server.is_server_type_known for server in servers.values())
-        return translate_error(NetworkTimeout() if is_there else ServerSelectionTimeoutError(), self.address)
+        is_known = any(server.is_server_type_known for server in servers.values())
+        return translate_error(NetworkTimeout() if is_known else ServerSelectionTimeoutError(), self.address)
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

@@ -53,8 +53,8 @@ def _messages(
         if document.get("generation", 0) != generation:
             continue
         batch = document.get("message_data")
-        for place, text in enumerate(batch if isinstance(batch, list) else [batch]):
-            id = f"{document['_id']}/{place}"
+        for number, text in enumerate(batch if isinstance(batch, list) else [batch]):
+            id = f"{document['_id']}/{number}"
             item = parse_item(text, table, f"{session_id}/{document.get('seq')}", report)
             if message := to_message(item, id, time_of_id(document["_id"])):
                 yield message

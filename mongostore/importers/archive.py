@@ -32,7 +32,7 @@ MEMBERS = (
     *("identities", "verifications", "verification_requests", "rooms", "events"),
 )
 # Those that do not go with a conversation.
-_KEPT = {"users", "files"}
+_NEVER_CUT = {"users", "files"}
 _PARTS = ("bindings", "participants", "tasks", "observations", "read_markers")
 _encode = json.JSONEncoder(default=to_text).encode
 
@@ -105,7 +105,7 @@ class Archive:
         try:
             yield
         except NotFoundError:
-            for name in ends.keys() - _KEPT:
+            for name in ends.keys() - _NEVER_CUT:
                 self._lines[name].seek(ends[name])
                 self._lines[name].truncate()
                 self.counts[name] = counts[name]

@@ -105,10 +105,10 @@ class _Source:
             data |= {"start": _text(from_text(row["startTime"])), "end": _text(from_text(row.get("endTime")))}
             data["createdAt"] = self._text(row.get("createdAt"))
             metadata = data.get("metadata")
-            if kept := [one for one in feedback.get(row["id"], ()) if not float(one["value"]).is_integer()]:
+            if parts := [one for one in feedback.get(row["id"], ()) if not float(one["value"]).is_integer()]:
                 data["feedbacks"] = [
                     {name: one[name] for name in ("id", "name", "value", "comment") if name in one}
-                    for one in kept
+                    for one in parts
                 ]
             yield ThreadMessage(
                 id=row["id"],

@@ -33,11 +33,11 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     export = _Export(reading, archive, reading.options.user_id or text_or_none(user.get("id")))
     for part in parts:
         try:
-            for place, conversation in enumerate(archive.iter_items(part)):
+            for number, conversation in enumerate(archive.iter_items(part)):
                 if isinstance(conversation, dict) and isinstance(conversation.get("mapping"), dict):
-                    yield export.session(part, place, conversation)
+                    yield export.session(part, number, conversation)
                 else:
-                    reading.report.refuse(part, place, "is no conversation")
+                    reading.report.refuse(part, number, "is no conversation")
         except TornError as error:
             reading.report.refuse(part, "", str(error))
     for id in export.feedback:
@@ -55,7 +55,7 @@ class _Export:
             if isinstance(row.get("id"), str)
         }
 
-    def session(self, part: str, place: int, value: dict[str, Any]) -> SessionUnit:
+    def session(self, part: str, number: int, value: dict[str, Any]) -> SessionUnit:
         """Return a conversation as a session."""
         id = value.get("conversation_id") or value.get("id")
         files: list[FileUnit] = []

@@ -31,11 +31,11 @@ def read(reading: Reading) -> Generator[SessionUnit]:
         documents = sum(len(project.get("docs") or ()) for project in projects)
         reading.report.leave_out("projects.json", "", f"{len(projects)} projects, {documents} documents")
     try:
-        for place, value in enumerate(archive.iter_items(name)):
+        for number, value in enumerate(archive.iter_items(name)):
             if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
                 yield _session(reading, value)
             else:
-                reading.report.refuse(name, place, "is no conversation")
+                reading.report.refuse(name, number, "is no conversation")
     except TornError as error:
         reading.report.refuse(name, "", str(error))
 
@@ -68,10 +68,10 @@ def _nodes(messages: Sequence[Any], session_id: str, report: Report) -> list[Nod
     nodes: dict[str, Node] = {}
     is_tree = any(isinstance(one, dict) and "parent_message_uuid" in one for one in messages)
     previous: str | None = None
-    for place, message in enumerate(messages):
+    for number, message in enumerate(messages):
         id = message.get("uuid") if isinstance(message, dict) else None
         if not isinstance(id, str) or not isinstance(message.get("sender"), str) or id in nodes:
-            report.refuse(_FILE, f"{session_id}/{place}", "is no message with an id of its own and a sender")
+            report.refuse(_FILE, f"{session_id}/{number}", "is no message with an id of its own and a sender")
             continue
         parent = message.get("parent_message_uuid") if is_tree else previous
         for file in message.get("files") or ():

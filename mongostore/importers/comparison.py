@@ -11,7 +11,7 @@ from mongostore.models import Event, Message, ThreadMessage
 M = TypeVar("M", Event, Message, ThreadMessage)
 
 
-async def behind_stored(
+async def skip_stored(
     messages: AsyncIterator[M],
     stored: AsyncIterator[M],
     *,

@@ -56,8 +56,8 @@ def to_session(
             conversation.table, f"{id}/{orphan}", "its parent is missing: it begins a branch of its own"
         )
     messages = []
-    for placed in tree.nodes:
-        node = placed.node
+    for branched in tree.nodes:
+        node = branched.node
         assert node.message is not None, "nodes without one are bridged"
         members = members_of(node.message)
         try:
@@ -65,8 +65,8 @@ def to_session(
                 Message(
                     **{"created_at": node.time, **members},
                     id=node.id,
-                    conversation_id=placed.conversation_id,
-                ).model_copy(update={"data": {**members["data"], "parent": placed.parent}})
+                    conversation_id=branched.conversation_id,
+                ).model_copy(update={"data": {**members["data"], "parent": branched.parent}})
             )
         except ValidationError:
             report.refuse(conversation.table, f"{id}/{node.id}", "a member is of another type")

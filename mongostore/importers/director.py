@@ -83,15 +83,15 @@ def _session_data(row: Row, report: Report) -> dict[str, Any]:
 
 def _keep_context_row(members: dict[str, Any], context: Row, report: Report) -> None:
     """Keep what belongs to the context's row, for which a context has no room, in the session's metadata."""
-    kept = {name: context[name] for name in ("created_at", "updated_at") if context.get(name) is not None}
+    extra = {name: context[name] for name in ("created_at", "updated_at") if context.get(name) is not None}
     try:
         if metadata := _json(context, "metadata", {}):
-            kept["metadata"] = metadata
+            extra["metadata"] = metadata
     except _TornError as error:
         report.warn("context_messages", context["session_id"], f"{error}: kept as text")
-        kept["metadata"] = context["metadata"]
-    if kept:
-        members["metadata"] = {"director.context": kept}
+        extra["metadata"] = context["metadata"]
+    if extra:
+        members["metadata"] = {"director.context": extra}
 
 
 def _messages(tables: Tables, session_id: str, order: str, report: Report) -> Iterator[Message]:

@@ -89,7 +89,7 @@ class Importer:
             done = 0 if restart else await ledger.find_done(report)
             source_units = _readable(read(reading), source)
             stack.callback(source_units.close)
-            units = in_thread(thread, _in_batches(_behind(source_units, done, report)))
+            units = in_thread(thread, _in_batches(_skip_done(source_units, done, report)))
             async with aclosing(units):
                 async for batch in units:
                     await self._store_batch(batch, options, report, thread)
@@ -187,7 +187,7 @@ def _readable(units: Iterator[Unit], source: str) -> Generator[Unit]:
         raise SourceError(f"{source}: the source cannot be read to its end: {reason_of(error)}") from None
 
 
-def _behind(units: Iterator[Unit], done: int, report: Report) -> Iterator[Unit]:
+def _skip_done(units: Iterator[Unit], done: int, report: Report) -> Iterator[Unit]:
     """Yield the units behind the first ones, which an earlier import has stored and reported."""
     with report.muted():
         for _ in islice(units, done):

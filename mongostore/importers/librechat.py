@@ -54,12 +54,12 @@ def _read_export(reading: Reading) -> Generator[SessionUnit]:
     archive = Archive(reading)
     (name,) = archive.names
     try:
-        for place, value in enumerate(archive.iter_items(name)):
+        for number, value in enumerate(archive.iter_items(name)):
             messages = value.get("messages", value.get("messagesTree")) if isinstance(value, dict) else None
             if isinstance(messages, list) and "conversationId" in value:
                 yield _session(reading, value, _flat(messages))
             else:
-                reading.report.refuse(name, place, "is no conversation of LibreChat")
+                reading.report.refuse(name, number, "is no conversation of LibreChat")
     except TornError as error:
         reading.report.refuse(name, "", str(error))
 

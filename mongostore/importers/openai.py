@@ -121,8 +121,8 @@ class _Lines:
             body = response.get("body")
             body = body if isinstance(body, dict) else {}
             choices = body.get("choices")
-            said = [one.get("message") for one in choices or () if isinstance(one, dict)]
-            messages = [*messages, *(message for message in said if message is not None)]
+            answers = [one.get("message") for one in choices or () if isinstance(one, dict)]
+            messages = [*messages, *(message for message in answers if message is not None)]
             data |= {name: body[name] for name in ("model", "created", "usage") if name in body}
             if answer.get("error") is not None:
                 data["error"] = answer["error"]

@@ -44,8 +44,8 @@ def _export_rows(reading: Reading) -> Iterator[tuple[str, object, Any]]:
         raise SourceError(f"{reading.location} has no JSON file")
     for name in names:
         try:
-            for place, row in enumerate(archive.iter_items(name)):
-                yield name, place, row
+            for number, row in enumerate(archive.iter_items(name)):
+                yield name, number, row
         except TornError as error:
             reading.report.refuse(name, "", str(error))
 
@@ -149,7 +149,7 @@ def _files(session_id: str, message_id: str, listed: Any, files: list[FileUnit],
     """Return the files of a message, each picture with its key in the place of its content."""
     if not isinstance(listed, list):
         return listed
-    kept = []
+    stored = []
     for number, file in enumerate(listed):
         url = file.get("url") if isinstance(file, dict) else None
         if not isinstance(url, str) or not (found := _DATA_URL.match(url)):
@@ -157,15 +157,15 @@ def _files(session_id: str, message_id: str, listed: Any, files: list[FileUnit],
                 report.warn(
                     "files", f"{session_id}/{message_id}/{file['id']}", "lies in Open WebUI's storage"
                 )
-            kept.append(file)
+            stored.append(file)
             continue
         try:
             content = base64.b64decode(found[2], validate=True)
         except binascii.Error:
             report.warn("files", f"{session_id}/{message_id}/{number}", "is no base64: kept as text")
-            kept.append(file)
+            stored.append(file)
             continue
         key = f"openwebui/{session_id}/{message_id}/{number}"
         files.append(FileUnit(key, partial(bytes, content), found[1] or "text/plain"))
-        kept.append({**rest_of(file, "url"), "key": key})
-    return kept
+        stored.append({**rest_of(file, "url"), "key": key})
+    return stored

@@ -54,11 +54,11 @@ class ParticipantImport:
         async with aclosing(in_thread(self._thread, in_batches(turns))) as batches:
             async for batch in batches:
                 self._counts.read += len(batch)
-                there, new = batch[:known], batch[known:]
-                await self._compare(participant.id, there)
-                self._counts.known += len(there)
+                existing, new = batch[:known], batch[known:]
+                await self._compare(participant.id, existing)
+                self._counts.known += len(existing)
                 self._counts.new += len(new)
-                known -= len(there)
+                known -= len(existing)
                 is_missing |= bool(new)
                 if new and self._writes:
                     await self._sessions.turns.append_many(self._id, participant.id, new)

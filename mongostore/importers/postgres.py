@@ -117,8 +117,8 @@ class _Target:
         names = [*columns]
         types = self._types.get(table, {})
         reads = [_reader_of(types.get(name, "text")) for name in names]
-        marks = ", ".join("?" * len(names))
-        statement = f"INSERT INTO {_quote(table)} ({', '.join(map(_quote, names))}) VALUES ({marks})"
+        placeholders = ", ".join("?" * len(names))
+        statement = f"INSERT INTO {_quote(table)} ({', '.join(map(_quote, names))}) VALUES ({placeholders})"
         each = iter(rows)
         while batch := list(islice(each, _ROWS)):
             if table in self._names:
@@ -167,16 +167,16 @@ def _copied_rows(lines: Iterator[str]) -> Iterator[Values]:
 def _inserted_rows(statement: str, start: int) -> Iterator[Values]:
     values: Values = []
     for found in _VALUE.finditer(statement, start):
-        escaped, text, word, mark = found.groups()
-        if mark == "(":
+        escaped, text, word, sign = found.groups()
+        if sign == "(":
             values = []
-        elif mark == ")":
+        elif sign == ")":
             yield values
-        elif mark == ";":
+        elif sign == ";":
             return
         elif word is not None:
             values.append(None if word.upper() == "NULL" else word)
-        elif mark is None:
+        elif sign is None:
             text = text.replace("''", "'")
             values.append(_unescape(text) if escaped else text)
 

@@ -11,7 +11,7 @@ from mongostore.documents.mapping import check_size
 from mongostore.documents.rooms import to_stored_event
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
 from mongostore.importers.batches import batched, each, in_batches, in_thread
-from mongostore.importers.comparison import behind_stored
+from mongostore.importers.comparison import skip_stored
 from mongostore.importers.digests import Digest, canonical
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
 from mongostore.importers.units import RecordUnit, RoomUnit
@@ -104,7 +104,7 @@ class RoomImport:
 
     async def _compare(self, events: AsyncIterator[Event]) -> None:
         stored = self._rooms.events.iter(self._unit.id, blocked=True)
-        more = behind_stored(events, stored, is_equal=self._is_equal, is_refused=self._is_refused)
+        more = skip_stored(events, stored, is_equal=self._is_equal, is_refused=self._is_refused)
         async with aclosing(more):
             async for batch in batched(more):
                 await self._append(batch)

@@ -12,7 +12,7 @@ from mongostore.documents.mapping import check_size
 from mongostore.documents.sessions import to_stored_message
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
 from mongostore.importers.batches import batched, each, in_batches, in_thread, with_times
-from mongostore.importers.comparison import behind_stored
+from mongostore.importers.comparison import skip_stored
 from mongostore.importers.digests import Digest, canonical, message_value, session_value
 from mongostore.importers.files import write_files
 from mongostore.importers.participants import ParticipantImport
@@ -184,7 +184,7 @@ class SessionImport:
 
     async def _compare(self, messages: AsyncIterator[Message]) -> None:
         stored = self._sessions.messages.iter(self._unit.id)
-        more = behind_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
+        more = skip_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
         async with aclosing(more):
             async for batch in batched(more):
                 await self._append(batch)
@@ -235,10 +235,10 @@ class SessionImport:
 
     async def _update_head(self, existing: Session) -> bool:
         """Set the members that the source says and the store has otherwise; return whether there were any."""
-        old, said = session_value(existing), session_value(self._members)
-        new = {name: old[name] if value in (None, {}) else value for name, value in said.items()}
-        new["metadata"] = {**old["metadata"], **said["metadata"]}
-        new["created_at"] = said["created_at"] and old["created_at"]
+        old, members = session_value(existing), session_value(self._members)
+        new = {name: old[name] if value in (None, {}) else value for name, value in members.items()}
+        new["metadata"] = {**old["metadata"], **members["metadata"]}
+        new["created_at"] = members["created_at"] and old["created_at"]
         changes = {
             name: value
             for name, value in new.items()
@@ -268,14 +268,14 @@ class SessionImport:
         """Read back what is stored, as the majority of the servers has it."""
         stored = Digest(in_order=not self._unit.is_tree)
         session = await self._sessions.get(self._unit.id)
-        place = 0
+        number = 0
         async for message in self._sessions.messages.iter(self._unit.id):
             value = self._value(message)
             is_timeless = (
-                message.id in self._timeless_ids if self._unit.is_tree else place < self._timeless_count
+                message.id in self._timeless_ids if self._unit.is_tree else number < self._timeless_count
             )
             stored.add(_without_times(value) if is_timeless else value)
-            place += 1
+            number += 1
         stored.add(self._head(session))
         if self._unit.context and canonical(await self._sessions.context.get(self._unit.id)) != canonical(
             self._unit.context[0]

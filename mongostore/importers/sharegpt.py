@@ -82,24 +82,24 @@ class _Ids:
 
 
 def _messages(turns: list[Any], session_id: str, name: str, report: Report) -> Iterator[Message]:
-    said: list[tuple[str, Any, dict[str, Any]]] = []
-    for place, turn in enumerate(turns):
+    spoken: list[tuple[str, Any, dict[str, Any]]] = []
+    for number, turn in enumerate(turns):
         rest = dict(turn) if isinstance(turn, dict) else {}
         for speaker_key, content_key in (("from", "value"), ("role", "content")):
             if isinstance(rest.get(speaker_key), str):
-                said.append((rest.pop(speaker_key), rest.pop(content_key, None), rest))
+                spoken.append((rest.pop(speaker_key), rest.pop(content_key, None), rest))
                 break
         else:
             pair = [(name, rest.pop(name)) for name in ("human", "gpt", "assistant") if name in rest]
             if not pair:
-                report.refuse(name, f"{session_id}/{place}", "is no turn with a speaker")
-            said += [(speaker, content, rest if speaker == "human" else {}) for speaker, content in pair]
-    for place, (speaker, content, rest) in enumerate(said):
+                report.refuse(name, f"{session_id}/{number}", "is no turn with a speaker")
+            spoken += [(speaker, content, rest if speaker == "human" else {}) for speaker, content in pair]
+    for number, (speaker, content, rest) in enumerate(spoken):
         role = _ROLES.get(speaker.lower())
         if role is None:
-            report.warn(name, f"{session_id}/{place}", "the speaker is unknown and became the role as it is")
+            report.warn(name, f"{session_id}/{number}", "the speaker is unknown and became the role as it is")
         yield Message(
-            id=digest_of(session_id, place),
+            id=digest_of(session_id, number),
             role=role or speaker or "unknown",
             content=content,
             data={**rest, "from": speaker},

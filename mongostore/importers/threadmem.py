@@ -145,18 +145,18 @@ class _Source:
     def _images(self, row: Row, elements: list[Element], files: list[FileUnit]) -> list[Any]:
         """Return the images of a message as it keeps them, with files for those that are too large."""
         images = self._json(self._form.messages, row, "images")
-        room, kept = _INLINE_CHARACTERS, []
-        for place, image in enumerate(images if isinstance(images, list) else []):
+        room, stored = _INLINE_CHARACTERS, []
+        for number, image in enumerate(images if isinstance(images, list) else []):
             if not isinstance(image, str) or len(image) <= room:
                 room -= len(image) if isinstance(image, str) else 0
-                kept.append(image)
+                stored.append(image)
                 continue
-            key = digest_of(row["id"], place)
+            key = digest_of(row["id"], number)
             content, content_type, data = _unwrap(image)
             files.append(FileUnit(key, partial(bytes, content), content_type, data))
             elements.append(Element(id=key, message_id=row["id"], file_key=key))
-            kept.append({"file": key})
-        return kept
+            stored.append({"file": key})
+        return stored
 
     def _json(self, table: str, row: Row, column: str) -> Any:
         """Return the JSON of a column; its text, which is reported, if that is none."""

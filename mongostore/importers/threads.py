@@ -10,7 +10,7 @@ from typing import Any
 from mongostore.codec import is_same
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.importers.batches import batched, each, in_batches, in_thread, with_rising_times
-from mongostore.importers.comparison import behind_stored
+from mongostore.importers.comparison import skip_stored
 from mongostore.importers.digests import Digest, canonical, thread_message_value
 from mongostore.importers.files import write_files
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
@@ -171,7 +171,7 @@ class ThreadImport:
 
     async def _compare(self, messages: AsyncIterator[ThreadMessage]) -> None:
         stored = self._threads.messages.iter(self._id)
-        more = behind_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
+        more = skip_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
         async with aclosing(more):
             async for batch in batched(more):
                 await self._append(batch)

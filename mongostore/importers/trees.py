@@ -29,7 +29,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class PlacedNode:
+class BranchNode:
     """A node with a message, in its place.
 
     Attributes:
@@ -51,7 +51,7 @@ class Tree:
         orphans: Nodes whose parent is missing; each begins a branch of its own.
     """
 
-    nodes: list[PlacedNode]
+    nodes: list[BranchNode]
     orphans: list[str]
 
 
@@ -64,7 +64,7 @@ def order_tree(nodes: Iterable[Node], current: str | None) -> Tree:
     above: dict[str, str | None] = {}
     conversations: dict[str, str] = {}
     begun: set[str] = set()
-    placed = []
+    branched = []
     for node in ordered:
         parent = None if node.parent is None else above[node.parent]
         if node.message is None:
@@ -77,8 +77,8 @@ def order_tree(nodes: Iterable[Node], current: str | None) -> Tree:
             name = conversations[parent]
             begun.add(parent)
         conversations[node.id] = name
-        placed.append(PlacedNode(node, parent, name))
-    return Tree(placed, orphans)
+        branched.append(BranchNode(node, parent, name))
+    return Tree(branched, orphans)
 
 
 def _join(known: dict[str, Node]) -> list[str]:
@@ -108,8 +108,8 @@ def _join(known: dict[str, Node]) -> list[str]:
 
 
 def _sort(known: dict[str, Node]) -> list[Node]:
-    places = {id: place for place, id in enumerate(known)}
-    ready = [(node.time or _UNKNOWN, places[id], id) for id, node in known.items() if node.parent is None]
+    ranks = {id: rank for rank, id in enumerate(known)}
+    ready = [(node.time or _UNKNOWN, ranks[id], id) for id, node in known.items() if node.parent is None]
     heapq.heapify(ready)
     ordered = []
     while ready:
@@ -117,16 +117,16 @@ def _sort(known: dict[str, Node]) -> list[Node]:
         ordered.append(known[id])
         for child in known[id].children:
             own = known[child].time or _UNKNOWN
-            heapq.heappush(ready, (max(time, own), places[child], child))
+            heapq.heappush(ready, (max(time, own), ranks[child], child))
     return ordered
 
 
 def _newest(ordered: list[Node]) -> str | None:
-    said = [node for node in ordered if node.message is not None and not node.children]
-    if not said:
+    leaves = [node for node in ordered if node.message is not None and not node.children]
+    if not leaves:
         return None
-    newest = max(range(len(said)), key=lambda place: (said[place].time or _UNKNOWN, place))
-    return said[newest].id
+    newest = max(range(len(leaves)), key=lambda rank: (leaves[rank].time or _UNKNOWN, rank))
+    return leaves[newest].id
 
 
 def _path(known: dict[str, Node], leaf: str | None) -> set[str]:

@@ -159,8 +159,8 @@ class Erasure:
                 await self._delete_head("rooms", room)
                 return
         names = {*self._names, *filter_texts([part.get("participant_id")])}
-        said_here = {"room_id": room_id, "participant_id": {"$in": [*names]}}
-        async for event in self._finder.walk("events", said_here):
+        own_events = {"room_id": room_id, "participant_id": {"$in": [*names]}}
+        async for event in self._finder.walk("events", own_events):
             await self._erase_event(mention, event)
         for collection in _UNNAMED_PARTS:
             async for one in self._finder.walk(collection, {"room_id": room_id}):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bson
 from pymongo.errors import OperationFailure
@@ -18,14 +19,16 @@ from pymongo.errors import OperationFailure
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.mongo import CODEC
 from mongostore.errors import InvalidValueError, MongoStoreError, NotOpenError, SlowReaderError
+from mongostore.repositories.connection import Connection
 from mongostore.repositories.retry import majority_step, open_stream, retry_step
-
-if TYPE_CHECKING:
-    from mongostore.repositories.connection import Connection
 
 # A reader that is further behind than this is not waited for.
 MAX_CHANGES = 1000
 MAX_BYTES = 16 * 1024 * 1024
+# Between the server's answers: each then has all that was changed meanwhile, and not one change.
+BATCH_SECONDS = 0.02
+# A change that came with others in one answer is there sooner than any answer is.
+_ANSWER_SECONDS = 0.0001
 # Between streams: one that opens but to break must not spin.
 _PAUSE_SECONDS = 0.1
 _CLOSE_SECONDS = 1.0
@@ -128,7 +131,7 @@ class ChangeReader:
         self._replay: AsyncGenerator[StoredDocument, None] | None = None
         self._replayed = ""
 
-    def begin_behind(self, time: Any) -> None:
+    def start_after(self, time: Any) -> None:
         """Leave out the changes up to a time of the server."""
         self._time = time
 
@@ -188,6 +191,10 @@ class ChangeFeed:
 
     Each of them sees the changes of one session or room. The stream has a connection of its own, and goes
     on where it was lost. A reader that is too slow is ended; it holds up neither the stream nor the others.
+
+    Args:
+        connection: The store's connection.
+        heartbeat: Seconds between heartbeats on a cluster; None for none.
     """
 
     def __init__(self, connection: Connection, heartbeat: float | None = None) -> None:
@@ -214,7 +221,7 @@ class ChangeFeed:
             if after is None:
                 await self._join(reader)
                 engine = self._connection.engine
-                reader.begin_behind(
+                reader.start_after(
                     await majority_step(self._connection, engine.majority_time, head, owner_id)
                 )
             else:
@@ -289,13 +296,19 @@ class ChangeFeed:
 
     async def _hand_out(self, stream: Any) -> None:
         heads = {self._connection.engine.collection(source.collection).name: source for source in _SOURCES}
+        asked = time.perf_counter()
         async for event in stream:
+            was_answered = time.perf_counter() - asked > _ANSWER_SECONDS
             if readers := self._readers.get(heads[event["ns"]["coll"]].find_owner(event)):
                 change = _Change(event)
                 for reader in readers:
                     reader.put(change)
+            if was_answered:
+                await asyncio.sleep(BATCH_SECONDS)
+            elif readers:
                 # A whole batch may be there at once: the readers shall have their turns.
                 await asyncio.sleep(0)
+            asked = time.perf_counter()
 
     async def _open(self, owner: Owner | None, token: Mapping[str, Any] | None) -> Any:
         engine = self._connection.engine

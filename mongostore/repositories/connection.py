@@ -20,7 +20,6 @@ from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError
 from mongostore.hooks import CallRecord, Hooks, call_hooks
 from mongostore.index_definitions import unique_keys
-from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.expiry import states_of
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
@@ -42,20 +41,15 @@ class Connection:
         engine: The engine, opened and closed by the store.
         timeout: Seconds that one call may take, retries included.
         hooks: The application's hooks.
-        heartbeat: Seconds between heartbeats of the change stream on a cluster; None for none.
 
     Attributes:
         clock: The server's clock.
-        changes: The store's change stream.
     """
 
-    def __init__(
-        self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = (), heartbeat: float | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, timeout: float, hooks: Sequence[Hooks] = ()) -> None:
         self.engine = engine
         self.hooks = hooks
         self.clock: ServerClock = ServerClock()
-        self.changes: ChangeFeed = ChangeFeed(self, heartbeat)
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None

@@ -8,14 +8,11 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from mongostore.errors import ConflictError, InvalidValueError, MongoStoreError
 from mongostore.models import Lease
-
-if TYPE_CHECKING:
-    from mongostore.repositories.leases import AsyncLeases
 
 T = TypeVar("T")
 
@@ -26,6 +23,19 @@ _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.25
 
 
+class LeaseVerbs(Protocol):
+    """The verbs of `AsyncLeases` by which a lease is held."""
+
+    async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
+        """Take a lease; None while another owner has it."""
+
+    async def renew(self, lease: Lease) -> bool:
+        """Begin a lease anew and return whether it was still held."""
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back and return whether it was still held."""
+
+
 class LeaseHolder:
     """Holds leases, and finishes what it has asked the server for even if its caller is cancelled."""
 
@@ -34,7 +44,7 @@ class LeaseHolder:
 
     @asynccontextmanager
     async def hold(
-        self, leases: AsyncLeases, name: str, seconds: float, wait: float
+        self, leases: LeaseVerbs, name: str, seconds: float, wait: float
     ) -> AsyncGenerator[Lease, None]:
         """Hold a lease for a block; see `AsyncLeases.hold`."""
         if not isinstance(wait, int | float) or isinstance(wait, bool) or not wait >= 0:
@@ -64,7 +74,7 @@ class LeaseHolder:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _try_acquire(self, leases: AsyncLeases, name: str, seconds: float, wait: float) -> _HeldLease:
+    async def _try_acquire(self, leases: LeaseVerbs, name: str, seconds: float, wait: float) -> _HeldLease:
         owner, pause, clock = uuid4().hex, _FIRST_PAUSE, asyncio.get_running_loop().time
         patience = clock() + wait
         while True:
@@ -97,7 +107,7 @@ class _HeldLease:
     began: float
 
 
-async def _request_lease(leases: AsyncLeases, name: str, owner: str, seconds: float) -> _HeldLease | None:
+async def _request_lease(leases: LeaseVerbs, name: str, owner: str, seconds: float) -> _HeldLease | None:
     """Ask once for a lease; None while another owner has it."""
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -110,7 +120,7 @@ async def _request_lease(leases: AsyncLeases, name: str, owner: str, seconds: fl
     return _HeldLease(lease, began) if lease else None
 
 
-async def _keep_renewed(leases: AsyncLeases, holding: _HeldLease, end: asyncio.Timeout) -> None:
+async def _keep_renewed(leases: LeaseVerbs, holding: _HeldLease, end: asyncio.Timeout) -> None:
     """Renew a lease until it is lost, moving the end of its block with it."""
     clock, seconds = asyncio.get_running_loop().time, holding.lease.seconds
     due = holding.began + seconds * _RENEWAL_SHARE
@@ -130,7 +140,7 @@ async def _keep_renewed(leases: AsyncLeases, holding: _HeldLease, end: asyncio.T
             return
 
 
-async def _release_lease(leases: AsyncLeases, asking: asyncio.Task[_HeldLease | None]) -> None:
+async def _release_lease(leases: LeaseVerbs, asking: asyncio.Task[_HeldLease | None]) -> None:
     """Give back a lease whose caller was cancelled."""
     with suppress(MongoStoreError):
         if holding := await asking:

@@ -9,7 +9,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import hide_tombstones, is_open
 from mongostore.repositories.paging import KeyOrder, SortOrder, count_options
-from mongostore.repositories.search.marks import hide_words
+from mongostore.repositories.search.unindexed import hide_words
 
 # The collection of the heads, and the field by which a part names its own.
 _HEADS: Final = {

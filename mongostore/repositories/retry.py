@@ -8,17 +8,15 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, UnavailableError
 from mongostore.hooks import RetryRecord, call_hooks
+from mongostore.repositories.connection import Connection
 from mongostore.repositories.operation import Access, Operation, running, verify_match
-
-if TYPE_CHECKING:
-    from mongostore.repositories.connection import Connection
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -19,7 +19,7 @@ from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
 from mongostore.repositories.expiry import expired, hide_expired, hide_tombstones
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
-from mongostore.repositories.search.marks import hide_words, mark_document, mark_update
+from mongostore.repositories.search.unindexed import add_words, add_words_to_update, hide_words
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
@@ -103,9 +103,7 @@ class VersionCheckedCollection:
             return sum(part["n"] for part in await cursor.to_list())
 
     def _visible(self, where: Any) -> Any:
-        if not where:
-            return where
-        visible = hide_tombstones(where, self._kind)
+        visible = hide_tombstones(where or {}, self._kind)
         return hide_expired(visible, self._states, self._time()) if self._states else visible
 
     def _time(self) -> int:
@@ -126,16 +124,16 @@ class VersionCheckedCollection:
     async def insert_one(self, document: StoredDocument, **options: Any) -> InsertOneResult:
         """Insert a document."""
         with self._check_index():
-            marked = mark_document(self._kind, document)
-            result: InsertOneResult = await self._collection.insert_one(marked, **options)
+            indexed = add_words(self._kind, document)
+            result: InsertOneResult = await self._collection.insert_one(indexed, **options)
         await self._record_match(document, True, False)
         return result
 
     async def insert_many(self, documents: Sequence[StoredDocument], **options: Any) -> InsertManyResult:
         """Insert documents."""
         with self._check_index():
-            marked = [mark_document(self._kind, document) for document in documents]
-            result: InsertManyResult = await self._collection.insert_many(marked, **options)
+            indexed = [add_words(self._kind, document) for document in documents]
+            result: InsertManyResult = await self._collection.insert_many(indexed, **options)
         return result
 
     async def replace_one(self, where: StoredDocument, new: StoredDocument, **options: Any) -> UpdateResult:
@@ -205,9 +203,9 @@ class VersionCheckedCollection:
     async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
-            marked = mark_update(self._kind, update)
+            indexed = add_words_to_update(self._kind, update)
             result: UpdateResult = await self._collection.update_many(
-                self._id_filter(where), marked, **options
+                self._id_filter(where), indexed, **options
             )
         return result
 
@@ -235,11 +233,11 @@ class VersionCheckedCollection:
     async def _change(
         self, change: Any, where: StoredDocument, update: Any, *args: Any, **options: Any
     ) -> Any:
-        marked = mark_update(self._kind, update)
+        indexed = add_words_to_update(self._kind, update)
         while True:
             try:
                 with self._check_index():
-                    return await change(self._id_filter(where), marked, *args, **options)
+                    return await change(self._id_filter(where), indexed, *args, **options)
             except DuplicateKeyError as error:
                 await self._record_match(where, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the

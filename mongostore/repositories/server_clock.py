@@ -42,8 +42,8 @@ class ServerClock:
     def set(self, local_time: datetime, asked_at: int) -> None:
         """Learn the server's time from its answer, which was asked for at a time of this host's."""
         answered = _now()
-        told = round(local_time.replace(tzinfo=UTC).timestamp() * 1_000_000)
-        offset = told - (asked_at + answered) // 2
+        server_time = round(local_time.replace(tzinfo=UTC).timestamp() * 1_000_000)
+        offset = server_time - (asked_at + answered) // 2
         self.offset = offset if abs(offset) > _TOLERANCE + answered - asked_at else 0
         self._base = _base()
 

@@ -141,7 +141,11 @@ async def _heads(bench: Bench) -> AsyncIterator[Row]:
 async def _newest_messages(bench: Bench) -> AsyncIterator[Row]:
     """Yield what it takes to pop or replace the newest messages, and to delete an unchanged session."""
     sessions, bare = bench.store.sessions, bench.bare_messages("majority")
-    popped = await bench.created("popped", 100 + 2 * bench.rounds)
+    # From each of these so few are popped that none comes from a segment.
+    popped = [await bench.created(f"popped{number}", 100) for number in range(bench.rounds // 25 + 1)]
+    pops, sealed = count(), await bench.created("sealed", 300 + 2 * bench.rounds)
+    for _ in range((await sessions.describe_storage(sealed)).in_tail):
+        await sessions.messages.pop(sealed)
     replaced = await bench.created("replaced", 90)
     newest = [message.id for message in await sessions.messages.list(replaced, newest=True, limit=2)]
     doomed = [await sessions.create(uuid4().hex) for _ in range(2 * bench.rounds)]
@@ -162,12 +166,14 @@ async def _newest_messages(bench: Bench) -> AsyncIterator[Row]:
         session = doomed.pop()
         await sessions.delete(session.id, revision=session.revision)
 
-    pop, pop_bare = await interleave(
+    pop, pop_sealed, pop_bare = await interleave(
         bench.rounds,
-        lambda: sessions.messages.pop(popped),
+        lambda: sessions.messages.pop(popped[next(pops) // 50]),
+        lambda: sessions.messages.pop(sealed),
         lambda: bare.find_one_and_delete({}, sort=[("_id", -1)]),
     )
     yield Row("pop the newest message, w:majority", pop, pop_bare, 2.6)
+    yield Row("pop it from a segment, w:majority", pop_sealed, pop_bare, 5)
     took = await interleave(bench.rounds, replace, replace_bare)
     yield Row("replace the newest two messages, w:majority", took[0], took[1], 1.5)
     took = await interleave(bench.rounds, delete, lambda: bare.find_one_and_delete({}, sort=[("_id", -1)]))

@@ -467,7 +467,7 @@ async def test_the_document_of_a_session_stays_small(server_store: AsyncMongoSto
 
 
 # So few places that the cache is full before the measuring begins.
-@pytest.mark.parametrize("tail_limits", [TailLimits(places=100)], ids=["few-places"])
+@pytest.mark.parametrize("tail_limits", [TailLimits(cached_positions=100)], ids=["few-places"])
 @pytest.mark.parametrize("operations", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_memory_stays_flat_over_thousands_of_operations(
     server_store: AsyncMongoStore, operations: int

@@ -32,3 +32,4 @@ def test_each_command_has_an_entry_and_help() -> None:
             path = name if child is command else f"{name} {child.name}"
             assert f"# `mongostore {path}`\n" in page
             assert child.help
+            assert all(one.help for one in child.params), path

@@ -62,6 +62,7 @@ def test_chainlit_runs_as_shown_and_people_log_in(
     if find_spec("chainlit") is None:
         absent("Chainlit is not installed")
     application, start = read_blocks(SITE / "tutorial" / "chainlit-app.md")
+    assert read_blocks(SITE / "frameworks" / "chainlit.md") == [application]
     if engine == "folder":
         request.getfixturevalue("mongod_binary")
     else:

@@ -14,6 +14,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from mongostore import AsyncMongoStore, MongoStoreError, Turn
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.sessions import AsyncSessions, SessionStorage, Tail, TailLimits
 from tests.faults.test_unknown_outcomes import (
@@ -140,7 +141,9 @@ class Client:
     def __init__(self, store: AsyncMongoStore) -> None:
         connection = Connection(store.engine, 20.0)
         connection.attach()
-        self.sessions = AsyncSessions(SessionStorage(connection, Tail(connection, LIMITS)))
+        self.sessions = AsyncSessions(
+            SessionStorage(connection, Tail(connection, LIMITS)), ChangeFeed(connection)
+        )
 
 
 class LossyCollection:

@@ -276,7 +276,7 @@ def test_what_bson_can_hold_is_stored_as_it_is(value: object) -> None:
 
 
 def as_json(value: object) -> dict[str, str]:
-    return {codec.JSON_MARK: json.dumps(value)}
+    return {codec.JSON_TAG: json.dumps(value)}
 
 
 @pytest.mark.parametrize(
@@ -289,10 +289,10 @@ def as_json(value: object) -> dict[str, str]:
         ({"a.b": [2**63, "c"], "$d": {}}, {"a.b": [as_json(2**63), "c"], "$d": {}}),
         ({"a": {"b\0": [1]}}, {"a": as_json({"b\0": [1]})}),
         ([{"\udfff": 1}, 2], [as_json({"\udfff": 1}), 2]),
-        ({codec.JSON_MARK: "1"}, as_json({codec.JSON_MARK: "1"})),
-        ({"a": {codec.JSON_MARK: "no json"}}, {"a": as_json({codec.JSON_MARK: "no json"})}),
+        ({codec.JSON_TAG: "1"}, as_json({codec.JSON_TAG: "1"})),
+        ({"a": {codec.JSON_TAG: "no json"}}, {"a": as_json({codec.JSON_TAG: "no json"})}),
         ({"a": {"$ref": "b", "$id": 1}}, {"a": as_json({"$ref": "b", "$id": 1})}),
-        ([2**63, {codec.JSON_MARK: 1}], [as_json(2**63), as_json({codec.JSON_MARK: 1})]),
+        ([2**63, {codec.JSON_TAG: 1}], [as_json(2**63), as_json({codec.JSON_TAG: 1})]),
     ],
     ids=repr,
 )
@@ -333,7 +333,7 @@ def test_an_instance_of_a_subclass_is_stored_as_what_it_says(value: object, plai
 def test_an_instance_of_a_subclass_that_bson_cannot_hold_is_stored_as_json() -> None:
     encoded = codec.encode("data", Text(HALF_A_PAIR))
 
-    assert encoded == {codec.JSON_MARK: '"a\\ud800b"'}
+    assert encoded == {codec.JSON_TAG: '"a\\ud800b"'}
     assert codec.decode(encoded) == HALF_A_PAIR
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
 from mongostore.repositories import Connection
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.sessions import AsyncSessions, SessionStorage, Tail, TailLimits
 
 
@@ -37,7 +38,7 @@ async def test_what_rolled_by_larger_limits_is_read_by_smaller_ones(store: Async
     connection = Connection(store.engine, 20.0)
     connection.attach()
     tail = Tail(connection, TailLimits(keep=4, full=8))
-    smaller = AsyncSessions(SessionStorage(connection, tail)).messages
+    smaller = AsyncSessions(SessionStorage(connection, tail), ChangeFeed(connection)).messages
     for newest in (False, True):
         found: list[int] = []
         page = await smaller.list("s", limit=37, newest=newest)

@@ -48,9 +48,9 @@ def to_entries(messages: Sequence[Message]) -> list[ConversationEntry]:
     ]
     return [
         ConversationEntry(
-            id=message.id, parent_id=message.data["parent_id"], message=said, kind=message.data["kind"]
+            id=message.id, parent_id=message.data["parent_id"], message=encoded, kind=message.data["kind"]
         )
-        for message, said in zip(messages, ModelMessagesTypeAdapter.validate_python(stored), strict=True)
+        for message, encoded in zip(messages, ModelMessagesTypeAdapter.validate_python(stored), strict=True)
     ]
 
 
@@ -86,18 +86,18 @@ def to_record(data: dict[str, Any]) -> ConversationRecord | None:
     return record
 
 
-def _to_message(entry: ConversationEntry, said: dict[str, Any]) -> Message:
-    parts = said.get("parts", ())
+def _to_message(entry: ConversationEntry, encoded: dict[str, Any]) -> Message:
+    parts = encoded.get("parts", ())
     kinds = {part.get("part_kind") for part in parts}
     role = next((role for kind, role in _ROLES.items() if kind in kinds), "tool")
     return Message(
         id=entry.id,
-        role="assistant" if said.get("kind") == "response" else role,
+        role="assistant" if encoded.get("kind") == "response" else role,
         content=[_from_part(part) for part in parts],
         data={
             "parent_id": entry.parent_id,
             "kind": entry.kind,
-            "message": {name: value for name, value in said.items() if name != "parts"},
+            "message": {name: value for name, value in encoded.items() if name != "parts"},
         },
     )
 

@@ -188,11 +188,11 @@ def _translate_error(
     error: AlreadyExistsError | NotFoundError, event: RoomEvent, target: RoomEvent | None = None
 ) -> Exception:
     """Return RoomKit's error for ours; that of a held id stays ours, the database's own."""
-    meant: Exception = error
+    translated: Exception = error
     if error.kind == "room":
-        meant = RoomNotFoundError(event.room_id)
+        translated = RoomNotFoundError(event.room_id)
     elif isinstance(error, NotFoundError) and target is not None:
-        meant = target_gone(target)
+        translated = target_gone(target)
     elif isinstance(error, IdempotencyKeyError):
-        meant = key_taken(event)
-    return meant
+        translated = key_taken(event)
+    return translated

@@ -108,7 +108,7 @@ class RoleMessage:
         )
         images: list[StoredImage] = data.get("images", [])
         made._images, made._storage = images, storage
-        made._note(made._members(), message.thread_id, file_keys(images))
+        made._remember(made._members(), message.thread_id, file_keys(images))
         return made
 
     def _begin(
@@ -207,7 +207,7 @@ class RoleMessage:
         else:
             files = before
         self.thread_id = thread_id
-        self._note(self._members(), thread_id or self._home, files)
+        self._remember(self._members(), thread_id or self._home, files)
 
     def check(self) -> None:
         """Refuse what cannot be stored.
@@ -254,7 +254,7 @@ class RoleMessage:
             "images": self._images,
         }
 
-    def _note(self, members: dict[str, Any], home: str | None, files: list[str]) -> None:
+    def _remember(self, members: dict[str, Any], home: str | None, files: list[str]) -> None:
         """Note what is stored, apart from what callers may change in place."""
         images, metadata = [*members["images"]], copy.deepcopy(members["metadata"])
         self._stored = {**members, "images": images, "metadata": metadata}

@@ -109,8 +109,8 @@ class EmbeddedEngine:
         """Return what those of the collections hold that are there."""
         stored_names = [self._prefix + name for name in collections]
         with LOCK:
-            there = [name for name in stored_names if self._database[name].storage.exists]
-            stored = {name: self._database[name].storage.find(None) for name in there}
+            existing = [name for name in stored_names if self._database[name].storage.exists]
+            stored = {name: self._database[name].storage.find(None) for name in existing}
         return [
             CollectionUsage(name, len(documents), sum(len(encode(document)) for document in documents))
             for name, documents in stored.items()

@@ -232,24 +232,24 @@ class FakeCollection:
     def insert_many(
         self, documents: Iterable[MutableMapping[str, Any]], ordered: bool = True
     ) -> InsertManyResult:
-        given = list(documents)
-        for document in given:
+        inserted = list(documents)
+        for document in inserted:
             document.setdefault("_id", ObjectId())
         errors: list[Document] = []
         stored = 0
-        for index, document in enumerate([deep_copy({"_id": item["_id"], **item}) for item in given]):
+        for index, document in enumerate([deep_copy({"_id": item["_id"], **item}) for item in inserted]):
             try:
                 self.storage.insert(document)
                 stored += 1
             except DuplicateKeyError as error:
                 errors.append(
-                    {"index": index, "errmsg": str(error), **(error.details or {}), "op": given[index]}
+                    {"index": index, "errmsg": str(error), **(error.details or {}), "op": inserted[index]}
                 )
                 if ordered:
                     break
         if errors:
             raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [], "nInserted": stored})
-        return InsertManyResult([document["_id"] for document in given], True)
+        return InsertManyResult([document["_id"] for document in inserted], True)
 
     @_locked
     def update_one(self, filter: Filter, update: Update, upsert: bool = False) -> UpdateResult:
@@ -273,8 +273,8 @@ class FakeCollection:
     ) -> Document | None:
         validate_ok_for_update(update)
         _, before, after = self.storage.update(filter, update, upsert, sort, limit=1)
-        shown = after if return_document else before
-        return None if shown is None else deep_copy(project(shown, projection))
+        returned = after if return_document else before
+        return None if returned is None else deep_copy(project(returned, projection))
 
     @_locked
     def replace_one(self, filter: Filter, replacement: Filter, upsert: bool = False) -> UpdateResult:

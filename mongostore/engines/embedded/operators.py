@@ -219,8 +219,8 @@ class DocumentUpdate:
         if "" in parts:
             raise WriteError(f"The update path {path!r} contains an empty field name", 56)
         if "$" in parts:
-            place = parts.index("$")
-            parts[place] = str(_position(filter, parts[:place], self.document))
+            position = parts.index("$")
+            parts[position] = str(_position(filter, parts[:position], self.document))
         return parts
 
 
@@ -232,11 +232,11 @@ def _difference(before: Document, after: Document) -> tuple[Document, list[str]]
     removed = [name for name in before if name not in after]
     updated: Document = {}
     for name, value in after.items():
-        held = before.get(name, _MISSING)
-        if is_identical(held, value):
+        existing = before.get(name, _MISSING)
+        if is_identical(existing, value):
             continue
-        if isinstance(held, dict) and isinstance(value, dict):
-            inside, gone = _difference(held, value)
+        if isinstance(existing, dict) and isinstance(value, dict):
+            inside, gone = _difference(existing, value)
             if len(bson.encode({"u": inside, "d": dict.fromkeys(gone, False)})) < len(bson.encode(value)):
                 updated |= {f"{name}.{path}": item for path, item in inside.items()}
                 removed += [f"{name}.{path}" for path in gone]
@@ -265,11 +265,11 @@ def project(document: Document, projection: Mapping[str, Any] | Iterable[str] | 
         branch = tree
         for name in path.split("."):
             branch = branch.setdefault(name, {})
-    shown: Document = _pick_fields(document, tree, including)
+    projected: Document = _pick_fields(document, tree, including)
     for path, window in slices.items():
-        if isinstance(shown.get(path), list):
-            shown[path] = _slice(shown[path], window)
-    return shown
+        if isinstance(projected.get(path), list):
+            projected[path] = _slice(projected[path], window)
+    return projected
 
 
 def _pick_fields(value: Any, tree: Document, including: bool) -> Any:
@@ -281,14 +281,14 @@ def _pick_fields(value: Any, tree: Document, including: bool) -> Any:
         ]
     if not isinstance(value, dict):
         return value
-    kept = {}
+    picked = {}
     for name, member in value.items():
         if tree.get(name):
             if not including or isinstance(member, dict | list):
-                kept[name] = _pick_fields(member, tree[name], including)
+                picked[name] = _pick_fields(member, tree[name], including)
         elif (name in tree) is including:
-            kept[name] = member
-    return kept
+            picked[name] = member
+    return picked
 
 
 def _get_path(value: Any, path: list[str]) -> Any:

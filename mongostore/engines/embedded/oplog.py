@@ -50,8 +50,8 @@ class Oplog:
             for undo in reversed(undoing):
                 undo()
             raise
-        told, self._undoing, self._untold = self._untold, None, []
-        for tell in told:
+        publishing, self._undoing, self._untold = self._untold, None, []
+        for tell in publishing:
             tell()
 
     def record_undo(self, undo: Callable[[], None]) -> None:
@@ -181,8 +181,8 @@ class FakeChangeStream:
     def _advance(self) -> Document | None:
         while (event := self._oplog.next_after(self._position)) is not None:
             self._position += 1
-            if (shown := self._view(event)) is not None:
-                return copy.deepcopy(shown)
+            if (visible := self._view(event)) is not None:
+                return copy.deepcopy(visible)
         return None
 
 

@@ -175,11 +175,11 @@ class CollectionStorage:
             if other["name"] == index["name"]:
                 raise OperationFailure(f"The index {other['name']!r} has other keys", 86)
         if index.get("unique"):
-            held: dict[Hashable, Document] = {}
+            used: dict[Hashable, Document] = {}
             for document in self._documents.documents:
-                self._check(index, held, None, document)
-                held.update(dict.fromkeys(_index_entries(index, document), document))
-            self._unique[index["name"]] = held
+                self._check(index, used, None, document)
+                used.update(dict.fromkeys(_index_entries(index, document), document))
+            self._unique[index["name"]] = used
         self._indexes[index["name"]] = index
         self._documents.create()
 
@@ -198,13 +198,13 @@ class CollectionStorage:
 
     def _swap(self, before: Document | None, after: Document | None) -> None:
         """Store `after` instead of `before`, unless a unique index forbids it."""
-        for name, held in self._unique.items():
-            self._check(self._indexes[name], held, before, after)
-        for name, held in self._unique.items():
+        for name, used in self._unique.items():
+            self._check(self._indexes[name], used, before, after)
+        for name, used in self._unique.items():
             for entry in _index_entries(self._indexes[name], before):
-                del held[entry]
+                del used[entry]
             if after is not None:
-                held.update(dict.fromkeys(_index_entries(self._indexes[name], after), after))
+                used.update(dict.fromkeys(_index_entries(self._indexes[name], after), after))
         if after is not None:
             self._documents.create()
             self._documents[_hashable(after["_id"])] = after
@@ -213,10 +213,14 @@ class CollectionStorage:
         self._oplog.record_undo(lambda: self._swap(after, before))
 
     def _check(
-        self, index: Document, held: dict[Hashable, Document], before: Document | None, after: Document | None
+        self,
+        index: Document,
+        used: dict[Hashable, Document],
+        before: Document | None,
+        after: Document | None,
     ) -> None:
         for entry in _index_entries(index, after):
-            if held.get(entry, before) is not before:
+            if used.get(entry, before) is not before:
                 name = f"{self.namespace['db']}.{self.namespace['coll']} index: {index['name']} dup key"
                 details = {
                     "code": 11000,

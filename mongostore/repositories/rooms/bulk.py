@@ -54,8 +54,8 @@ class EventBatches(Repository):
             refused = refused_writes(error)
             if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
                 raise
-            for place in refused:
-                await self._check_equal(free[place])
+            for number in refused:
+                await self._check_equal(free[number])
         for document in documents:
             if document["_id"] in taken:
                 raise _conflict_error(document)

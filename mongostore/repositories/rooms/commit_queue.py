@@ -131,7 +131,7 @@ class CommitQueue:
         stored, refusal = len(batch), StoredDocument()
         for pending in batch:
             documents.append(pending.position(ends[-1], now))
-            ends.append(ends[-1].behind(documents[-1]))
+            ends.append(ends[-1].advanced_by(documents[-1]))
         try:
             await self._insert(first, documents, head)
         except (BulkWriteError, DuplicateKeyError) as error:
@@ -146,7 +146,7 @@ class CommitQueue:
         if stored and first.wakes(head):
             head = replace(head, is_paused=False)
         for document in documents[:stored]:
-            group.popleft().settle(document["index"])
+            group.popleft().resolve(document["index"])
         if "log_index" in refusal.get("keyPattern", {}):
             self._contended[room_id] = time.monotonic() + _CONTENDED_SECONDS
             head = await self._log.catch_up(room_id, head)
@@ -285,7 +285,7 @@ class CommitQueue:
             if index is None:
                 self._enqueue(pending)
             else:
-                pending.settle(index)
+                pending.resolve(index)
         finally:
             work.close()
 

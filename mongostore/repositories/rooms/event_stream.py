@@ -12,6 +12,7 @@ from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
 from mongostore.repositories import Connection, majority_step
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.rooms.room_counters import count_events, find_room
 
 _log = logging.getLogger("mongostore.documents")
@@ -26,13 +27,14 @@ class EventStream:
     is all that it must know.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         self._connection = connection
+        self._changes = changes
 
     async def tail(self, room_id: str, after: int | None) -> AsyncGenerator[Event, None]:
         """Yield events until the room is gone; see `AsyncRoomEvents.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
-        async with self._connection.changes.read("rooms", room_id) as changes:
+        async with self._changes.read("rooms", room_id) as changes:
             latest = await majority_step(self._connection, self._latest_index, room_id)
             seen = latest if after is None else after
             while seen < latest:
@@ -72,7 +74,7 @@ def _decode_or_log(document: StoredDocument) -> Event | None:
     try:
         return to_event(document)
     except InvalidDocumentError as error:
-        told = {"kind": error.kind, "id": error.id}
+        context = {"kind": error.kind, "id": error.id}
         fields = ", ".join(error.fields)
-        _log.warning("passed over %s %r, which cannot be read: %s", *told.values(), fields, extra=told)
+        _log.warning("passed over %s %r, which cannot be read: %s", *context.values(), fields, extra=context)
         return None

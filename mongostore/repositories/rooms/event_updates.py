@@ -99,8 +99,8 @@ class EventUpdates:
             ids = [document["_id"] for document in documents]
             removed = ids if read is None else [read(document) for document in documents]
             newest = max(documents, key=lambda document: document["index"])
-            is_behind = open_log is not None and newest["log"] != open_log
-            if not is_behind and not await self._has_later(room_id, newest["index"], session):
+            is_in_older_log = open_log is not None and newest["log"] != open_log
+            if not is_in_older_log and not await self._has_later(room_id, newest["index"], session):
                 raise _NewestEventError
             call.memory |= {"op": root["op"], "removed": removed}
             events = {"room_id": room_id, "_id": {"$in": ids}}
@@ -173,9 +173,9 @@ class EventUpdates:
         return documents
 
 
-def _update(given_members: EventUpdate) -> StoredDocument:
+def _update(arguments: EventUpdate) -> StoredDocument:
     """Return the update document for members of an event."""
-    members = check_members(given_members, EventUpdate)
+    members = check_members(arguments, EventUpdate)
     metadata = members.pop("metadata", {})
     encoded = encode_members("metadata", metadata)
     sets: StoredDocument = {f"metadata.{name}": value for name, value in encoded.items() if value is not None}

@@ -13,6 +13,7 @@ from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import page_around
 from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.event_queries import EventQueries
@@ -25,11 +26,11 @@ from mongostore.repositories.rooms.room_log import RoomLog
 class AsyncRoomEvents(Repository):
     """The events of rooms. A list is in the order of indexes, from either end."""
 
-    def __init__(self, connection: Connection, log: RoomLog) -> None:
+    def __init__(self, connection: Connection, log: RoomLog, changes: ChangeFeed) -> None:
         super().__init__(connection)
         self._reader = EventQueries(connection)
         self._updates = EventUpdates(connection, log)
-        self._stream = EventStream(connection)
+        self._stream = EventStream(connection, changes)
 
     @writes
     async def append(

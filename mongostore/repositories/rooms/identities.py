@@ -68,8 +68,8 @@ class AsyncIdentities(Repository):
         try:
             await self._connection.engine.transact(insert)
         except DuplicateKeyError:
-            there = await self._identities.find_one({"_id": identity.id}, {"op": 1})
-            if there is None or there["op"] != call.token:
+            existing = await self._identities.find_one({"_id": identity.id}, {"op": 1})
+            if existing is None or existing["op"] != call.token:
                 raise AlreadyExistsError("identity", identity.id) from None
         return identity
 

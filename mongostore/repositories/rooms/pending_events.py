@@ -66,7 +66,7 @@ class PendingEvent:
         """Return whether it makes a paused room active."""
         return self.is_activity and head.is_paused
 
-    def settle(self, index: int) -> None:
+    def resolve(self, index: int) -> None:
         """Answer with its index."""
         if not self.done.done():
             self.done.set_result(index)

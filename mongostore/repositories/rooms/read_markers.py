@@ -96,8 +96,8 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         limit, order = check_limit("limit", limit), _order(newest)
-        behind = order.keyset_filter({"room_id": check_id("room_id", room_id)}, cursor)
-        documents = await find_parts(self._connection, "read_markers", behind, order, limit + 1)
+        following = order.keyset_filter({"room_id": check_id("room_id", room_id)}, cursor)
+        documents = await find_parts(self._connection, "read_markers", following, order, limit + 1)
         return order.page(documents, limit, _to_marker)
 
     @long_running

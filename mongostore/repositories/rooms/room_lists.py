@@ -36,9 +36,9 @@ async def list_rooms(
     filter = await read_step(connection, room_search_filter, connection, where, order)
     metadata = where.get("metadata")
 
-    async def find(more: StoredDocument, place: SortKey | None, limit: int) -> Sequence[StoredDocument]:
-        behind = order.keyset_filter(both(filter, more), place)
-        rooms = await find_page(connection, "rooms", behind, order, limit, PUBLIC_FIELDS)
+    async def find(more: StoredDocument, after: SortKey | None, limit: int) -> Sequence[StoredDocument]:
+        following = order.keyset_filter(both(filter, more), after)
+        rooms = await find_page(connection, "rooms", following, order, limit, PUBLIC_FIELDS)
         return await count_rooms_events(connection, rooms) if is_counted else rooms
 
     return ConversationList(
@@ -77,7 +77,7 @@ def room_order(newest: bool) -> SortOrder:
     return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
-def cursor_behind(room: Room) -> str:
+def cursor_after(room: Room) -> str:
     """Return the cursor of the page that begins behind a room.
 
     Raises:

@@ -79,9 +79,9 @@ class LogHead:
             is_paused=room["status"] == "paused",
             expires_at=room.get("expires_at"),
         )
-        return head if newest is None or newest.get("log") != head.log else head.behind(newest)
+        return head if newest is None or newest.get("log") != head.log else head.advanced_by(newest)
 
-    def behind(self, event: StoredDocument) -> LogHead:
+    def advanced_by(self, event: StoredDocument) -> LogHead:
         """Return the end of the same log behind a later event."""
         return LogHead(
             *(self.epoch, self.log, event["log_index"], event["index"] + 1, event["counters"]),
@@ -155,7 +155,7 @@ class RoomLog:
             await self._open_next(room_id, end, {}, {})
             return (await self.read(room_id))[1]
         if newest is not None and newest["log_index"] > head.log_index:
-            return head.behind(newest)
+            return head.advanced_by(newest)
         # The majority does not have it yet.
         await asyncio.sleep(_PAUSE_SECONDS * random.random())
         return head
@@ -287,7 +287,7 @@ async def update_room(
     """
     rooms = connection.collection("rooms")
 
-    async def mark(session: Any) -> None:
+    async def mark_parts(session: Any) -> None:
         for name in ("bindings", "participants"):
             parts, closed = {"room_id": filter["_id"]}, {"$set": {"room_is_closed": closes}}
             await connection.collection(name).update_many(parts, closed, session=session)
@@ -295,7 +295,7 @@ async def update_room(
     async def change(session: Any) -> StoredDocument | None:
         # Without transactions a crash midway may leave the parts of a closed room unmarked, and no others.
         if closes is False:
-            await mark(session)
+            await mark_parts(session)
         run = partial(
             rooms.find_one_and_update,
             projection=PUBLIC_FIELDS,
@@ -304,7 +304,7 @@ async def update_room(
         )
         document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
         if closes and document is not None:
-            await mark(session)
+            await mark_parts(session)
         return document
 
     return await (change(None) if closes is None else connection.engine.transact(change))

@@ -90,8 +90,8 @@ class RoomLookup:
         limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
-        behind = order.keyset_filter(_with_closed(of_channel, rooms), order.decode(cursor))
-        documents = await self._find_by_part("bindings", behind, order, rooms, limit + 1)
+        following = order.keyset_filter(_with_closed(of_channel, rooms), order.decode(cursor))
+        documents = await self._find_by_part("bindings", following, order, rooms, limit + 1)
         documents = [*await count_rooms_events(self._connection, documents)]
         return SortOrder("created_at").page(documents, limit, to_room)
 

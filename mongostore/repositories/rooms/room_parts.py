@@ -92,8 +92,8 @@ class RoomParts(Repository, Generic[V]):
         self, filter: StoredDocument, newest: bool, limit: int, cursor: str | None
     ) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
-        behind = order.keyset_filter(filter, order.decode(cursor))
-        documents = await find_parts(self._connection, self._NAME, behind, order, limit + 1)
+        following = order.keyset_filter(filter, order.decode(cursor))
+        documents = await find_parts(self._connection, self._NAME, following, order, limit + 1)
         return order.page(documents, limit, self._decode)
 
     def _walk(
@@ -103,12 +103,12 @@ class RoomParts(Repository, Generic[V]):
             self._connection, self._NAME, filter, _order(newest), self._decode, errors, find=find_parts
         )
 
-    async def _run_locked(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
+    async def _run_locked(self, room_id: str, insert: Callable[[Any], Awaitable[None]]) -> None:
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
         turn = self._locks.setdefault(room_id, asyncio.Lock())
         async with turn:
             with suppress(_DoneError):
-                await self._connection.engine.transact(place)
+                await self._connection.engine.transact(insert)
 
     async def _allocate_position(self, room_id: str, session: Any) -> StoredDocument | None:
         """Return the next place in a room and the time of its creation; None where there is no such room.
@@ -144,7 +144,7 @@ class RoomParts(Repository, Generic[V]):
         """
         own = {"_id": key, "room_id": stored["room_id"]}
 
-        async def place(session: Any) -> None:
+        async def insert(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
             if taken is None:
                 raise NotFoundError("room", stored["room_id"])
@@ -154,7 +154,7 @@ class RoomParts(Repository, Generic[V]):
         while not await self._replace(own, stored):
             # Somebody else may be just about to put it there.
             with suppress(DuplicateKeyError):
-                await self._run_locked(stored["room_id"], place)
+                await self._run_locked(stored["room_id"], insert)
                 break
 
     async def _replace(self, own: StoredDocument, stored: StoredDocument) -> bool:
@@ -165,13 +165,15 @@ class RoomParts(Repository, Generic[V]):
     async def _delete(self, filter: StoredDocument) -> bool:
         """Delete something and return whether it was there; what was stored since then stays."""
         gone = await self._collection.find_one_and_delete(
-            {**filter, **_not_later()}, {"ops": 1, "room_id": 1}
+            {**filter, **_not_later()}, {"ops": 1, "room_id": 1, "epoch": 1}
         )
         # The first stored it, which its room knows; the room must know of later ones from now on, so that a
         # retry does not bring it back.
         if gone and (replacements := gone.get("ops", [])[1:]):
             remembered = {"$push": {"ops": {"$each": replacements[-_REPLACEMENTS:], "$slice": -MOST_OPS}}}
-            await self._connection.collection("rooms").update_one({"_id": gone["room_id"]}, remembered)
+            # One that came before its room has no life of its own, and belongs to any.
+            same = {"_id": gone["room_id"], **({"epoch": gone["epoch"]} if "epoch" in gone else {})}
+            await self._connection.collection("rooms").update_one(same, remembered)
         return gone is not None or current_operation().attempt > 0
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:
@@ -182,14 +184,14 @@ class RoomParts(Repository, Generic[V]):
         """
         call = current_operation()
 
-        async def place(session: Any) -> None:
+        async def insert(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
             position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
             document = {**stored, **position, "stored_at": call.now, "ops": [call.token]}
             await self._collection.insert_one(document, session=session)
 
         try:
-            await self._run_locked(stored["room_id"], place)
+            await self._run_locked(stored["room_id"], insert)
         except DuplicateKeyError:
             existing = await self._collection.find_one(
                 {"_id": stored["_id"], "room_id": stored["room_id"]}, {"ops": 1}
@@ -223,8 +225,8 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
         part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
     elif part.room_id != check_id("room_id", room_id):
         raise InvalidValueError("room_id", "must be None, or the id of the room that the verb names")
-    placed: M = part
-    return placed
+    checked: M = part
+    return checked
 
 
 def part_filter(room_id: str, name: str, id: str) -> StoredDocument:

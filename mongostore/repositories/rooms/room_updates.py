@@ -37,9 +37,9 @@ class RoomUpdates:
         self._connection = connection
         self._log = log
 
-    async def create(self, room_id: str | None, given_members: RoomCreate, *, may_exist: bool) -> Room:
+    async def create(self, room_id: str | None, arguments: RoomCreate, *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
-        call, members = current_operation(), resolve_expiry(check_members(given_members, RoomCreate))
+        call, members = current_operation(), resolve_expiry(check_members(arguments, RoomCreate))
         key = call.token if room_id is None else check_id("room_id", room_id)
         epoch = call.memory.setdefault("epoch", uuid4().hex)
         next_index = check_position("next_index", members.pop("next_index", 0))
@@ -68,9 +68,9 @@ class RoomUpdates:
                 raise NotFoundError("room", key) if may_exist else AlreadyExistsError("room", key)
             await self.finish_delete(key, existing["epoch"])
 
-    async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
+    async def update(self, room_id: str, arguments: RoomUpdate) -> Room:
         """Change members of a room and return it."""
-        call, members = current_operation(), resolve_expiry(check_members(given_members, RoomUpdate))
+        call, members = current_operation(), resolve_expiry(check_members(arguments, RoomUpdate))
         metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
         if not isinstance(metadata, dict):
             raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")

@@ -13,6 +13,7 @@ from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomSearch, RoomState, RoomUpdate
 from mongostore.repositories import Connection, Repository, long_running, reads, writes
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.rooms.bindings import AsyncRoomBindings
 from mongostore.repositories.rooms.events import AsyncRoomEvents
 from mongostore.repositories.rooms.identities import AsyncIdentities
@@ -20,7 +21,7 @@ from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
 from mongostore.repositories.rooms.room_counters import count_events, find_full_room, find_room
-from mongostore.repositories.rooms.room_lists import count_rooms, cursor_behind, list_rooms
+from mongostore.repositories.rooms.room_lists import count_rooms, cursor_after, list_rooms
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -53,10 +54,10 @@ class AsyncRooms(Repository):
         verifications: Whether people have proved who they are.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         super().__init__(connection)
         log = RoomLog(connection)
-        self.events: Final = AsyncRoomEvents(connection, log)
+        self.events: Final = AsyncRoomEvents(connection, log, changes)
         self.bindings: Final = AsyncRoomBindings(connection)
         self.participants: Final = AsyncRoomParticipants(connection)
         self.tasks: Final = AsyncRoomTasks(connection)
@@ -295,7 +296,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If it is no room, or none that is stored.
         """
-        return cursor_behind(room)
+        return cursor_after(room)
 
     @writes
     async def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:

@@ -27,7 +27,7 @@ class _Waiting:
     seconds: float
     stored: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def settle(self, error: Exception | None) -> None:
+    def resolve(self, error: Exception | None) -> None:
         if self.stored.done():
             return
         if error is None:
@@ -100,7 +100,7 @@ class SharedInserts:
         except Exception as error:  # Each caller raises it.
             refused = dict.fromkeys(range(len(group)), error)
         for number, waiting in enumerate(group):
-            waiting.settle(refused.get(number))
+            waiting.resolve(refused.get(number))
 
     async def _insert(self, documents: list[StoredDocument]) -> dict[int, Exception]:
         """Store events, and return the errors of those that are refused, by their place."""

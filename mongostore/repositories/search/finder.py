@@ -12,8 +12,8 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection, read_step, retry_step
 from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.search.indexer import Indexer
-from mongostore.repositories.search.marks import MARK, MARKED
 from mongostore.repositories.search.texts import TEXT_FIELDS
+from mongostore.repositories.search.unindexed import HAS_NO_WORDS, UNINDEXED
 from mongostore.repositories.search.words import Terms
 
 # A word that so few documents have is looked up; of a more frequent one the list itself is walked.
@@ -52,13 +52,13 @@ class House:
 
     owners: Mapping[str, str]
     is_packed: bool = False
-    is_marked: bool = True
+    is_unindexed: bool = True
 
 
 SESSIONS: Final = House(
     {"sessions": "_id", "session_segments": "session", "session_turns": "session"}, is_packed=True
 )
-THREADS: Final = House({"threads": "_id", "messages": "thread_id"}, is_marked=False)
+THREADS: Final = House({"threads": "_id", "messages": "thread_id"}, is_unindexed=False)
 ROOMS: Final = House({"rooms": "_id", "events": "room_id"})
 
 
@@ -87,28 +87,28 @@ class TextSearch:
         self._owners = house.owners
 
     async def page(
-        self, find_heads: FindHeads, order: SortOrder, place: SortKey | None, limit: int
+        self, find_heads: FindHeads, order: SortOrder, after: SortKey | None, limit: int
     ) -> tuple[list[StoredDocument], SortKey | None]:
-        """Return the first conversations behind a place that have the terms, and where to go on.
+        """Return the first conversations after a sort key that have the terms, and where to go on.
 
         They may be fewer than `limit`, even none, while others follow: a page looks at a bounded number of
         documents.
 
         Args:
-            find_heads: Returns some conversations of the list that a filter matches, behind a place.
+            find_heads: Returns some conversations of the list that a filter matches, after a sort key.
             order: The order of the list.
-            place: The place; None stands before all.
+            after: The sort key of the last one before them; None for the first page.
             limit: How many at most.
         """
         if not await self._make_words(FIRST_STEPS):
             # After a large import many lack them: those of the list in turn get them first.
-            return await self._walk(find_heads, order, place, limit, steps=MOST_STEPS)
+            return await self._walk(find_heads, order, after, limit, steps=MOST_STEPS)
         few = await read_step(self._connection, self._find_few)
         if few is None:
-            return await self._walk(find_heads, order, place, limit)
+            return await self._walk(find_heads, order, after, limit)
         if not few:
             return [], None
-        found = await read_step(self._connection, find_heads, {"_id": {"$in": sorted(few)}}, place, limit + 1)
+        found = await read_step(self._connection, find_heads, {"_id": {"$in": sorted(few)}}, after, limit + 1)
         return list(found[:limit]), order.sort_key(found[limit - 1]) if len(found) > limit else None
 
     async def _make_words(self, steps: int, ids: list[Any] | None = None) -> int:
@@ -121,7 +121,7 @@ class TextSearch:
         Returns:
             How many are left; 0 if some still lack words.
         """
-        if not self._house.is_marked or not self._terms.words:
+        if not self._house.is_unindexed or not self._terms.words:
             return steps
         for collection, owner in self._owners.items():
             scope = self._scope(collection) | ({} if ids is None else {owner: {"$in": ids}})
@@ -145,7 +145,9 @@ class TextSearch:
         for word in self._terms.words:
             found: dict[str, list[StoredDocument]] = {}
             for collection, owner in self._owners.items():
-                fields = dict.fromkeys((owner, MARK, "revision", *(["words"] if self._has_more else [])), 1)
+                fields = dict.fromkeys(
+                    (owner, UNINDEXED, "revision", *(["words"] if self._has_more else [])), 1
+                )
                 filter = {**self._scope(collection), **self._terms.word_filter(word)}
                 found[collection] = await self._find(collection, filter, fields, hint=_INDEXES[collection])
             if sum(map(len, found.values())) <= FEW:
@@ -172,7 +174,7 @@ class TextSearch:
     def _is_unsure(self, collection: str, document: StoredDocument) -> bool:
         """Return whether the words of a document do not tell that one of its messages has all terms."""
         # Of a text that was written once its words are, whether marked or not.
-        is_changed = MARK in document and document.get("revision") != 1
+        is_changed = UNINDEXED in document and document.get("revision") != 1
         return bool(self._terms.literals) or (self._house.is_packed and self._has_more) or is_changed
 
     async def _check(self, collection: str, documents: Sequence[StoredDocument]) -> set[str]:
@@ -188,7 +190,7 @@ class TextSearch:
         self,
         find_heads: FindHeads,
         order: SortOrder,
-        place: SortKey | None,
+        after: SortKey | None,
         limit: int,
         steps: int | None = None,
     ) -> tuple[list[StoredDocument], SortKey | None]:
@@ -197,27 +199,27 @@ class TextSearch:
         Args:
             find_heads: As of `page`, like all others.
             order: The order.
-            place: The place.
+            after: The sort key of the last one before them.
             limit: The limit.
             steps: How many steps may make words; None where all have them.
         """
         found: list[StoredDocument] = []
         batch = BATCH if steps is None else min(BATCH, 2 * limit)
         for _ in range(MOST_BATCHES):
-            heads = await read_step(self._connection, find_heads, {}, place, batch)
+            heads = await read_step(self._connection, find_heads, {}, after, batch)
             ids = [head["_id"] for head in heads]
             if steps is not None and not (steps := await self._make_words(steps, ids)):
-                return found, place or order.start
+                return found, after or order.start
             having = await read_step(self._connection, self._having, ids)
             for head in heads:
-                place = order.sort_key(head)
+                after = order.sort_key(head)
                 if head["_id"] in having:
                     found.append(head)
                     if len(found) == limit:
-                        return found, place
+                        return found, after
             if len(heads) < batch:
                 return found, None
-        return found, place
+        return found, after
 
     async def _having(self, ids: list[Any]) -> set[str]:
         """Return those of some conversations that have the terms."""
@@ -227,10 +229,12 @@ class TextSearch:
             words = [self._terms.word_filter(word) for word in self._terms.words]
             filter: StoredDocument = {owner: {"$in": asked}, **({"$and": words} if words else {})}
             if not self._is_unsure(collection, {}):
-                having |= await self._grouped(collection, {**filter, "$or": [{MARK: None}, {"revision": 1}]})
-                if self._house.is_marked:
+                having |= await self._grouped(
+                    collection, {**filter, "$or": [{UNINDEXED: None}, {"revision": 1}]}
+                )
+                if self._house.is_unindexed:
                     continue
-                filter |= {**MARKED, "revision": {"$ne": 1}}
+                filter |= {**HAS_NO_WORDS, "revision": {"$ne": 1}}
             having |= await self._checked(collection, filter, asked)
         return having
 

@@ -9,8 +9,8 @@ from pymongo import UpdateOne
 from mongostore.codec import decode
 from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection
-from mongostore.repositories.search.marks import MARK, MARKED
 from mongostore.repositories.search.texts import PACKED, TEXT_FIELDS, units_of
+from mongostore.repositories.search.unindexed import HAS_NO_WORDS, UNINDEXED
 from mongostore.repositories.search.words import words_of
 
 # How many documents a step reads at most; a session's or a segment's has many messages.
@@ -39,11 +39,11 @@ class Indexer:
     async def run_step(self, collection: str, scope: StoredDocument) -> bool:
         """Make the words of some marked documents; return whether none is left in the scope."""
         limit = STEP.get(collection, SMALL_STEP)
-        fields = dict.fromkeys([*TEXT_FIELDS[collection], MARK], 1)
+        fields = dict.fromkeys([*TEXT_FIELDS[collection], UNINDEXED], 1)
         updates, characters, count, is_full = [], 0, 0, False
         # By name: a plan without it reads the whole collection, for the mark is no key of the index.
         found = self._connection.collection(collection).find(
-            {**scope, **MARKED}, fields, limit=limit, batch_size=limit + 1, hint=_INDEXES[collection]
+            {**scope, **HAS_NO_WORDS}, fields, limit=limit, batch_size=limit + 1, hint=_INDEXES[collection]
         )
         async with found:
             async for document in found:
@@ -79,6 +79,8 @@ class Indexer:
 
 def _update_of(document: StoredDocument, words: list[str]) -> UpdateOne:
     change: StoredDocument = (
-        {"$unset": {MARK: ""}, "$set": {"words": words}} if words else {"$unset": {MARK: "", "words": ""}}
+        {"$unset": {UNINDEXED: ""}, "$set": {"words": words}}
+        if words
+        else {"$unset": {UNINDEXED: "", "words": ""}}
     )
-    return UpdateOne({"_id": document["_id"], MARK: document[MARK]}, change)
+    return UpdateOne({"_id": document["_id"], UNINDEXED: document[UNINDEXED]}, change)

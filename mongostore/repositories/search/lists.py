@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from mongostore.codec import JSON_MARK, encode_members, escape_key, to_micros
+from mongostore.codec import JSON_TAG, encode_members, escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page
@@ -27,7 +27,7 @@ class ConversationList(Generic[V]):
     Args:
         connection: The connection.
         order: The order.
-        find: Returns some of them, as far as another filter matches them, behind a place.
+        find: Returns some of them, as far as another filter matches them, after a sort key.
         read: Makes a conversation of a document.
         matches: Returns whether a conversation has the values that the filter alone cannot check.
         search: The search.
@@ -55,21 +55,21 @@ class ConversationList(Generic[V]):
         Raises:
             InvalidValueError: If the cursor is not one that a page gave.
         """
-        place: SortKey | None = self._order.decode(cursor)
+        after: SortKey | None = self._order.decode(cursor)
         page, size = Page[V]([]), limit
         while True:
-            documents, place = await self._step(place, size)
+            documents, after = await self._step(after, size)
             for document in documents:
                 found = read_page([document], None, self._read)
                 page.errors += found.errors
                 page.items += filter(self._matches, found.items)
                 if len(page) == limit:
-                    more = place is not None or document is not documents[-1]
-                    last = (self._search and place) or self._order.sort_key(document)
+                    more = after is not None or document is not documents[-1]
+                    last = (self._search and after) or self._order.sort_key(document)
                     page.next_cursor = self._order.cursor(last) if more else None
                     return page
-            if place is None or self._search:
-                page.next_cursor = None if place is None else self._order.cursor(place)
+            if after is None or self._search:
+                page.next_cursor = None if after is None else self._order.cursor(after)
                 return page
             # Where few match, a page would take a round trip for each few that it reads.
             size = min(2 * size, max(size, _PAGE))
@@ -80,41 +80,41 @@ class ConversationList(Generic[V]):
         Raises:
             InvalidDocumentError: One cannot be read, and `errors` is None.
         """
-        errors, place = check_errors(errors), None
+        errors, after = check_errors(errors), None
         while True:
-            documents, place = await self._step(place, _PAGE, majority_step)
+            documents, after = await self._step(after, _PAGE, majority_step)
             for one in read_each(documents, self._read, errors):
                 if self._matches(one):
                     yield one
-            if place is None:
+            if after is None:
                 return
 
     async def count(self, limit: int | None) -> int:
         """Return how many there are, `limit` at most."""
-        count, place = 0, None
+        count, after = 0, None
         while True:
-            documents, place = await self._step(place, _PAGE)
+            documents, after = await self._step(after, _PAGE)
             count += sum(map(self._matches, read_each(documents, self._read, [])))
             if limit is not None and count >= limit:
                 return limit
-            if place is None:
+            if after is None:
                 return count
 
     async def _step(
-        self, place: SortKey | None, limit: int, step: Any = read_step
+        self, after: SortKey | None, limit: int, step: Any = read_step
     ) -> tuple[Sequence[StoredDocument], SortKey | None]:
         if self._search:
-            return await self._search.page(self._find, self._order, place, limit)
+            return await self._search.page(self._find, self._order, after, limit)
         some: tuple[Sequence[StoredDocument], SortKey | None]
-        some = await step(self._connection, self._find_some, place, limit)
+        some = await step(self._connection, self._find_some, after, limit)
         return some
 
     async def _find_some(
-        self, place: SortKey | None, limit: int
+        self, after: SortKey | None, limit: int
     ) -> tuple[Sequence[StoredDocument], SortKey | None]:
         # Over a slow line fewer, of which an attempt can bring at least one.
         limit = max(limit >> 4 * current_operation().attempt, 1)
-        found = await self._find({}, place, limit + 1)
+        found = await self._find({}, after, limit + 1)
         return found[:limit], self._order.sort_key(found[limit - 1]) if len(found) > limit else None
 
 
@@ -166,7 +166,7 @@ def _conditions(path: str, encoded: Any) -> StoredDocument:
         elements = [one for one in scalars if _equal_in_python(one) == one]
         if elements:
             return {path: {"$all": elements[:_MOST_CONDITIONS]}}
-    elif isinstance(encoded, dict) and JSON_MARK not in encoded:
+    elif isinstance(encoded, dict) and JSON_TAG not in encoded:
         conditions: StoredDocument = {}
         for key, value in encoded.items():
             if len(conditions) < _MOST_CONDITIONS and escape_key(key) == key:

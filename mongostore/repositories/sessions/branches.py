@@ -70,7 +70,9 @@ class AsyncSessionBranches(Repository):
         memory = current_operation().memory
         if "line" not in memory:
             # A retry finds what the first attempt has written: it must not take that for another branch.
-            memory["line"] = await self._place(key, parent_id, stored[0]["id"], revision, create is not False)
+            memory["line"] = await self._locate(
+                key, parent_id, stored[0]["id"], revision, create is not False
+            )
         line, branches, after, absent_at = memory["line"]
         members: SessionUpdate = {**(update or {})}
         if branches is not None:
@@ -149,7 +151,7 @@ class AsyncSessionBranches(Repository):
                     return to_session(document)
         return None
 
-    async def _place(
+    async def _locate(
         self, key: str, parent_id: str | None, new_id: str, revision: int | None, may_create: bool
     ) -> tuple[str, dict[str, Any] | None, int, TailPosition | None]:
         """Return the line of new messages, all lines if it is new, and the newest position before them.

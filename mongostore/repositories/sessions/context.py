@@ -88,8 +88,8 @@ class AsyncSessionContext(Repository):
                 key, create_op, f"the context of session {session_id!r}", packed
             )
             # Of this very session: one made anew under the same id must not name what goes with the old one.
-            mine: StoredDocument = {"create_op": create_op, **guard}
-            if await self._replace(key, {"value": None, "overflow": overflow}, mine):
+            own_write: StoredDocument = {"create_op": create_op, **guard}
+            if await self._replace(key, {"value": None, "overflow": overflow}, own_write):
                 return
             await self._storage.overflows.delete(key, [overflow])
             if guard:

@@ -76,16 +76,16 @@ class Integrations:
             return ParticipantIntegration(status=status, **of_participant, **members), size
 
         outcome: list[Any] | Exception = []
-        given: list[Turn] = []
+        previous: list[Turn] = []
         for attempt in range(self._storage.tail.limits.attempts):
             await back_off(attempt)
             marker, turns = await self._new_turns(key, name, seen, is_current=attempt == 0)
             if not turns:
                 return result(IntegrationStatus.NOTHING_NEW)
             # Those that another call has just covered show as new until the majority knows of that.
-            if turns != given:
+            if turns != previous:
                 outcome = await _call_integrator(integrator, participant_id, turns, executor)
-                given = turns
+                previous = turns
             if isinstance(outcome, Exception):
                 return result(IntegrationStatus.FAILED, error=type(outcome).__name__)
             end, last = LogEnd(name, seen["epoch"], marker), turns[-1].number or 0

@@ -22,7 +22,7 @@ class TailLimits:
         embed_bytes: Bytes up to which the body of a message is embedded.
         context_embed_bytes: Bytes up to which context messages are.
         attempts: How often a change is tried that others overtake.
-        places: Sessions of which a store remembers where their tails begin.
+        cached_positions: Sessions of which a store remembers where their tails begin.
 
     Raises:
         InvalidValueError: If a roll would move nothing, or more than a segment holds.
@@ -34,7 +34,7 @@ class TailLimits:
     embed_bytes: int = 1024 * 1024
     context_embed_bytes: int = 64 * 1024
     attempts: int = 60
-    places: int = 4096
+    cached_positions: int = 4096
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep <= MAX_SEGMENT_MESSAGES or self.keep >= self.full:

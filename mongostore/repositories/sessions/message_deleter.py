@@ -248,10 +248,10 @@ class MessageDeleter:
         is_deleting, gone = document["state"] == "deleting", is_expired(document, current_operation().now)
         if gone and not is_deleting:
             same = {name: document[name] for name in ("_id", "create_op", "expires_at")}
-            marked = await self._tail.sessions.update_one(
+            result = await self._tail.sessions.update_one(
                 {**same, "state": STATE_FILTERS[None]}, {"$set": {"state": "deleting"}}
             )
-            is_deleting = bool(marked.matched_count)
+            is_deleting = bool(result.matched_count)
         if is_deleting:
             await self.finish_delete(document)
         return is_deleting or gone
@@ -263,8 +263,8 @@ class MessageDeleter:
             [*document["stale"], document["epoch"], document["create_op"]],
             [*document["unbound"], *epochs_of(document)],
         )
-        mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
-        await self._tail.sessions.delete_one(mark)
+        tombstone = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
+        await self._tail.sessions.delete_one(tombstone)
 
     async def delete_epochs(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         """Remove the parts of epochs that a session or participants have left, then the record of them."""

@@ -214,7 +214,7 @@ class MessageReader:
         while len(found) < wanted and upper > start:
             filter = _segments_before(document, upper)
             if start:
-                filter = _reaching_behind(filter, start)
+                filter = _reaching_past(filter, start)
             if lines is not None:
                 filter["messages.conversation_id"] = {"$in": [*lines]}
             count = (wanted - len(found)) // self._limits.keep + 1
@@ -274,7 +274,7 @@ class MessageReader:
         filter = (
             {**filter, "start": {**filter["start"], "$gte": start}}
             if is_boundary
-            else _reaching_behind(filter, start)
+            else _reaching_past(filter, start)
         )
         if lines is not None:
             filter["messages.conversation_id"] = {"$in": [*lines]}
@@ -328,7 +328,7 @@ def _segments_before(document: StoredDocument, upper: int) -> StoredDocument:
     return {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": upper}}
 
 
-def _reaching_behind(filter: StoredDocument, position: int) -> StoredDocument:
+def _reaching_past(filter: StoredDocument, position: int) -> StoredDocument:
     """Return the filter of those segments that hold a position or one behind it.
 
     The index goes by where segments start, and whoever wrote one may have filled it up to the limit of all.

@@ -31,7 +31,7 @@ from mongostore.repositories.sessions.tail import (
 # As a rule these have the newest message and the one before it.
 _FEW = 8
 # So many sessions are kept for the next pop.
-_KEPT = 64
+_CACHED_POPS = 64
 
 
 class MessageReplacer:
@@ -45,7 +45,7 @@ class MessageReplacer:
         self._writer = writer
         self._deleter = deleter
         # Sessions as the newest pops of this store have left them, for pops one after another.
-        self._popped = Recent[str, StoredDocument](_KEPT)
+        self._popped = Recent[str, StoredDocument](_CACHED_POPS)
 
     async def pop(self, key: str, read: Callable[[Positioned], Message]) -> Message | None:
         """Delete the newest message and return what `read` makes of it; None if there is none.

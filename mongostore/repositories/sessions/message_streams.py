@@ -222,7 +222,7 @@ class MessageStreams(Repository):
         """Carry out a step where the message lies by now, exactly once."""
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
-            if await self._change_in_place(growth, step, preview):
+            if await self._change_stored(growth, step, preview):
                 return
             document = await self._tail.read(growth.key)
             container = await self._storage.updater.find_container(document, growth.message_id)
@@ -240,7 +240,7 @@ class MessageStreams(Repository):
                 await self._tail.roll_if_full(document)
         raise contention_error(growth.key)
 
-    async def _change_in_place(self, growth: Growth, step: _Step, preview: str | None) -> bool:
+    async def _change_stored(self, growth: Growth, step: _Step, preview: str | None) -> bool:
         """Carry out a step where the message was last, and return whether it was there."""
         own = {"id": growth.message_id, "stream.writer": growth.writer, "stream.flushes": growth.flushes}
         found = {"messages": {"$elemMatch": own}}

@@ -16,6 +16,7 @@ from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
 from mongostore.repositories import majority_step
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.sessions.storage import SessionStorage
 
 # A writer that only shows that it is there changes nothing that readers see.
@@ -63,8 +64,9 @@ class WatchToken:
 class MessageWatcher:
     """Watches one session."""
 
-    def __init__(self, storage: SessionStorage) -> None:
+    def __init__(self, storage: SessionStorage, changes: ChangeFeed) -> None:
         self._connection = storage.connection
+        self._feed = changes
         self._tail = storage.tail
         self._overflows = storage.overflows
         self._reader = storage.reader
@@ -79,7 +81,7 @@ class MessageWatcher:
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else WatchToken.decode(key, after)
         token = None if seen is None else seen.token
-        async with self._connection.changes.read("sessions", key, token) as reader:
+        async with self._feed.read("sessions", key, token) as reader:
             known: StoredDocument | None = None
             if seen is None:
                 document = await majority_step(self._connection, self._tail.read, key)
@@ -97,13 +99,13 @@ class MessageWatcher:
                         seen = replace(seen, token=dict(event["_id"]))
                         continue
                     known = known if old is None else None
-                behind, changes = await self._changes(key, event, seen)
+                following, changes = await self._changes(key, event, seen)
                 for yielded, change in enumerate(changes[seen.yielded :], seen.yielded + 1):
-                    here = behind if yielded == len(changes) else replace(seen, yielded=yielded)
+                    here = following if yielded == len(changes) else replace(seen, yielded=yielded)
                     yield change.model_copy(update={"token": here.encode(key)})
                     if change.kind is ChangeKind.CLOSE:
                         return
-                seen = behind
+                seen = following
 
     async def _newest(self, key: str, count: int, before: int) -> list[MessageChange]:
         """Return the newest messages before a position, as they are by now, as those that were appended."""

@@ -23,6 +23,7 @@ from mongostore.models import (
     SessionCreate,
 )
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import check_errors, count_options, page_around
 from mongostore.repositories.sessions.filters import check_number, position_bounds
 from mongostore.repositories.sessions.message_arguments import check_ids, seen_at, store_messages
@@ -37,9 +38,9 @@ from mongostore.repositories.sessions.stored_messages import get_stored_message
 class AsyncSessionMessages(Repository):
     """The messages of sessions. A list is in reading order, from either end."""
 
-    def __init__(self, storage: SessionStorage) -> None:
+    def __init__(self, storage: SessionStorage, changes: ChangeFeed) -> None:
         super().__init__(storage.connection)
-        self._storage = storage
+        self._storage, self._changes = storage, changes
 
     @writes
     async def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
@@ -442,7 +443,7 @@ class AsyncSessionMessages(Repository):
                 are set.
             TokenExpiredError: If the token is older than the server's history.
         """
-        watcher = MessageWatcher(self._storage)
+        watcher = MessageWatcher(self._storage, self._changes)
         async with aclosing(watcher.watch(self._storage.key(session_id), after, last)) as changes:
             async for change in changes:
                 yield change

@@ -115,7 +115,7 @@ class ParticipantLog:
             if taken is None:
                 return False
             batch = taken
-        is_counted = await self._count(key, end.name, batch) or await self._settle_uncounted(
+        is_counted = await self._count(key, end.name, batch) or await self._resolve_uncounted(
             key, end.name, batch
         )
         return is_counted and batch["op"] == operation_token()
@@ -146,7 +146,7 @@ class ParticipantLog:
         )
         return counted.matched_count == 1
 
-    async def _settle_uncounted(self, key: str, name: str, batch: StoredDocument) -> bool:
+    async def _resolve_uncounted(self, key: str, name: str, batch: StoredDocument) -> bool:
         """Return whether another call has counted a batch, and delete one that will never be counted.
 
         Its participant has begun another epoch or has gone; or the session has another revision than that of

@@ -40,6 +40,7 @@ from mongostore.repositories import (
     reads,
     writes,
 )
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import count_options
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
@@ -76,13 +77,18 @@ class AsyncSessions(Repository):
         namespaces: The namespaces that have sessions.
     """
 
-    def __init__(self, storage: SessionStorage, scopes: dict[str, AsyncSessions] | None = None) -> None:
+    def __init__(
+        self,
+        storage: SessionStorage,
+        changes: ChangeFeed,
+        scopes: dict[str, AsyncSessions] | None = None,
+    ) -> None:
         super().__init__(storage.connection)
-        self._storage = storage
+        self._storage, self._changes = storage, changes
         # Those of other namespaces, the same objects at each call.
         self._scopes = {storage.namespace: self} if scopes is None else scopes
         self._key = self._storage.key
-        self.messages: Final = AsyncSessionMessages(self._storage)
+        self.messages: Final = AsyncSessionMessages(self._storage, changes)
         self.branches: Final = AsyncSessionBranches(self._storage)
         self.conversations: Final = AsyncSessionConversations(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
@@ -104,7 +110,7 @@ class AsyncSessions(Repository):
         if not check_id("namespace", namespace) or "/" in namespace:
             raise InvalidValueError("namespace", "must not be empty and has no slash")
         scope = self._scopes.pop(namespace, None)
-        scope = scope or AsyncSessions(self._storage.in_namespace(namespace), self._scopes)
+        scope = scope or AsyncSessions(self._storage.in_namespace(namespace), self._changes, self._scopes)
         self._scopes[namespace] = scope
         if len(self._scopes) > _SCOPES:
             del self._scopes[next(iter(self._scopes))]

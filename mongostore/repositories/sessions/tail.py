@@ -31,7 +31,7 @@ from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.recent_operations import is_later
 
 # So many documents are kept for callers who append to what they have just read.
-_KEPT = 64
+_CACHED_DOCUMENTS = 64
 
 # Into so many parts a description divides the segments of a session.
 _STRETCHES = 99
@@ -58,9 +58,9 @@ class Tail:
         self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
         # Where each tail began when last seen; a wrong guess costs one more read.
-        self._cached_positions = Recent[str, TailPosition](self.limits.places)
+        self._cached_positions = Recent[str, TailPosition](self.limits.cached_positions)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._kept = Recent[str, StoredDocument](_KEPT)
+        self._cached_documents = Recent[str, StoredDocument](_CACHED_DOCUMENTS)
 
     @property
     def sessions(self) -> AsyncCollection[StoredDocument]:
@@ -123,7 +123,7 @@ class Tail:
 
     def keep(self, document: StoredDocument) -> None:
         """Keep the document of a session for an append that names its revision."""
-        self._kept[document["_id"]] = document
+        self._cached_documents[document["_id"]] = document
 
     async def take(self, key: str, revision: int | None) -> StoredDocument:
         """Return the document of an open session, the kept one if it has that revision.
@@ -131,7 +131,7 @@ class Tail:
         Raises:
             NotFoundError: There is no such session, or it is deleted.
         """
-        document = self._kept.pop(key, None)
+        document = self._cached_documents.pop(key, None)
         if document is None or document["revision"] != revision:
             return await self.read(key)
         check_incarnation(document)

@@ -54,7 +54,7 @@ class TurnLog:
         self._overflows = overflows
         self._log = ParticipantLog(connection, overflows, "session_turns", "turn_count")
         # Where each log ended when last seen; a wrong guess costs three commands.
-        self._ends = Recent[tuple[str, str], LogEnd](tail.limits.places)
+        self._ends = Recent[tuple[str, str], LogEnd](tail.limits.cached_positions)
 
     def cache(self, session: StoredDocument) -> None:
         """Remember where the logs of a stored session end."""
@@ -299,8 +299,8 @@ class TurnLog:
         if wanted <= 0:
             return []
         # A batch that holds the first of them begins so far before it at most.
-        begins = {"$gt": after - BATCH_MESSAGES, "$lte": last}
-        filter = {"session": key, "epoch": epoch, "number": begins, "end": {"$gt": after}}
+        starts = {"$gt": after - BATCH_MESSAGES, "$lte": last}
+        filter = {"session": key, "epoch": epoch, "number": starts, "end": {"$gt": after}}
         order = [("number", 1)]
         async with self._log.batches.find(filter, sort=order, limit=wanted, batch_size=wanted + 1) as cursor:
             batches = await cursor.to_list()

@@ -62,8 +62,8 @@ class ThreadMessageBatches(Repository):
             refused = refused_writes(error)
             if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
                 raise
-            for place in refused:
-                await self._check_equal(documents[place])
+            for number in refused:
+                await self._check_equal(documents[number])
         if thread_id is None:
             return
         newest = max(document["created_at"] for document in documents)

@@ -26,13 +26,13 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import SortOrder, find_page, walk
 from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
 from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
-    new_tombstone,
     not_begun_since,
     record_vote,
     to_begun,
@@ -299,8 +299,8 @@ class AsyncThreadMessages(Repository):
         tombstone = new_tombstone()
 
         async def remove(session: Any) -> bool:
-            there = {**key, **not_begun_since("arrival")}
-            document = await self._messages.find_one(there, {"feedback": 1}, session=session)
+            existing = {**key, **not_begun_since("arrival")}
+            document = await self._messages.find_one(existing, {"feedback": 1}, session=session)
             if document is None:
                 return False
             update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
@@ -309,14 +309,14 @@ class AsyncThreadMessages(Repository):
                 return await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        was_there = await self._connection.engine.transact(remove)
-        if not was_there and thread_id is None:
+        existed = await self._connection.engine.transact(remove)
+        if not existed and thread_id is None:
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
                 await self._messages.insert_one({**key, **tombstone})
         elements = {"thread_id": thread_id, "message_id": message_id, **not_begun_since("created_at")}
         await delete_elements(self._connection, elements, tombstone)
-        return was_there or current_operation().attempt > 0
+        return existed or current_operation().attempt > 0
 
     async def _with_arrival(self, order: SortOrder, cursor: str | None) -> str | None:
         """Return a cursor that says when its message arrived, which that of a message does not."""

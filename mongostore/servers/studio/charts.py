@@ -104,9 +104,9 @@ def up_and_down(
             Box(x, round(base - above * scale, 1), wide, round(above * scale, 1), "f1"),
             Box(x, round(base + 0.5, 1), wide, round(below * scale, 1), "fr"),
         ]
-        shown = [box for box in boxes if box.height]
+        visible = [box for box in boxes if box.height]
         is_named = number % named == 0
-        columns.append(Column(title, shown, tick if is_named else "", round(x + wide / 2, 1)))
+        columns.append(Column(title, visible, tick if is_named else "", round(x + wide / 2, 1)))
     return Chart(width, height, columns, [(round(base, 1), "0")], round(base, 1))
 
 

@@ -261,8 +261,8 @@ def code(value: Any, *, whole: bool = False) -> Markup:
     value = _parse(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
     text = value if isinstance(value, str) else to_json(value)
     clipped = not whole and len(text) > CLIP_JSON
-    shown = text[:CLIP_JSON] if clipped else text
-    html = markdown.highlight(shown, "text" if isinstance(value, str) else "json")
+    excerpt = text[:CLIP_JSON] if clipped else text
+    html = markdown.highlight(excerpt, "text" if isinstance(value, str) else "json")
     return (
         html + Markup('<span class="cm">… {} more</span>').format(f"{len(text) - CLIP_JSON:,}")
         if clipped

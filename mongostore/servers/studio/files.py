@@ -76,5 +76,5 @@ def image_response(content: Any, data: dict[str, Any], number: int, name: str) -
 def _disposition(drawn: str | None, name: str) -> dict[str, str]:
     if drawn is not None:
         return {"Content-Disposition": "inline"}
-    shown = quote(name[-200:] or "file", safe="", errors="replace")
-    return {"Content-Disposition": f"attachment; filename*=UTF-8''{shown}"}
+    quoted = quote(name[-200:] or "file", safe="", errors="replace")
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quoted}"}

@@ -29,7 +29,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # The newest messages, with which a stream begins; if more came since the page, that is loaded again.
 _NEWEST = 50
 # Calls of tools and their results are not further from each other.
-_NEAR = 40
+_AROUND = 40
 
 router: Final = APIRouter()
 
@@ -62,7 +62,7 @@ async def _session_changes(
                     # More has come than the stream begins with.
                     yield _event("reset", {})
                 expected = None
-                if not _is_shown(change, after, since):
+                if not _is_visible(change, after, since):
                     kind, data = await _of_change(request, place, change)
                     yield _event(kind, data, change.token)
         except (TokenExpiredError, SlowReaderError):
@@ -72,7 +72,7 @@ async def _session_changes(
             yield _event("away", {})
 
 
-def _is_shown(change: MessageChange, after: int, since: datetime | None) -> bool:
+def _is_visible(change: MessageChange, after: int, since: datetime | None) -> bool:
     """Return whether a page that shows all up to a position and a time has a change already."""
     message = change.message
     if message is None or since is None or change.position is None or change.position > after:
@@ -97,9 +97,9 @@ async def _item(place: SessionPlace, message: Message) -> Item | None:
     item = items[0] if items else None
     if item is None or message.position is None or not is_of_tools(message):
         return item
-    near = await place.sessions.messages.list(place.id, around=message.position, limit=_NEAR)
+    around_message = await place.sessions.messages.list(place.id, around=message.position, limit=_AROUND)
     label = str(message.position)
-    for found in session_items(near.items, place.path):
+    for found in session_items(around_message.items, place.path):
         if found.label == label or any(call.position == label for call in found.calls):
             return found
     return item

@@ -96,15 +96,15 @@ def _render(text: str) -> Markup:
 
 def highlight(text: str, language: str) -> Markup:
     """Return code with the classes of its parts; of an unknown language, and a long one, as it is."""
-    shown = visible(text)
-    if len(shown) > _MOST_HIGHLIGHTED:
-        return escape(shown)
+    clean = visible(text)
+    if len(clean) > _MOST_HIGHLIGHTED:
+        return escape(clean)
     try:
         lexer = JsonLexer() if language == "json" else get_lexer_by_name(language)
     except ClassNotFound:
-        return escape(shown)
+        return escape(clean)
     parts = []
-    for kind, value in lex(shown, lexer):
+    for kind, value in lex(clean, lexer):
         style = next((style for parent, style in _STYLES if parent in kind.split()), None)
         parts.append(Markup('<span class="{}">{}</span>').format(style, value) if style else escape(value))
     return Markup("").join(parts).rstrip("\n")
@@ -134,8 +134,8 @@ def _link_close(renderer: RendererHTML, tokens: Sequence[Token], index: int, opt
     href = env["links"].pop()
     host = _host(href)
     text = "".join(token.content for token in tokens[max(index - 2, 0) : index] if token.type == "text")
-    shown = Markup(' <span class="host">{}</span>').format(host) if host and host not in text else ""
-    return f"</a>{shown}"
+    clean = Markup(' <span class="host">{}</span>').format(host) if host and host not in text else ""
+    return f"</a>{clean}"
 
 
 def _host(href: str) -> str:

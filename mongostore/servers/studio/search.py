@@ -74,34 +74,34 @@ class Query:
         """The words as the store looks for them; None if there are none."""
         return Terms.parse(self.words)
 
-    def finds(self, said: Said) -> bool:
+    def finds(self, entry: Entry) -> bool:
         """Return whether a message is looked for."""
         return (
-            self.filters.get("role") in (None, said.role)
+            self.filters.get("role") in (None, entry.role)
             and self.terms is not None
-            and self.terms.is_in([*texts_in(said.content), *texts_in(said.data)])
+            and self.terms.is_in([*texts_in(entry.content), *texts_in(entry.data)])
         )
 
-    def snippet(self, said: Said) -> Markup:
+    def snippet(self, entry: Entry) -> Markup:
         """Return the text around the first word, with all of them marked."""
-        text = " · ".join((*texts_in(said.content), *texts_in(said.data)))
-        shown = visible(" ".join(text.split()))
-        first, _ = next(self._spans(shown), (0, 0))
+        text = " · ".join((*texts_in(entry.content), *texts_in(entry.data)))
+        plain = visible(" ".join(text.split()))
+        first, _ = next(self._spans(plain), (0, 0))
         start = max(first - _BEFORE, 0)
-        part = shown[start : start + _BEFORE + _AFTER]
+        part = plain[start : start + _BEFORE + _AFTER]
         pieces, end = [Markup("…") if start else Markup()], 0
         for begin, stop in self._spans(part):
             pieces += [escape(part[end:begin]), Markup("<mark>{}</mark>").format(part[begin:stop])]
             end = stop
         pieces.append(escape(part[end:]))
-        return Markup().join(pieces) + ("…" if start + len(part) < len(shown) else "")
+        return Markup().join(pieces) + ("…" if start + len(part) < len(plain) else "")
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         return self.terms.spans(text) if self.terms else iter(())
 
 
 @dataclass(frozen=True)
-class Said:
+class Entry:
     """A message of any conversation, as a search reads it.
 
     Attributes:
@@ -209,34 +209,34 @@ async def _look_into(store: AsyncMongoStore, row: Row, query: Query) -> Hit | No
     """Return a conversation with messages that are looked for; None if none of that role is."""
     hit = Hit(row)
     with suppress(NotFoundError):
-        async for said in _newest(store, row):
-            if query.finds(said):
-                hit.snippets.append(Snippet(said.label, said.name, said.path, query.snippet(said)))
+        async for entry in _newest(store, row):
+            if query.finds(entry):
+                hit.snippets.append(Snippet(entry.label, entry.name, entry.path, query.snippet(entry)))
                 if len(hit.snippets) == _SNIPPETS:
                     break
     return hit if hit.snippets or "role" not in query.filters else None
 
 
-async def _newest(store: AsyncMongoStore, row: Row) -> AsyncIterator[Said]:
+async def _newest(store: AsyncMongoStore, row: Row) -> AsyncIterator[Entry]:
     """Yield the newest messages of a conversation, the newest of them first."""
     ids, cursor = [decode_id(part) for part in row.path.split("/")[2:]], None
     parts: Any = store.rooms.events
-    said_of: Callable[[str, Any], Said] = _said_in_room
+    entry_of: Callable[[str, Any], Entry] = _room_entry
     if row.kind == "session":
-        parts, said_of = store.sessions.in_namespace(ids[0]).messages, _said_in_session
+        parts, entry_of = store.sessions.in_namespace(ids[0]).messages, _session_entry
     elif row.kind == "thread":
-        parts, said_of = store.threads.messages, _said_in_thread
+        parts, entry_of = store.threads.messages, _thread_entry
     for _ in range(0, _LOOKED_AT, _PAGE):
         page = await parts.list(ids[-1], newest=True, limit=_PAGE, cursor=cursor)
         for part in reversed(page.items):
-            yield said_of(row.path, part)
+            yield entry_of(row.path, part)
         cursor = page.next_cursor
         if cursor is None:
             return
 
 
-def _said_in_session(path: str, message: Message) -> Said:
-    return Said(
+def _session_entry(path: str, message: Message) -> Entry:
+    return Entry(
         str(message.position),
         message.role,
         name_in(message.role, message.data, message.metadata),
@@ -246,16 +246,16 @@ def _said_in_session(path: str, message: Message) -> Said:
     )
 
 
-def _said_in_thread(path: str, message: ThreadMessage) -> Said:
+def _thread_entry(path: str, message: ThreadMessage) -> Entry:
     role = str(message.data.get("type") or message.data.get("role") or "").removesuffix("_message")
     name = name_in("message", message.data)
-    return Said("", role, name, f"{path}?at={message.id}", message.content, message.data)
+    return Entry("", role, name, f"{path}?at={message.id}", message.content, message.data)
 
 
-def _said_in_room(path: str, event: Event) -> Said:
+def _room_entry(path: str, event: Event) -> Entry:
     name = f"{event.channel_id}, {event.participant_id or event.type}"
-    place = f"{path}?at={event.index}#e{event.index}"
-    return Said(str(event.index), event.type, name, place, event.content, event.data)
+    path_there = f"{path}?at={event.index}#e{event.index}"
+    return Entry(str(event.index), event.type, name, path_there, event.content, event.data)
 
 
 def text_of(value: Any, depth: int = 0) -> str:

@@ -142,11 +142,11 @@ def _entry(
     if event.status in ("blocked", "failed"):
         entry.chips.append(Chip(event.status, "bad", "x"))
     if entry.kind == "sys":
-        entry.html = _told(event, name)
+        entry.html = _describe(event, name)
     return entry
 
 
-def _told(event: Event, name: str) -> Markup:
+def _describe(event: Event, name: str) -> Markup:
     """Return what a page says of an event that says nothing itself."""
     if event.change is not None:
         return Markup("{} {}").format(visible(name), "edited" if event.change == "edit" else "deleted")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from tests.servers.studio.conftest import Browse, Watched, accessible
 from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
 from tests.servers.studio.serving import Studio
 from tests.servers.studio.test_hostile import HOSTILE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -243,6 +247,27 @@ def test_keys_do_what_they_say(studio: Studio, browse: Browse) -> None:
     page.locator("mark").first.wait_for()
     page.locator(".snip").first.click()
     page.wait_for_url(re.compile(f"/r/{ROOM}"))
+    watched.check()
+
+
+def test_the_palette_opens_what_was_typed_however_late_its_answers_come(
+    studio: Studio, browse: Browse
+) -> None:
+    watched = browse(studio)
+    page = watched.page
+    watched.go(S)
+    held: list[Route] = []
+    page.route("**/list?*palette=true*", lambda route: held.append(route))
+    page.keyboard.press("Control+k")
+    page.get_by_role("dialog", name="Jump to").wait_for()
+    page.keyboard.type("which rose trees")
+    page.keyboard.press("Enter")
+    while not (held and held[-1].request.url.endswith("q=which%20rose%20trees")):
+        page.wait_for_timeout(10)
+    # The newest question is answered first, and those before it after it.
+    for route in reversed(held):
+        route.continue_()
+    page.wait_for_url(re.compile(f"/t/{THREAD}"))
     watched.check()
 
 

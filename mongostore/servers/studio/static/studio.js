@@ -267,7 +267,9 @@ function palette() {
   const found = make("ul", { role: "listbox", id: "found", "aria-label": "Choices" });
   box.append(make("div", { class: "pal" }, make("div", { class: "in" }, $(".ask svg")?.cloneNode(true) ?? "", input, make("kbd", { text: "esc" })), make("h3", { text: "Jump to" }), found,
     make("footer", {}, hint("choose", "↑", "↓"), hint("open", "↵"), hint("in a new tab", "ctrl ↵"))));
-  let timer = 0;
+  // Which question was asked last, and of which the list is the answer: answers may overtake each other.
+  let timer = 0, asked = 0, shown = null;
+  const typed = () => input.value.trim();
   const choose = (one) => { $$("li", found).forEach((li) => li.setAttribute("aria-selected", String(li === one))); one?.scrollIntoView({ block: "nearest" }); input.setAttribute("aria-activedescendant", one?.id ?? ""); };
   const add = (label, note, target, noun) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, ...target }, noun?.cloneNode(true) ?? "", make("span", { class: "grow cut", text: label }), make(target["data-key"] ? "kbd" : "span", { class: "n", text: note })));
   const go = (one, elsewhere) => {
@@ -275,9 +277,12 @@ function palette() {
     if (key) { box.close(); ACTS[key](); } else if (elsewhere) open(href); else location.href = href;
   };
   async function fill() {
-    const text = input.value.trim();
+    clearTimeout(timer);
+    const text = typed(), mine = ++asked;
     const answer = await fetch(`${root}/list?fragment=true&palette=true&q=${encodeURIComponent(text)}`).catch(() => null);
     const rows = answer?.ok ? $$(".conv", parse(await answer.text())) : $$(".conv", list);
+    if (mine !== asked) return;
+    shown = text;
     const local = $$(".conv", list).filter((one) => $(".t", one).textContent.toLowerCase().includes(text.toLowerCase()));
     found.replaceChildren();
     if (/^\d+$/.test(text) && talk) add(`Go to message ${text}`, "number", { "data-href": `${location.pathname}?at=${text}` });
@@ -294,10 +299,15 @@ function palette() {
     choose($("li", found));
   }
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(fill, 120); });
-  box.addEventListener("keydown", (event) => {
+  box.addEventListener("keydown", async (event) => {
+    if (!["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) return;
+    event.preventDefault();
+    // A choice is one of what was typed, not of what was shown before it.
+    if (shown !== typed()) await fill();
+    if (shown !== typed() || !box.open) return;
     const all = $$("li", found), at = all.findIndex((one) => one.getAttribute("aria-selected") === "true");
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); choose(all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]); }
-    if (event.key === "Enter" && all[at]) { event.preventDefault(); go(all[at], event.ctrlKey); }
+    if (event.key === "Enter") { if (all[at]) go(all[at], event.ctrlKey); }
+    else choose(all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]);
   });
   found.addEventListener("click", (event) => { const one = event.target.closest("li"); if (one) go(one, event.ctrlKey); });
   box.showModal();

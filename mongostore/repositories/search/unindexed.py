@@ -17,8 +17,8 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories.search.texts import TEXT_FIELDS, texts_in, units_of
 from mongostore.repositories.search.words import words_of
 
-MARK = "unindexed"
-MARKED: StoredDocument = {MARK: {"$gt": 0}}
+UNINDEXED = "unindexed"
+HAS_NO_WORDS: StoredDocument = {UNINDEXED: {"$gt": 0}}
 # These have words from their first write on.
 _EAGER = ("messages", "threads")
 _REMOVED: StoredDocument = {"words": ""}
@@ -31,31 +31,31 @@ def hide_words(collection: str, fields: Any) -> Any:
     if collection not in _HIDDEN:
         return fields
     if not fields:
-        return {"words": 0, MARK: 0}
+        return {"words": 0, UNINDEXED: 0}
     is_exclusion = isinstance(fields, Mapping) and all(value == 0 for value in fields.values())
-    return {**fields, "words": 0, MARK: 0} if is_exclusion else fields
+    return {**fields, "words": 0, UNINDEXED: 0} if is_exclusion else fields
 
 
-def mark_document(collection: str, document: StoredDocument) -> StoredDocument:
+def add_words(collection: str, document: StoredDocument) -> StoredDocument:
     """Return a document to insert with its words, or with the mark that it has none yet."""
     if collection not in TEXT_FIELDS:
         return document
     if collection in _EAGER:
         words = words_of(text for unit in units_of(collection, document) for text in unit)
         return {**document, "words": words} if words else document
-    return {**document, MARK: _number()}
+    return {**document, UNINDEXED: _number()}
 
 
-def mark_update(collection: str, update: Any) -> Any:
+def add_words_to_update(collection: str, update: Any) -> Any:
     """Return an update, or a replacement, that leaves the mark if it changes a text."""
     if collection not in TEXT_FIELDS or not update:
         return update
     if isinstance(update, list):
         fields = {_root(path) for stage in update for path in _paths_of(stage)}
         has_text = bool(fields & TEXT_FIELDS[collection])
-        return [*update, {"$set": {MARK: _number()}}] if has_text else update
+        return [*update, {"$set": {UNINDEXED: _number()}}] if has_text else update
     if not next(iter(update)).startswith("$"):
-        return mark_document(collection, update)
+        return add_words(collection, update)
     changed = {
         (operator, path)
         for operator, members in update.items()
@@ -66,16 +66,16 @@ def mark_update(collection: str, update: Any) -> Any:
         return update
     if update.get("$set", {}).get("state") == "deleted":
         # A tombstone has no text any more.
-        return {**update, "$unset": {**update.get("$unset", {}), **_REMOVED, MARK: ""}}
-    marked = {**update, "$set": {**update.get("$set", {}), MARK: _number()}}
+        return {**update, "$unset": {**update.get("$unset", {}), **_REMOVED, UNINDEXED: ""}}
+    changed_update = {**update, "$set": {**update.get("$set", {}), UNINDEXED: _number()}}
     is_removal = any(operator == "$unset" for operator, _ in changed)
     if collection in _EAGER and not is_removal:
         if words := words_of(_texts_set(update)):
-            marked["$addToSet"] = {**update.get("$addToSet", {}), "words": {"$each": words}}
+            changed_update["$addToSet"] = {**update.get("$addToSet", {}), "words": {"$each": words}}
     elif any(operator not in ("$push", "$setOnInsert") for operator, _ in changed):
         # Not a word stays of a text that goes.
-        marked["$unset"] = {**update.get("$unset", {}), **_REMOVED}
-    return marked
+        changed_update["$unset"] = {**update.get("$unset", {}), **_REMOVED}
+    return changed_update
 
 
 def _paths_of(stage: Mapping[str, Any]) -> Iterator[str]:
