@@ -143,15 +143,19 @@ def reader(
         key: The stored name of the model's id, or of what else names the document.
         prepare: Returns the members of the model that are not stored as such.
     """
-    has_id = "id" in model.model_fields
+    has_id, validate = "id" in model.model_fields, model.__pydantic_validator__.validate_python
 
     def read(document: StoredDocument) -> M:
-        members = {**document, "id": document[key]} if has_id else document
-        if prepare:
-            members = {**members, **prepare(document)}
-        return model.model_validate(members, strict=True, extra="ignore")
+        try:
+            members = {**document, "id": document[key]} if has_id else document
+            if prepare:
+                members = {**members, **prepare(document)}
+            value: M = validate(members, strict=True, extra="ignore")
+        except DECODE_ERRORS as error:
+            raise InvalidDocumentError(kind, str(document.get(key)), invalid_fields(error)) from None
+        return value
 
-    return lambda document: decode_document(kind, document, lambda: read(document), key)
+    return read
 
 
 def writer(
