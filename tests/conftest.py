@@ -195,9 +195,9 @@ def server(
     MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login, and =sharded a
     cluster of two shards.
     """
-    if given := os.environ.get("MONGOSTORE_TEST_URI"):
-        yield Server(given, given)
-        with MongoClient[dict[str, Any]](given) as client:
+    if sent := os.environ.get("MONGOSTORE_TEST_URI"):
+        yield Server(sent, sent)
+        with MongoClient[dict[str, Any]](sent) as client:
             for name in databases:
                 client.drop_database(name)
         return

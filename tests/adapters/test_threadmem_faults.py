@@ -267,9 +267,9 @@ def test_what_a_server_would_drop_is_not_sent(answering: Answering, member: dict
         with pytest.raises(UnsupportedError, match=r"mongostore\.servers\.threadmem") as raised:
             far(f"{answering.url}/{n}").post("user", "said", **member)
         assert "topsecret" not in str(raised.value)
-    said = {"id": "m", "role": "user", "text": "said", "created": 1.0, **member}
+    texts = {"id": "m", "role": "user", "text": "said", "created": 1.0, **member}
     with pytest.raises(UnsupportedError):
-        far(answering.url, messages=[said]).copy().save()
+        far(answering.url, messages=[texts]).copy().save()
     asked = [path for _, path in answering.asked]
     assert asked == [*(f"/{n}/openapi.json" for n in range(len(contents))), "/openapi.json"]
     assert answering.tokens == {None}
@@ -279,7 +279,7 @@ def test_a_server_that_fails_once_is_asked_again_what_it_keeps(answering: Answer
     answering.status = 503
     with pytest.raises(UnavailableError):
         far(answering.url).post("user", "said", private=True)
-    said = {"components": {"schemas": {"PostMessageModel": {"properties": {"private": {}}}}}}
-    answering.status, answering.content = 200, json.dumps({**THREAD, **said}).encode()
+    texts = {"components": {"schemas": {"PostMessageModel": {"properties": {"private": {}}}}}}
+    answering.status, answering.content = 200, json.dumps({**THREAD, **texts}).encode()
     far(answering.url).post("user", "said", private=True)
     assert ("POST", "/v1/rolethreads/t1/msgs") in answering.asked

@@ -18,9 +18,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from tests.adapters.chainlit_parts import (
     BaseDataLayer,
+    FakeStorage,
     MongoDataLayer,
     Pagination,
-    Shelf,
     ThreadFilter,
     claim,
     enter,
@@ -160,13 +160,13 @@ class Bench(Field[Side]):
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](uri))
             stack.push_async_callback(client.drop_database, name)
-            ours = MongoDataLayer(uri, name, Shelf())
+            ours = MongoDataLayer(uri, name, FakeStorage())
             stack.push_async_callback(ours.close)
             sides = {"mongo": Side(ours)}
             for kind, address in addresses.items():
                 from chainlit.data.sql_alchemy import SQLAlchemyDataLayer
 
-                theirs = SQLAlchemyDataLayer(address, storage_provider=Shelf())
+                theirs = SQLAlchemyDataLayer(address, storage_provider=FakeStorage())
                 stack.push_async_callback(theirs.close)
                 async with theirs.engine.begin() as connection:
                     for table in TABLES:
@@ -195,14 +195,14 @@ class Bench(Field[Side]):
         ours = self.stores["mongo"]
         user_id = ours.users[identifier] = await claim(ours.layer, identifier=identifier)
         of_user = await self.database.threads.find({"user_id": ours.users[USER]}).to_list()
-        said = await self.database.messages.find({"thread_id": {"$in": ours.threads[USER]}}).to_list()
+        texts = await self.database.messages.find({"thread_id": {"$in": ours.threads[USER]}}).to_list()
         for thread in range(threads):
             end = f"-{identifier}-{thread}"
             copies = [{**document, "_id": document["_id"] + end, "user_id": user_id} for document in of_user]
             await self.database.threads.insert_many(copies)
             for number in range(steps):
-                for start in range(0, len(said), BATCH):
-                    batch = said[start : start + BATCH]
+                for start in range(0, len(texts), BATCH):
+                    batch = texts[start : start + BATCH]
                     copies = [
                         {
                             **document,

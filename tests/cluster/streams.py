@@ -39,19 +39,19 @@ class ChangeStream:
 
     async def open(self, command: Command) -> Command:
         """Open the streams, and return the answer of the cluster, or of the shard that refuses."""
-        kept = {name: command[name] for name in ("aggregate", "pipeline", "cursor") if name in command}
-        kept |= {"fromMongos": True, "needsMerge": True, "readConcern": {"level": "majority"}}
-        stage, *rest = kept["pipeline"]
+        remaining = {name: command[name] for name in ("aggregate", "pipeline", "cursor") if name in command}
+        remaining |= {"fromMongos": True, "needsMerge": True, "readConcern": {"level": "majority"}}
+        stage, *rest = remaining["pipeline"]
         options = stage["$changeStream"]
         self._after = options.get("resumeAfter", {}).get("_data", "")
         if not options.keys() & {"resumeAfter", "startAfter", "startAtOperationTime"}:
             # All of them begin at one time: what lies between two would be in no stream.
             pings = [await self._peers.run(shard, {"ping": 1, "$db": "admin"}) for shard in self._shards]
             now = max(ping["$clusterTime"]["clusterTime"] for ping in pings)
-            kept["pipeline"] = [{"$changeStream": {**options, "startAtOperationTime": now}}, *rest]
+            remaining["pipeline"] = [{"$changeStream": {**options, "startAtOperationTime": now}}, *rest]
         answer: Command = {}
         for shard in self._shards:
-            answer = await self._peers.run(shard, {**kept, "$db": self._database})
+            answer = await self._peers.run(shard, {**remaining, "$db": self._database})
             if answer["ok"] != 1:
                 return answer
             cursor = dict(answer["cursor"])
@@ -73,9 +73,9 @@ class ChangeStream:
         """Return the changes that are behind none of a shard's any more, in their order."""
         edge = self.token["_data"]
         self._waiting.sort(key=lambda change: change["_id"]["_data"])
-        shown = [change for change in self._waiting if change["_id"]["_data"] <= edge]
-        self._waiting = self._waiting[len(shown) :]
-        return shown
+        output = [change for change in self._waiting if change["_id"]["_data"] <= edge]
+        self._waiting = self._waiting[len(output) :]
+        return output
 
     @property
     def token(self) -> Any:

@@ -182,9 +182,9 @@ async def stored(store: AsyncMongoStore) -> dict[str, dict[Any, Any]]:
     """Return all that is stored, by collections and keys, but for words: any search prepares those of all."""
     database = store.engine.database
     names = await database.list_collection_names()
-    kept = {"words": 0, "unindexed": 0}
+    remaining = {"words": 0, "unindexed": 0}
     return {
-        name: {repr(document["_id"]): document async for document in database[name].find({}, kept)}
+        name: {repr(document["_id"]): document async for document in database[name].find({}, remaining)}
         for name in names
     }
 
@@ -740,17 +740,17 @@ def judged(verb: str, name: str, payload: Any, hint: Any, outcome: Any) -> str |
     fits = not kinds or type(payload) in kinds or (verb, name) in LENIENT
     # A subclass may be taken for the text that it is.
     if not fits and not (str in kinds and isinstance(payload, str)):
-        return None if type(outcome) is InvalidValueError else f"is not refused but gives {shown(outcome)}"
+        return None if type(outcome) is InvalidValueError else f"is not refused but gives {printed(outcome)}"
     if isinstance(outcome, BaseException):
-        return None if type(outcome) in OURS else f"raises {shown(outcome)}"
+        return None if type(outcome) in OURS else f"raises {printed(outcome)}"
     if NEIGHBOUR in repr(outcome) and verb not in OF_ALL:
         return "shows what is the neighbour's"
     if isinstance(payload, str) and str(getattr(outcome, name, payload)) != str(payload):
-        return f"is taken for {shown(getattr(outcome, name))}"
+        return f"is taken for {printed(getattr(outcome, name))}"
     return None
 
 
-def shown(value: Any) -> str:
+def printed(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 100 else f"{text[:100]}…"
 
@@ -774,8 +774,8 @@ async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator
 def test_every_parameter_of_every_verb_is_called() -> None:
     assert set(CALLS) == set(EVERY_VERB)
     store = AsyncMongoStore("mongomock://")
-    for verb, given in CALLS.items():
-        required, optional = given(Names("x"))
+    for verb, sent in CALLS.items():
+        required, optional = sent(Names("x"))
         assert not required.keys() & optional.keys()
         assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
 
@@ -796,14 +796,14 @@ async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
         if verb.rpartition(".")[0] == kind:
             async for parameter, payload, hint, outcome in attempts(store, verb, me):
                 if reason := judged(verb, parameter, payload, hint, outcome):
-                    wrong.append(f"{verb}({parameter}={shown(payload)}) {reason}")
+                    wrong.append(f"{verb}({parameter}={printed(payload)}) {reason}")
             now = await stored(store)
             for name, documents in theirs.items():
                 for key, document in documents.items():
                     if now[name].get(key) != document:
                         wrong.append(f"{verb} changes {name} {key}")
             wrong += [
-                f"{verb} stores {shown(document)}"
+                f"{verb} stores {printed(document)}"
                 for name, documents in now.items()
                 for document in documents.values()
                 if name not in GRIDFS and not is_plain(document)

@@ -262,11 +262,11 @@ class TestRoomLists:
         self, store: AsyncMongoStore, value: Any, address: str, found: bool
     ) -> None:
         await make(store, ("old", 0), ("r", 1), ("bound", 2), ("group", 2), ("elsewhere", 2), ("key", 2))
-        notes = {"to": value}
-        await bind(store, "r", metadata=notes)
-        await bind(store, "bound", participant_id="someone", metadata=notes)
-        await bind(store, "group", group=True, metadata=notes)
-        await bind(store, "elsewhere", "other", metadata=notes)
+        records = {"to": value}
+        await bind(store, "r", metadata=records)
+        await bind(store, "bound", participant_id="someone", metadata=records)
+        await bind(store, "group", group=True, metadata=records)
+        await bind(store, "elsewhere", "other", metadata=records)
         await bind(store, "key", metadata={"from": value, "to.x": value})
         find = store.rooms.find_by_binding
         assert await id_of(find("c", [], recipient=("to", address))) == ("r" if found else None)

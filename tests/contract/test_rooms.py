@@ -62,7 +62,7 @@ async def parts(store: AsyncMongoStore) -> dict[str, int]:
 class TestRooms:
     @pytest.mark.smoke
     async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
-        given = Room(
+        sent = Room(
             id="r",
             organization_id="o",
             status="paused",
@@ -77,8 +77,8 @@ class TestRooms:
             latest_index=6,
             delivered_index=5,
         )
-        members: Any = given.model_dump(exclude={"id"})
-        assert await store.rooms.create("r", **members) == given == await store.rooms.get("r")
+        members: Any = sent.model_dump(exclude={"id"})
+        assert await store.rooms.create("r", **members) == sent == await store.rooms.get("r")
         assert (await store.rooms.events.append("r", Event(channel_id="c"))).index == 7
 
     async def test_a_room_is_told_when_and_as_what_it_was_made(self, store: AsyncMongoStore) -> None:

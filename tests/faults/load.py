@@ -124,18 +124,18 @@ class Load:
         reads = {place.name: place.reads + times for place in self.places}
         ends = time.monotonic() + _PATIENCE
         while True:
-            behind = [
+            following = [
                 f"{place.name}:{writer}"
                 for place, writer, count in wanted
                 if len(place.acknowledged.get(writer, ())) < count
             ]
-            behind += [place.name for place in self.places if place.reads < reads[place.name]]
-            if not behind:
+            following += [place.name for place in self.places if place.reads < reads[place.name]]
+            if not following:
                 return
             for task in self._tasks:
                 if task.done():
                     task.result()
-            assert time.monotonic() < ends, f"no progress: {behind}"
+            assert time.monotonic() < ends, f"no progress: {following}"
             await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
@@ -276,11 +276,11 @@ class Stores:
         def say(id: str, text: str) -> None:
             make().add_or_update_msg_to_conv(session_id, "c", id, "input", [], [], [{"text": text}])
 
-        def said() -> Found:
+        def read_found() -> Found:
             rows = make().get_conversations(session_id)
             return [(row["msg_id"], row["content"][0]["text"]) for row in rows]
 
-        return Place(f"director{tag}", self._in_threads(say), self._in_threads(said))
+        return Place(f"director{tag}", self._in_threads(say), self._in_threads(read_found))
 
     def _threadmem(self, tag: str) -> Place:
         from mongostore.adapters.threadmem import RoleThread
@@ -310,12 +310,12 @@ class Stores:
             await layer.create_step(step)
             await layer.update_step({**step, "output": text})
 
-        async def said() -> Found:
+        async def read_found() -> Found:
             thread = await layer.get_thread(thread_id)
             assert thread is not None
             return [(step["id"], step["output"]) for step in thread["steps"]]
 
-        return Place(f"chainlit{tag}", say, said)
+        return Place(f"chainlit{tag}", say, read_found)
 
     async def _roomkit(self, tag: str) -> Place:
         from roomkit.models.event import EventSource, RoomEvent, TextContent

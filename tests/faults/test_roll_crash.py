@@ -80,7 +80,7 @@ class Model:
                 self.__init__()
 
     @property
-    def placed(self) -> list[tuple[int, str, str]]:
+    def positions(self) -> list[tuple[int, str, str]]:
         return [(position, *message) for position, message in enumerate(self.messages) if message]
 
 
@@ -117,7 +117,7 @@ async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> 
 def expected(model: Model) -> dict[str, Any]:
     return {
         "state": model.state,
-        "messages": model.placed,
+        "messages": model.positions,
         "context": model.context,
         "participants": model.participants,
     }
@@ -138,8 +138,8 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
     scenario = child("scenario.py", server_uri, database, json.dumps(asdict(tail_limits)))
     crashes = 0
     for line in scenario.stdout or ():
-        told = json.loads(line)
-        id, steps = told["session"], told["steps"]
+        received = json.loads(line)
+        id, steps = received["session"], received["steps"]
         done = Model()
         for step in steps[:-1]:
             done.do(*step)
@@ -173,7 +173,7 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
         done.do("edit", first, "changed")
         assert await sessions.messages.delete(id, "after 0")
         done.do("delete", ["after 0"])
-        assert (await observe(server_store, id, readers))["messages"] == done.placed
+        assert (await observe(server_store, id, readers))["messages"] == done.positions
         assert await sessions.delete(id)
         for collection, field in COLLECTIONS.items():
             left = await server_store.engine.database[collection].count_documents({field: f"default/{id}"})

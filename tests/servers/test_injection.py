@@ -21,7 +21,7 @@ from mongostore.adapters.threadmem.file_storage import FileStorage
 from mongostore.errors import ConflictError
 from mongostore.servers.sessions import create_app as sessions_app
 from mongostore.servers.threadmem import create_app as threads_app
-from tests.contract.test_injection import FORGED, LITERAL, NEIGHBOUR, shown, stored
+from tests.contract.test_injection import FORGED, LITERAL, NEIGHBOUR, printed, stored
 from tests.servers.parts import client
 
 TEXTS = [*LITERAL, "neighbor", "{$ne:null}", '{"$ne": null}', "[$ne]", "..", "%00", "x" * 3000, "é\U0001f600"]
@@ -258,8 +258,8 @@ async def misdeeds(service: Service, every: int) -> list[str]:
             if answer.is_success:
                 unanswered.discard(operation["operationId"])
             if answer.status_code >= 500 or NEIGHBOUR in answer.text:
-                asked = f"{method} {shown(request['url'])} {shown(request.get('content'))}"
-                wrong.append(f"{asked} answers {answer.status_code} {shown(answer.text)}")
+                asked = f"{method} {printed(request['url'])} {printed(request.get('content'))}"
+                wrong.append(f"{asked} answers {answer.status_code} {printed(answer.text)}")
         now = await stored(service.store)
         wrong += [f"{method} {path} changes {key}" for name, key, row in theirs if now[name].get(key) != row]
     assert theirs

@@ -41,12 +41,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def schema(serving: Serving) -> BaseSchema:
-    said = httpx.get(f"{serving.url}/openapi.json").json()
-    for operations in said["paths"].values():
+    texts = httpx.get(f"{serving.url}/openapi.json").json()
+    for operations in texts["paths"].values():
         for operation in operations.values():
             # Nobody needs a key where there is none.
             operation.pop("security", None)
-    found = schemathesis.openapi.from_dict(said)
+    found = schemathesis.openapi.from_dict(texts)
     found.config.update(base_url=serving.url)
     return found
 

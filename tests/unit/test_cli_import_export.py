@@ -252,10 +252,10 @@ def test_an_import_that_broke_off_before_the_context_sets_it_the_next_time(uri, 
 
 def test_an_imported_session_is_as_active_as_its_newest_message(uri, tmp_path):
     times = ["2024-05-01T00:00:00+00:00", "2024-05-03T00:00:00+00:00", "2024-05-02T00:00:00+00:00"]
-    said = [{"role": "user", "created_at": time} for time in times]
+    texts = [{"role": "user", "created_at": time} for time in times]
     lines = [
-        {"id": "talk", "messages": said, "context": ["c"]},
-        *({"session_id": "log", **one} for one in said),
+        {"id": "talk", "messages": texts, "context": ["c"]},
+        *({"session_id": "log", **one} for one in texts),
         {"id": "empty", "created_at": times[0], "messages": [], "context": ["c"]},
     ]
     imported(uri, tmp_path / "x.jsonl", lines=lines)

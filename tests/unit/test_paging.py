@@ -56,9 +56,9 @@ def test_behind_a_place_are_later_keys_of_its_number_and_later_numbers(
 ) -> None:
     where = {"user": "u"}
 
-    behind = order.keyset_filter(where, (3, "k"))
+    following = order.keyset_filter(where, (3, "k"))
 
-    assert behind == {
+    assert following == {
         "$or": [
             {"user": "u", "at": 3, "_id": {operator: "k"}},
             {"user": "u", "at": {operator: 3}},
