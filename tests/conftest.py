@@ -269,13 +269,13 @@ def emptied() -> list[str]:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, databases: list[str], emptied: list[str]) -> str:
     """The name of a database of this test's own, new where it opens its stores by itself."""
-    if emptied and _is_given_a_store(request):
+    if emptied and _has_store_argument(request):
         return emptied.pop()
     databases.append(f"test_{uuid4().hex[:16]}")
     return databases[-1]
 
 
-def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
+def _has_store_argument(request: pytest.FixtureRequest) -> bool:
     cases = getattr(request.node, "callspec", None)
     is_on_server = cases is not None and cases.params.get("store_uri") == "server"
     names = request.fixturenames

@@ -37,7 +37,7 @@ from tests.servers.studio.conftest import open_client
 from tests.servers.studio.serving import TOKEN
 
 QUESTION, ANSWER, HOURS = "When does the Louvre open?", "At nine.", "9 to 6"
-TOOL, PLACE = "find_hours", {"place": "Louvre"}
+TOOL, ARGUMENTS = "find_hours", {"place": "Louvre"}
 
 
 def openai_agents(uri: str) -> MongoSession:
@@ -48,7 +48,7 @@ async def begin_openai_agents(uri: str) -> None:
     parts = [{"type": "output_text", "text": ANSWER, "annotations": []}]
     items: list[Any] = [
         {"role": "user", "content": QUESTION},
-        {"type": "function_call", "call_id": "c1", "name": TOOL, "arguments": json.dumps(PLACE)},
+        {"type": "function_call", "call_id": "c1", "name": TOOL, "arguments": json.dumps(ARGUMENTS)},
         {"type": "function_call_output", "call_id": "c1", "output": HOURS},
         {"type": "message", "role": "assistant", "content": parts},
     ]
@@ -65,7 +65,7 @@ def claude_agent_sdk(uri: str) -> MongoSessionStore:
 async def begin_claude_agent_sdk(uri: str) -> None:
     texts: list[tuple[str, dict[str, Any]]] = [
         ("user", {"type": "text", "text": QUESTION}),
-        ("assistant", {"type": "tool_use", "id": "c1", "name": TOOL, "input": PLACE}),
+        ("assistant", {"type": "tool_use", "id": "c1", "name": TOOL, "input": ARGUMENTS}),
         ("user", {"type": "tool_result", "tool_use_id": "c1", "content": HOURS}),
         ("assistant", {"type": "text", "text": ANSWER}),
     ]
@@ -79,7 +79,7 @@ async def begin_claude_agent_sdk(uri: str) -> None:
 async def begin_pydantic_ai(uri: str) -> None:
     messages: list[ModelMessage] = [
         ModelRequest(parts=[SystemPromptPart(content="Be short."), UserPromptPart(content=QUESTION)]),
-        ModelResponse(parts=[ToolCallPart(tool_name=TOOL, args=PLACE, tool_call_id="c1")]),
+        ModelResponse(parts=[ToolCallPart(tool_name=TOOL, args=ARGUMENTS, tool_call_id="c1")]),
         ModelRequest(parts=[ToolReturnPart(tool_name=TOOL, content=HOURS, tool_call_id="c1")]),
         ModelResponse(parts=[TextPart(content=ANSWER)]),
     ]
@@ -140,7 +140,7 @@ def test_a_conversation_is_listed_and_shown(framework: Framework, uri: str) -> N
     assert (listed["house"], listed["id"], listed["user_id"]) == ("sessions", "talk", "ada")
     assert (listed["count"], listed["last"]["text"]) == (4, ANSWER)
     result_text = run("show", "talk", "--as", "text", *where)
-    for text in (QUESTION, f"→ {TOOL}({json.dumps(PLACE)})", HOURS, ANSWER):
+    for text in (QUESTION, f"→ {TOOL}({json.dumps(ARGUMENTS)})", HOURS, ANSWER):
         assert text in result_text
 
 
@@ -199,7 +199,7 @@ def test_a_conversation_is_shown_in_the_form_of_each_framework(
     pieces = read(json.loads(result_text))
     assert [one for one in pieces if one != ("system", "Be short.")] == [
         ("user", QUESTION),
-        ("c1", TOOL, PLACE),
+        ("c1", TOOL, ARGUMENTS),
         ("c1", HOURS),
         ("assistant", ANSWER),
     ]

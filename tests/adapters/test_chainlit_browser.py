@@ -154,8 +154,8 @@ class Visits:
         page.set_default_timeout(PATIENCE * 1000)
         # Fonts of others.
         page.route(re.compile(r"^https?://(?!localhost)"), lambda route: route.abort())
-        page.on("response", self._note)
-        page.on("requestfailed", self._note_file)
+        page.on("response", self._record)
+        page.on("requestfailed", self._record_file)
         page.goto(self.application.url)
         page.fill("#email", name)
         page.fill("#password", "secret")
@@ -175,12 +175,12 @@ class Visits:
         self.failed.clear()
         self._begin = len(self.application.log)
 
-    def _note(self, response: Any) -> None:
+    def _record(self, response: Any) -> None:
         # Before they are logged in nobody is anybody.
         if response.status >= 400 and not response.url.endswith("/user"):
             self.failed.append(f"{response.status} {response.url}")
 
-    def _note_file(self, request: Any) -> None:
+    def _record_file(self, request: Any) -> None:
         # Leaving a page aborts what it still loads.
         if "/files/" in request.url and request.failure != "net::ERR_ABORTED":
             self.failed.append(request.url)

@@ -70,12 +70,12 @@ def test_a_deep_copy_is_the_same_thread() -> None:
     assert (again(thread).name, texts(again(thread))) == ("new", ["one", "two", "three"])
 
 
-@pytest.mark.parametrize("is_shown", [False, True])
-def test_a_thread_may_be_pickled(is_shown: bool) -> None:
+@pytest.mark.parametrize("is_visible", [False, True])
+def test_a_thread_may_be_pickled(is_visible: bool) -> None:
     thread = RoleThread(role_mapping={"boss": role()})
     message = RoleMessage("user", "one", images=[URL])
     thread.add_msg(message)
-    if is_shown:
+    if is_visible:
         thread.messages()
     other: RoleThread = pickle.loads(pickle.dumps(thread))
     assert other.to_v1() == thread.to_v1()
@@ -174,10 +174,10 @@ def test_of_many_who_add_one_role_at_once_one_can() -> None:
     assert sorted(again(thread).role_mapping) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("is_shown", [False, True])
-def test_one_instance_may_be_used_by_many_threads(is_shown: bool) -> None:
+@pytest.mark.parametrize("is_visible", [False, True])
+def test_one_instance_may_be_used_by_many_threads(is_visible: bool) -> None:
     thread = RoleThread()
-    if is_shown:
+    if is_visible:
         thread.messages()
 
     def post(name: str) -> None:

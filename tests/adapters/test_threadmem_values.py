@@ -164,10 +164,10 @@ def test_what_no_thread_can_have_is_refused(name: str, value: Any) -> None:
     assert len(RoleThread.find()) == count
 
 
-@pytest.mark.parametrize("given_role", [None, "boss", {"name": "boss"}, RoleThread])
-def test_what_is_no_role_is_refused(thread: RoleThread, given_role: Any) -> None:
+@pytest.mark.parametrize("any_role", [None, "boss", {"name": "boss"}, RoleThread])
+def test_what_is_no_role_is_refused(thread: RoleThread, any_role: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"^role: "):
-        thread.add_role(given_role)
+        thread.add_role(any_role)
     is_as_it_was(thread)
 
 

@@ -94,7 +94,7 @@ class Side:
         self.threads[identifier] = ids
         for number in range(threads * steps):
             thread_id = ids[number // steps]
-            await self.layer.create_step(_step(thread_id, number, output=f"{TEXT} {_mark(number)}"))
+            await self.layer.create_step(_step(thread_id, number, output=f"{TEXT} {_stamp(number)}"))
 
     async def page(
         self, identifier: str = USER, *, first: int = FIRST, cursor: str | None = None, **wanted: Any
@@ -249,7 +249,7 @@ async def _lists(bench: Bench) -> AsyncIterator[Race]:
         return partial(side.page, cursor=ends[side.layer])
 
     def search(side: Side) -> Work:
-        return partial(side.page, search=_mark(THREADS * STEPS // 2))
+        return partial(side.page, search=_stamp(THREADS * STEPS // 2))
 
     yield await bench.read(f"list_threads({FIRST})", newest, FIRST, **slow)
     yield await bench.read("list_threads, 10th page", tenth, FIRST, **slow)
@@ -307,5 +307,5 @@ def _step(thread_id: str, seconds: int, **members: Any) -> dict[str, Any]:
     return step(str(uuid4()), seconds=seconds, threadId=thread_id, **members)
 
 
-def _mark(number: int) -> str:
+def _stamp(number: int) -> str:
     return f"#{number}."

@@ -63,13 +63,13 @@ class ChangeStream:
         """Return the changes that may be shown, after a while none; or the answer of a shard that refuses."""
         loop = asyncio.get_running_loop()
         end = loop.time() + command.get("maxTimeMS", 1000) / 1000
-        while not (changes := self.take_shown()) and loop.time() < end:
+        while not (changes := self.take_ready()) and loop.time() < end:
             for answer in await asyncio.gather(*map(self._get_more, self._shards)):
                 if answer["ok"] != 1:
                     return answer
         return changes
 
-    def take_shown(self) -> list[Any]:
+    def take_ready(self) -> list[Any]:
         """Return the changes that are behind none of a shard's any more, in their order."""
         edge = self.token["_data"]
         self._waiting.sort(key=lambda change: change["_id"]["_data"])
@@ -133,7 +133,7 @@ class ChangeStreams:
             await _close_quietly(stream)
             return answer
         self._streams[id := next(self._ids)] = stream
-        return self._answer(id, "firstBatch", stream.take_shown()) | _times(answer)
+        return self._answer(id, "firstBatch", stream.take_ready()) | _times(answer)
 
     async def next_batch(self, command: Command) -> Command:
         """Return the answer to a getMore."""

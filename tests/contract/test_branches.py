@@ -51,10 +51,10 @@ async def test_any_tree_is_read_back_along_each_of_its_branches(branches: AsyncS
             parents[id], parent = parent, id
     for id in rolled.sample([*parents], 60):
         expected: list[str] = []
-        place: str | None = id
-        while place is not None:
-            expected.insert(0, place)
-            place = parents[place]
+        chosen: str | None = id
+        while chosen is not None:
+            expected.insert(0, chosen)
+            chosen = parents[chosen]
         assert await history(branches, id) == expected
         newest_first: list[str] = []
         cursor, reading = None, True

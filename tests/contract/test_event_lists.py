@@ -205,13 +205,13 @@ class TestEventLists:
 
     async def test_a_page_goes_on_behind_any_event_in_either_direction(self, filled: AsyncMongoStore) -> None:
         events, expected = filled.rooms.events, matching(await stored(filled), "nothing")
-        for place in (0, 20, len(expected) - 1):
-            cursor = events.cursor_of(expected[place])
-            assert [*await events.list("r", cursor=cursor, limit=5)] == expected[place + 1 : place + 6]
-            before = expected[max(place - 5, 0) : place]
+        for index in (0, 20, len(expected) - 1):
+            cursor = events.cursor_of(expected[index])
+            assert [*await events.list("r", cursor=cursor, limit=5)] == expected[index + 1 : index + 6]
+            before = expected[max(index - 5, 0) : index]
             assert [*await events.list("r", cursor=cursor, limit=5, newest=True)] == before
             bounded = await events.list("r", cursor=cursor, limit=5, before=30, after=3)
-            assert [*bounded] == [found for found in expected[place + 1 :] if 3 < (found.index or 0) < 30][:5]
+            assert [*bounded] == [found for found in expected[index + 1 :] if 3 < (found.index or 0) < 30][:5]
 
     @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
     async def test_a_page_has_an_index_in_its_middle(self, filled: AsyncMongoStore, name: str) -> None:

@@ -53,7 +53,7 @@ class TestIntegrationRaces:
         await sessions.create("s", participants=["a"])
         await sessions.turns.append_many("s", "a", new_turns(1))
 
-        async def second_begins() -> None:
+        async def second_started() -> None:
             await sessions.turns.append_many("s", "a", new_turns(2, 3))
 
             async def first_ends() -> None:
@@ -66,7 +66,7 @@ class TestIntegrationRaces:
 
         results: list[Any] = []
         proceed, first_done = asyncio.Event(), asyncio.Event()
-        [result] = (await sessions.turns.integrate("s", Integrator(second_begins))).results
+        [result] = (await sessions.turns.integrate("s", Integrator(second_started))).results
         assert (result.turns_integrated, result.integrated_until) == (1, 1)
         first_done.set()
         [(second, task)] = results

@@ -64,10 +64,10 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                 appended = await sessions.turns.append_many(session_id, name, new_turns(*new))
                 assert appended[-1].number == one.count
             case "say":
-                said_now = [
+                current_texts = [
                     Message(role="user", conversation_id=name, content="plain") for _ in range(amount)
                 ]
-                await sessions.messages.append_many(session_id, said_now)
+                await sessions.messages.append_many(session_id, current_texts)
                 plain += amount
             case "bind":
                 participant = await sessions.participants.ensure(session_id, name)

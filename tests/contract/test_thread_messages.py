@@ -330,9 +330,9 @@ class TestThreadMessages:
         assert (await store.threads.messages.get("t", "m")).content == "x" * 15 * MB
         before, huge = await store.threads.messages.get("t", "m"), "x" * 17 * MB
         for members in ({"content": huge}, {"data": {"k": huge}}, {"data": {"k": "x" * 2 * MB}}):
-            for begins in (False, True):
+            for started in (False, True):
                 with pytest.raises(DocumentTooLargeError):
-                    await store.threads.messages.merge("t", "m", only_missing=begins, **members)
+                    await store.threads.messages.merge("t", "m", only_missing=started, **members)
         with pytest.raises(DocumentTooLargeError):
             await store.threads.messages.merge("new", "n", content=huge)
         with pytest.raises(DocumentTooLargeError):

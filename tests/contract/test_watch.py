@@ -44,7 +44,7 @@ class TestWatch:
 
         following = asyncio.create_task(follow())
         await asyncio.sleep(0.3)
-        for told_by_now, action in enumerate(
+        for received_now, action in enumerate(
             (
                 sessions.messages.append("s", Message(id="a", role="user", content="a")),
                 sessions.messages.update("s", "a", content="b", metadata={"k": 1}),
@@ -61,7 +61,7 @@ class TestWatch:
         ):
             await action
             async with asyncio.timeout(20):
-                while len(seen) < told_by_now:
+                while len(seen) < received_now:
                     await asyncio.sleep(0.01)
         await asyncio.wait_for(following, 20)
         assert summaries(seen) == [
@@ -84,8 +84,8 @@ class TestWatch:
             first = await begin(changes)
             for n in range(300):
                 await sessions.messages.append("s", Message(role="user", content=n))
-            changes_told = summaries([await first, *await take(changes, 299)])
-        assert changes_told == [("append", n, n) for n in range(300)]
+            changes_received = summaries([await first, *await take(changes, 299)])
+        assert changes_received == [("append", n, n) for n in range(300)]
 
     async def test_a_token_goes_on_where_it_was_left(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions

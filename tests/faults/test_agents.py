@@ -27,16 +27,16 @@ async def check_interrupted(framework: Framework, begun: int) -> None:
     """Check what is left of a scenario that ended in its last step begun; take that again."""
     steps = framework.steps[:begun]
     before, after, seen = framework.after(steps[:-1]), framework.after(steps), await framework.read()
-    place = f"{framework.id}, in {steps[-1]}"
+    lane = f"{framework.id}, in {steps[-1]}"
     if steps[-1][0] in framework.in_parts:
         names = {*seen, *before, *after}
-        assert all(seen.get(name) in (before.get(name), after.get(name)) for name in names), place
+        assert all(seen.get(name) in (before.get(name), after.get(name)) for name in names), lane
     else:
-        assert seen in (before, after), place
+        assert seen in (before, after), lane
     await framework.do(*steps[-1])
-    assert await framework.read() == after, place
+    assert await framework.read() == after, lane
     await framework.delete()
-    assert await framework.read() == {}, place
+    assert await framework.read() == {}, lane
 
 
 @types.coroutine

@@ -21,7 +21,7 @@ PARTS = ("session_segments", "session_overflows", "session_turns", "session_insi
 COLLECTIONS = {"sessions": "_id", **dict.fromkeys(PARTS, "session")}
 
 
-def nothing_said() -> dict[str, Any]:
+def without_output() -> dict[str, Any]:
     return {"turns": [], "insights": [], "marker": None}
 
 
@@ -42,9 +42,9 @@ class Model:
             case "append", pairs:
                 self.messages += map(tuple, pairs)
             case (("edit" | "upsert"), id, content):
-                places = [i for i, message in enumerate(self.messages) if message and message[0] == id]
-                if places:
-                    self.messages[places[0]] = id, content
+                ranks = [i for i, message in enumerate(self.messages) if message and message[0] == id]
+                if ranks:
+                    self.messages[ranks[0]] = id, content
                 else:
                     self.messages.append((id, content))
             case "delete", ids:
@@ -55,9 +55,9 @@ class Model:
                 self.messages = []
             case ["truncate"]:
                 self.messages = []
-                self.participants = {name: nothing_said() for name in self.participants}
+                self.participants = {name: without_output() for name in self.participants}
             case "bind", name:
-                self.participants[name] = nothing_said()
+                self.participants[name] = without_output()
             case "unbind", name:
                 del self.participants[name]
             case "turns", name, contents:

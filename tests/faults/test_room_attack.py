@@ -135,10 +135,10 @@ async def check(
     for room_id in ROOMS:
         events = [event async for event in store.rooms.events.iter(room_id, blocked=True)]
         await check_room(store, room_id, events, found)
-        places = {event.id: event.index for event in events}
+        ranks = {event.id: event.index for event in events}
         for _, event_id, index in (fields for fields in by_kind["stored"] if fields[0] == room_id):
-            found["lost"] += event_id not in places and event_id not in deleted
-            found["at another index"] += places.get(event_id, index) != index
+            found["lost"] += event_id not in ranks and event_id not in deleted
+            found["at another index"] += ranks.get(event_id, index) != index
         ids = [event.id for event in events]
         found["seen and taken back"] += seen.get(room_id, []) != ids[: len(seen.get(room_id, []))]
         found["events"] += len(events)

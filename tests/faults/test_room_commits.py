@@ -383,7 +383,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
         ),
     ),
 }
-KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
+REMAINING = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
 VARYING = {
     *("op", "created_at", "updated_at", "active_at", "room_created_at"),
     *("epoch", "log", "counters", "ops", "delete_op", "unindexed", "stored_at"),
@@ -393,7 +393,7 @@ VARYING = {
 async def prepare(store: AsyncMongoStore) -> None:
     # What is left of a room keeps other processes from adding to it.
     await store.rooms.delete("r")
-    for name in KEPT:
+    for name in REMAINING:
         await store.engine.database[name].delete_many({"emptied_at": None})
     await store.rooms.create("r")
     first = await store.rooms.events.append("r", new_event("first"))
@@ -413,7 +413,7 @@ def plain(value: Any) -> Any:
 
 async def left(store: AsyncMongoStore) -> Any:
     found = {}
-    for name in KEPT:
+    for name in REMAINING:
         found_documents = store.engine.database[name].find({"emptied_at": None}).sort("_id", 1)
         documents = [plain(one) async for one in found_documents]
         found[name] = documents

@@ -105,10 +105,10 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
 
     stored = await everything(server_store)
     assert [event.index for event in stored] == list(range(len(stored)))
-    places = {event.id: event.index for event in stored}
-    assert len(places) == len(stored)
+    ranks = {event.id: event.index for event in stored}
+    assert len(ranks) == len(stored)
     acknowledged: dict[str, Any] = {id: index for one in received for id, index in one.items()}
-    assert {id: places.get(id) for id in acknowledged} == acknowledged
+    assert {id: ranks.get(id) for id in acknowledged} == acknowledged
     # Of each killed writer one event at most is stored that nobody was told of.
     assert len(stored) - len(acknowledged) <= 4
     for writer in range(4 * PROCESSES):

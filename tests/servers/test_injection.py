@@ -48,13 +48,13 @@ QUERIES = [
 ]
 ROLE = {"name": "boss", "user_id": "u", "user_name": "U", "icon": "i"}
 TURN = {"role": "user", "content": "x"}
-NOTES = {"data": {"k": 1}, "metadata": {"k": 1}}
+METADATA = {"data": {"k": 1}, "metadata": {"k": 1}}
 NAMED = {"name": "n", "description": "d", "user_id": "u"}
-MESSAGE = {**TURN, **NOTES, "conversation_id": "c"}
+MESSAGE = {**TURN, **METADATA, "conversation_id": "c"}
 # A good body of each operation that has one, with every member that it may have.
 BODIES: dict[str, dict[str, Any]] = {
-    "create_session": {**NOTES, "id": "new", **NAMED, "participants": ["p"]},
-    "update_session": {**NOTES, **NAMED},
+    "create_session": {**METADATA, "id": "new", **NAMED, "participants": ["p"]},
+    "update_session": {**METADATA, **NAMED},
     "append_chat_turns": {"turns": [TURN]},
     "append_messages": {"messages": [{**MESSAGE, "id": None, "created_at": "2026-01-01T00:00:00Z"}]},
     "update_message": MESSAGE,

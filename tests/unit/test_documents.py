@@ -115,17 +115,17 @@ def keep_event(event: Event) -> StoredDocument:
     return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
-PLACE = {"position": 0, "room_is_closed": False, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
+MEMBER = {"position": 0, "room_is_closed": False, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
 
 
 def keep_binding(binding: Binding) -> StoredDocument:
     key = rooms.part_id(binding.room_id, binding.channel_id)
-    return {"_id": key, **rooms.to_stored_binding(binding), **PLACE}
+    return {"_id": key, **rooms.to_stored_binding(binding), **MEMBER}
 
 
 def keep_participant(participant: RoomParticipant) -> StoredDocument:
     key = rooms.part_id(participant.room_id, participant.id)
-    return {"_id": key, **rooms.to_stored_participant(participant), **PLACE}
+    return {"_id": key, **rooms.to_stored_participant(participant), **MEMBER}
 
 
 def keep_user(user: User) -> StoredDocument:

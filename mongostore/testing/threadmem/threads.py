@@ -219,8 +219,8 @@ class ThreadSuite:
         found = again(made).to_v1()
         assert [one.text for one in found.messages] == ["hi"]
         assert (found.name, found.role_mapping, found.created) == ("name", {"boss": boss}, schema.created)
-        far = threadmem.V1RoleThread(**{**dict(schema), "remote": "http://h"})
-        assert threadmem.RoleThread.from_v1(far).remote == "http://h"
+        remote_thread = threadmem.V1RoleThread(**{**dict(schema), "remote": "http://h"})
+        assert threadmem.RoleThread.from_v1(remote_thread).remote == "http://h"
 
     def test_an_update_says_what_a_save_tells_a_server(self, threadmem: Any) -> None:
         thread = threadmem.RoleThread(public=True, name="n", metadata={"k": 1})

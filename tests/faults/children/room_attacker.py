@@ -41,10 +41,10 @@ class Attacker:
     def __init__(self, store: AsyncMongoStore, folder: Path) -> None:
         self._rooms, self._events = store.rooms, store.rooms.events
         # Written at once, for the process may be killed at any time.
-        self._notes = os.open(folder / f"{uuid4().hex}.jsonl", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        self._records = os.open(folder / f"{uuid4().hex}.jsonl", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def record(self, *record: object) -> None:
-        os.write(self._notes, json.dumps(record).encode() + b"\n")
+        os.write(self._records, json.dumps(record).encode() + b"\n")
 
     async def append(self, room_id: str, event: Event, **options: Any) -> int:
         """Append an event, again after an unknown outcome, and return its index."""
