@@ -291,7 +291,7 @@ def _print_script(names: str, arguments: str, body: str) -> None:
 
 
 def _print_step(number: int, text: str) -> None:
-    out.print(f"\n[bold cyan]{number}[/]  [bold]{text}[/]")
+    out.print(Text.assemble("\n", (f"{number}", "bold cyan"), "  ", (text, "bold")))
 
 
 def _chat(messages: Sequence[Message]) -> Table:

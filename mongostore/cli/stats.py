@@ -159,7 +159,13 @@ def _collections(found: Statistics) -> Table:
 
 def _write_svg(file: Path, found: Statistics) -> None:
     console = Console(
-        record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+        record=True,
+        width=80,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        markup=False,
+        emoji=False,
     )
     console.print(_numbers(found), _plots(found))
     file.write_text(console.export_svg(title="mongostore stats", code_format=_SVG), encoding="utf-8")

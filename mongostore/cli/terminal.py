@@ -20,8 +20,9 @@ from mongostore.store import AsyncMongoStore
 
 R = TypeVar("R")
 
-out: Final = Console(highlight=False)
-err: Final = Console(stderr=True, highlight=False)
+# Brackets and colons of stored text, addresses and extras are no markup.
+out: Final = Console(highlight=False, markup=False, emoji=False)
+err: Final = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 Uri = Annotated[
     str | None,

@@ -11,9 +11,13 @@ from mongostore.models import ApiKey
 
 
 class StoredKey(ApiKey, Stored):
-    """A key; `secret_hash` is the SHA-256 of its secret, which is random enough to need no salt."""
+    """A key; `secret_hash` is the SHA-256 of its secret, which is random enough to need no salt.
+
+    `state` is `deleted` if nothing else is left until `expires_at`, then a date.
+    """
 
     secret_hash: bytes = Field(repr=False)
+    state: str | None = None
 
 
 to_key: Final = reader(ApiKey, "key")

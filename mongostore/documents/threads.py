@@ -27,7 +27,11 @@ MAX_FEEDBACK_BYTES = 64 * 1024
 
 
 class StoredUser(User, Stored):
-    """A user."""
+    """A user; `state` is as that of a message."""
+
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 class StoredVote(BaseModel):

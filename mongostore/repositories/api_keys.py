@@ -26,11 +26,14 @@ from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
+from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import SortOrder, count_options
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _PUBLIC_FIELDS = {"secret_hash": 0}
+# What goes with a deleted key: its id stays taken for those who are still creating it.
+_ERASED_FIELDS = dict.fromkeys(("secret_hash", "name", "namespaces", "owner_id", "created_at"), "")
 
 
 class AsyncKeys(Repository):
@@ -127,8 +130,8 @@ class AsyncKeys(Repository):
             InvalidValueError: If the limit is out of range.
         """
         options = count_options(limit)
-        # Every id, so that an index is counted and not the keys themselves.
-        return int(await self._keys.count_documents({"_id": {"$gt": ""}}, **options))
+        # By a range, so that an index is counted and not the keys themselves.
+        return int(await self._keys.count_documents({}, **options))
 
     @reads
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
@@ -153,7 +156,8 @@ class AsyncKeys(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return has_matched(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
+        deletion = {"$set": new_tombstone(), "$unset": _ERASED_FIELDS}
+        return has_matched(await self._keys.update_one({"_id": check_id("key_id", key_id)}, deletion))
 
     @property
     def _keys(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,6 +25,10 @@ from mongostore.repositories.retry import majority_step, open_stream, retry_step
 # A reader that is further behind than this is not waited for.
 MAX_CHANGES = 1000
 MAX_BYTES = 16 * 1024 * 1024
+# Between the server's answers: each then has all that was changed meanwhile, and not one change.
+BATCH_SECONDS = 0.02
+# A change that came with others in one answer is there sooner than any answer is.
+_ANSWER_SECONDS = 0.0001
 # Between streams: one that opens but to break must not spin.
 _PAUSE_SECONDS = 0.1
 _CLOSE_SECONDS = 1.0
@@ -291,13 +296,19 @@ class ChangeFeed:
 
     async def _hand_out(self, stream: Any) -> None:
         heads = {self._connection.engine.collection(source.collection).name: source for source in _SOURCES}
+        asked = time.perf_counter()
         async for event in stream:
+            was_answered = time.perf_counter() - asked > _ANSWER_SECONDS
             if readers := self._readers.get(heads[event["ns"]["coll"]].find_owner(event)):
                 change = _Change(event)
                 for reader in readers:
                     reader.put(change)
+            if was_answered:
+                await asyncio.sleep(BATCH_SECONDS)
+            elif readers:
                 # A whole batch may be there at once: the readers shall have their turns.
                 await asyncio.sleep(0)
+            asked = time.perf_counter()
 
     async def _open(self, owner: Owner | None, token: Mapping[str, Any] | None) -> Any:
         engine = self._connection.engine

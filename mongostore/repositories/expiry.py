@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
 from mongostore.codec import from_micros
-from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.operation import current_operation
 
@@ -17,8 +17,11 @@ _VISIBLE_STATES: Mapping[str, tuple[Any, ...]] = {
     "threads": ("open",),
     "rooms": ("open",),
 }
-_WITH_TOMBSTONES = {"elements", "messages"}
 _FIRST = -(2**63)
+# The collections whose documents leave tombstones, and the field by which lists name the owner there.
+_WITH_TOMBSTONES = {"api_keys": "", "elements": "thread_id", "messages": "thread_id", "users": ""}
+# Nobody still writes to a thing that was deleted so long ago.
+TOMBSTONE_LASTS = timedelta(days=30)
 
 
 def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
@@ -41,13 +44,37 @@ def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def hide_tombstones(filter: Any, collection: str) -> Any:
-    """Return a filter of the parts of a thread that finds none that is deleted.
+    """Return a filter of parts of threads, users or keys that finds none that is deleted.
 
-    A tombstone has no time of creation, which the indexes of a thread's parts have next to the thread.
+    A tombstone has no time of creation, which their indexes have first, or next to the thread.
     """
-    if collection not in _WITH_TOMBSTONES or "thread_id" not in filter:
+    owner = _WITH_TOMBSTONES.get(collection)
+    if owner is None or (owner and owner not in filter):
         return filter
-    return filter if filter.keys() & {"created_at", "state"} else {**filter, "created_at": {"$gte": _FIRST}}
+    # A page names the time in each of its branches.
+    if all({*filter, *branch} & {"created_at", "state"} for branch in filter.get("$or", [filter])):
+        return filter
+    # Where indexes have it first they answer any value; behind a thread they serve the order by a range.
+    return {**filter, "created_at": {"$gte": _FIRST} if owner else {"$ne": None}}
+
+
+def new_tombstone() -> StoredDocument:
+    """Return the members of the tombstone of a part of a thread, a user or a key.
+
+    It stays on its shard, and loses its time of creation, by which verbs know that it is not there
+    (`hide_tombstones`).
+    """
+    return {
+        "state": "deleted",
+        "deleted_at": current_operation().now,
+        "expires_at": tombstone_end(),
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def tombstone_end() -> datetime:
+    """Return when a tombstone of now expires, by the server's clock."""
+    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + TOMBSTONE_LASTS
 
 
 def is_expired(head: StoredDocument, now: int) -> bool:

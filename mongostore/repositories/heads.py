@@ -13,13 +13,14 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError
 from mongostore.models.retention import House
 from mongostore.repositories import Connection, current_operation, has_matched, majority_step, retry_step
+from mongostore.repositories.expiry import TOMBSTONE_LASTS, tombstone_end
 from mongostore.repositories.rooms.room_counters import count_rooms_events
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.sessions.session_change import new_session
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.threads.thread_writes import TOMBSTONE_LASTS, delete_thread, tombstone_end
+from mongostore.repositories.threads.thread_writes import delete_thread
 
 _STEP = 200
 _FIELDS = [

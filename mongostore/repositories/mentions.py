@@ -13,7 +13,7 @@ from mongostore.codec import escape_key
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models.people import Relation
 from mongostore.repositories import Connection, current_operation, majority_step, retry_step
-from mongostore.repositories.threads.thread_writes import tombstone_end
+from mongostore.repositories.expiry import tombstone_end
 
 _STEP = 200
 # The fields that name a person, in whichever collection: a key of `participants` does so as well.

@@ -103,9 +103,7 @@ class VersionCheckedCollection:
             return sum(part["n"] for part in await cursor.to_list())
 
     def _visible(self, where: Any) -> Any:
-        if not where:
-            return where
-        visible = hide_tombstones(where, self._kind)
+        visible = hide_tombstones(where or {}, self._kind)
         return hide_expired(visible, self._states, self._time()) if self._states else visible
 
     def _time(self) -> int:

@@ -115,7 +115,7 @@ def _literal(node: ast.expr) -> str:
 
 
 def find_names(code: str) -> Iterator[str]:
-    """Yield the names with retired words that a module defines; the name of a test is a sentence of its own."""
+    """Yield the names with retired words that a module defines; a test's name is a sentence of its own."""
     for node in ast.walk(ast.parse(code)):
         match node:
             case (

@@ -96,6 +96,26 @@ def test_ls_shows_one_house_and_one_user(uri: str) -> None:
     )
 
 
+def test_brackets_and_colons_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    # As on a machine without a server.
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("MONGOSTORE_MONGOD", raising=False)
+    uri, text = f"mongomock://{uuid4().hex}", "[red]x[/red] :tada: [/]"
+    with MongoStore(uri) as store:
+        store.sessions.create("[i]", user_id="[b]", name=text)
+        store.sessions.messages.append("[i]", Message(role="[u]", content=text))
+    for shown, *command in (
+        (text, "ls"),
+        (text, "show", "[i]"),
+        (text, "search", "x"),
+        ("[b]", "people", "show", "[b]"),
+        ("mongostore[mongod]", "demo"),
+    ):
+        output = re.sub(r"\x1b\[[\d;]*m", "", run(*command, "--uri", uri).output)
+        assert shown in output, output
+
+
 def test_a_terminal_gets_a_table_in_its_width(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     id = str(uuid4())

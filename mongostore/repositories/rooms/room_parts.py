@@ -165,13 +165,15 @@ class RoomParts(Repository, Generic[V]):
     async def _delete(self, filter: StoredDocument) -> bool:
         """Delete something and return whether it was there; what was stored since then stays."""
         gone = await self._collection.find_one_and_delete(
-            {**filter, **_not_later()}, {"ops": 1, "room_id": 1}
+            {**filter, **_not_later()}, {"ops": 1, "room_id": 1, "epoch": 1}
         )
         # The first stored it, which its room knows; the room must know of later ones from now on, so that a
         # retry does not bring it back.
         if gone and (replacements := gone.get("ops", [])[1:]):
             remembered = {"$push": {"ops": {"$each": replacements[-_REPLACEMENTS:], "$slice": -MOST_OPS}}}
-            await self._connection.collection("rooms").update_one({"_id": gone["room_id"]}, remembered)
+            # One that came before its room has no life of its own, and belongs to any.
+            same = {"_id": gone["room_id"], **({"epoch": gone["epoch"]} if "epoch" in gone else {})}
+            await self._connection.collection("rooms").update_one(same, remembered)
         return gone is not None or current_operation().attempt > 0
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:

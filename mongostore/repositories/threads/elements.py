@@ -15,16 +15,17 @@ from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.thread_writes import (
+    FILES,
     check_same_life,
     delete_elements,
     delete_files,
     delete_found_elements,
-    new_tombstone,
     not_begun_since,
     record_activity,
     to_begun,
@@ -77,8 +78,10 @@ class AsyncThreadElements(Repository):
             await self._delete_file(stored)
             raise
         finally:
-            if before and before.get("file_key") != stored["file_key"]:
-                await self._delete_file(before)
+            if before:
+                await delete_files(self._connection, *before)
+                forget = {"$pull": {"file_keys": {"$in": [*before]}}}
+                await self._elements.update_one(_key(thread_id, stored["_id"]), forget)
         return element
 
     @reads
@@ -168,7 +171,7 @@ class AsyncThreadElements(Repository):
         """
         key = _key(thread_id, element_id) | not_begun_since("created_at")
         order = by_creation(False)
-        found = await find_parts(self._connection, "elements", key, order, 1, {"file_key": 1})
+        found = await find_parts(self._connection, "elements", key, order, 1, FILES)
         deleted = await delete_found_elements(self._connection, found, key, new_tombstone())
         return deleted or current_operation().attempt > 0
 
@@ -176,8 +179,8 @@ class AsyncThreadElements(Repository):
     def _elements(self) -> Any:
         return self._connection.collection("elements")
 
-    async def _replace(self, stored: StoredDocument, began: int) -> StoredDocument | None:
-        """Store an element and return the one that it replaces.
+    async def _replace(self, stored: StoredDocument, began: int) -> set[str]:
+        """Store an element and return the keys of the files that it has no more.
 
         Raises:
             NotFoundError: It was deleted after it began.
@@ -186,12 +189,15 @@ class AsyncThreadElements(Repository):
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
         update: StoredDocument = {"$set": stored, "$setOnInsert": {"created_at": began}}
         update["$push"] = remember(current_operation().token)
-        if done := await find_done(self._elements, key, projection={"file_key": 1}):
-            return done
+        if stored["file_key"] is not None:
+            # Until a file is gone the element names it, for a retry does not see the element before.
+            update["$addToSet"] = {"file_keys": stored["file_key"]}
+        if done := await find_done(self._elements, key, projection=FILES):
+            return {*done.get("file_keys", ())} - {done["file_key"]}
         while True:
             try:
                 before: StoredDocument | None = await self._elements.find_one_and_update(
-                    key, update, upsert=True, projection={"file_key": 1}
+                    key, update, upsert=True, projection=FILES
                 )
             except DuplicateKeyError:
                 # Another thread's, or the same one stored at the same time.
@@ -206,7 +212,8 @@ class AsyncThreadElements(Repository):
                 elif existing["thread_id"] != stored["thread_id"]:
                     raise ConflictError(f"element {stored['_id']!r} belongs to another thread") from None
             else:
-                return before
+                before = before or {}
+                return {before.get("file_key"), *before.get("file_keys", ())} - {None, stored["file_key"]}
 
     async def _delete_file(self, stored: StoredDocument) -> None:
         if stored.get("file_key") is not None:

@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.search.texts import units_of
 from mongostore.repositories.search.words import words_of
 from mongostore.repositories.size_limits import SizeLimit
@@ -44,6 +45,11 @@ class MessageWriter:
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
         await check_same_life(self._connection, thread_id, begun_at or self._active_at(sets))
+        if done := await find_done(self._messages, {"_id": message_id}, projection={"arrival": 1}):
+            # What comes after it may be missing.
+            active_at = self._active_at(sets) or done.get("arrival")
+            await self._record_in_thread(message_id, sets, active_at, begun_at)
+            return
         if thread_id is None:
             existing = await self._messages.find_one({"_id": message_id, **key}, {"thread_id": 1})
             key = {**key, "thread_id": existing and existing["thread_id"]}
@@ -80,7 +86,7 @@ class MessageWriter:
         """Merge in how a message went on; return False if others were in the way."""
         sets = {**sets, "is_begun": True}
         added = MERGED.added(key["_id"], {"$set": sets})
-        update = MERGED.counted({"$set": sets, "$inc": {"revision": 1}}, added)
+        update = MERGED.counted(_once(sets), added)
         # What makes it newer than it was makes its thread so, too.
         older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
         changed = await self._messages.update_one({**key, **older, **_allowing(added)}, update)
@@ -89,7 +95,7 @@ class MessageWriter:
                 return await self._upsert(key, sets, begun_at)
             except DuplicateKeyError:
                 return False
-        elif sets.get("pinned") or current_operation().attempt:
+        elif sets.get("pinned"):
             return await self._record_in_thread(key["_id"], sets, self._active_at(sets))
         return True
 
@@ -113,11 +119,8 @@ class MessageWriter:
             "arrival": self._connection.clock.tick(),
             "schema_version": SCHEMA_VERSION,
         }
-        update: StoredDocument = {
-            "$set": sets,
-            "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
-            "$inc": {"revision": 1},
-        }
+        update = _once(sets)
+        update["$setOnInsert"] = {name: value for name, value in new.items() if name not in sets}
         added = MERGED.added(where["_id"], update)
         update = {operator: part for operator, part in MERGED.counted(update, added).items() if part}
         result = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
@@ -152,7 +155,7 @@ class MessageWriter:
         if not sets:
             return True
         same = {**key, "revision": document["revision"]}
-        update = {"$set": sets, "$inc": {"revision": 1}}
+        update = _once(sets)
         if MERGED.added(key["_id"], update):
             update = MERGED.exact(key["_id"], document, update)
             same |= _NOT_MANY_WORDS
@@ -215,6 +218,11 @@ class MessageWriter:
         # A deletion of the life before, which is still at work, spares it from now on.
         stamped = await self._messages.update_one(own_write, {"$set": {"life": life}})
         return bool(stamped.matched_count)
+
+
+def _once(sets: StoredDocument) -> StoredDocument:
+    """Return the update of a merge, which the message remembers."""
+    return {"$set": sets, "$inc": {"revision": 1}, "$push": remember(current_operation().token)}
 
 
 def _allowing(added: int) -> StoredDocument:

@@ -26,13 +26,13 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import SortOrder, find_page, walk
 from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
 from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
-    new_tombstone,
     not_begun_since,
     record_vote,
     to_begun,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -13,12 +13,12 @@ from mongostore.codec import to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.expiry import is_expired
+from mongostore.repositories.expiry import is_expired, tombstone_end
 from mongostore.repositories.threads.thread_updates import MERGED, VOTES
 
-# Nobody still writes to a thread that was deleted so long ago.
-TOMBSTONE_LASTS = timedelta(days=30)
-_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "ops"), "")
+_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "file_keys", "data", "created_at", "ops"), "")
+# The keys of the file of an element, and of those that it has had, until they are gone.
+FILES = {"file_key": 1, "file_keys": 1}
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
     (
@@ -208,24 +208,6 @@ async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> 
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
-def new_tombstone() -> StoredDocument:
-    """Return the members of the tombstone of a part of a thread, which stays on the thread's shard.
-
-    The part loses its time of creation, by which verbs know that it is not there (`hide_tombstones`).
-    """
-    return {
-        "state": "deleted",
-        "deleted_at": current_operation().now,
-        "expires_at": tombstone_end(),
-        "schema_version": SCHEMA_VERSION,
-    }
-
-
-def tombstone_end() -> datetime:
-    """Return when a tombstone of now expires, by the server's clock."""
-    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + TOMBSTONE_LASTS
-
-
 async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:
     await finish_deletion(connection, tombstone)
     same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
@@ -300,7 +282,7 @@ async def delete_elements(
 ) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether this call did."""
     elements = connection.collection("elements")
-    async with elements.find(filter, {"file_key": 1}) as found:
+    async with elements.find(filter, FILES) as found:
         return await delete_found_elements(connection, await found.to_list(), filter, tombstone)
 
 
@@ -315,6 +297,7 @@ async def delete_found_elements(
     if not documents:
         return False
     keys: set[str | None] = {document.get("file_key") for document in documents}
+    keys |= {key for document in documents for key in document.get("file_keys", ())}
     await delete_files(connection, *(key for key in keys if key is not None))
     # One that has got another file meanwhile is a new one.
     same = {

@@ -17,10 +17,15 @@ from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
+from mongostore.repositories.expiry import new_tombstone, tombstone_end
 from mongostore.repositories.operation import remember
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
 from mongostore.repositories.threads.thread_writes import not_begun_since
+
+# A deleted user's id stays, with the operations by which those know it who have just stored it.
+_LEFT = {"_id": "$_id", "ops": "$ops", "began_at": "$created_at"}
+_ANY = {"$in": [None, "deleted"]}
 
 
 class AsyncUsers(Repository):
@@ -52,13 +57,18 @@ class AsyncUsers(Repository):
             document["_id"] = check_id("user_id", user_id)
         if created_at is not None:
             document["created_at"] = to_micros("created_at", created_at)
-        try:
-            await self._users.insert_one(document)
-        except DuplicateKeyError:
-            # By the attempt before, whose answer was lost, or by another caller.
-            existing = await self._users.find_one({"_id": document["_id"]})
-            if not call.attempt or existing != document:
-                raise AlreadyExistsError("user", identifier) from None
+        while not await self._find_deleted():
+            try:
+                await self._users.insert_one({**document, "ops": [call.token]})
+            except DuplicateKeyError:
+                # By the attempt before, whose answer was lost, or by another caller.
+                existing = await self._users.find_one({"_id": document["_id"], "state": _ANY}) or {}
+                if existing.get("state") == "deleted":
+                    await self._users.delete_one({**existing})
+                    continue
+                if call.token not in existing.get("ops", ()):
+                    raise AlreadyExistsError("user", identifier) from None
+            break
         return to_user(document)
 
     @writes
@@ -126,8 +136,7 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If the limit is out of range.
         """
-        # Every id, so that an index is counted and not the users themselves.
-        return await count(self._connection, "users", {"_id": {"$gt": ""}}, limit)
+        return await count(self._connection, "users", {}, limit)
 
     @reads
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[User]:
@@ -159,20 +168,35 @@ class AsyncUsers(Repository):
             InvalidValueError: If the id is no plain string.
         """
         user = {"_id": check_id("user_id", user_id), **not_begun_since("created_at")}
-        return has_matched(await self._users.delete_one(user))
+        return has_matched(
+            await self._users.update_one(user, [{"$replaceWith": {**_LEFT, **new_tombstone()}}])
+        )
 
     @property
     def _users(self) -> Any:
         return self._connection.collection("users")
 
+    async def _find_deleted(self) -> StoredDocument | None:
+        """Return what is left of a user that an earlier attempt has stored and another caller deleted."""
+        call = current_operation()
+        if not call.attempt:
+            return None
+        # An index has these in the order of their deletions.
+        since: StoredDocument = {"state": "deleted", "expires_at": {"$gte": tombstone_end()}}
+        found: StoredDocument | None = await self._users.find_one({**since, "ops": call.token})
+        return found
+
     async def _upsert(self, identifier: str, update: StoredDocument) -> User:
         where, call = {"identifier": check_id("identifier", identifier)}, current_operation()
         update = {**update, "$push": remember(call.token)}
-        found = await self._users.find_one(where) if call.attempt else None
-        # Changed by an earlier attempt, or made anew since.
-        if found and (call.token in found.get("ops", ()) or found["created_at"] > call.now):
-            return to_user(found)
         while True:
+            found = await self._users.find_one(where) if call.attempt else None
+            # Changed by an earlier attempt, or made anew since.
+            if found and (call.token in found.get("ops", ()) or found["created_at"] > call.now):
+                return to_user(found)
+            if deleted := await self._find_deleted():
+                members = {**update.get("$setOnInsert", {}), **update.get("$set", {}), **where}
+                return to_user({**members, "_id": deleted["_id"], "created_at": deleted["began_at"]})
             try:
                 document = await self._users.find_one_and_update(
                     where, update, upsert=True, return_document=ReturnDocument.AFTER

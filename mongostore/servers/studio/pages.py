@@ -50,6 +50,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=formats.finalize,
+        # Whether the file is another by now would be asked of the disk for each message.
+        auto_reload=False,
     )
     for name in (
         "clock",

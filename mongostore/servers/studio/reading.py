@@ -32,7 +32,7 @@ class Row:
         at: When it was last active.
         order: By what the list is merged.
         path: Its address within the studio.
-        place: The namespace or the person it belongs to.
+        owner: The namespace or the person it belongs to.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Row:
     at: datetime
     order: datetime
     path: str
-    place: str = ""
+    owner: str = ""
 
     @property
     def day(self) -> str:
