@@ -105,7 +105,7 @@ def test_brackets_and_colons_are_shown_as_they_are(monkeypatch: pytest.MonkeyPat
     with MongoStore(uri) as store:
         store.sessions.create("[i]", user_id="[b]", name=text)
         store.sessions.messages.append("[i]", Message(role="[u]", content=text))
-    for shown, *command in (
+    for printed, *command in (
         (text, "ls"),
         (text, "show", "[i]"),
         (text, "search", "x"),
@@ -113,7 +113,7 @@ def test_brackets_and_colons_are_shown_as_they_are(monkeypatch: pytest.MonkeyPat
         ("mongostore[mongod]", "demo"),
     ):
         output = re.sub(r"\x1b\[[\d;]*m", "", run(*command, "--uri", uri).output)
-        assert shown in output, output
+        assert printed in output, output
 
 
 def test_a_terminal_gets_a_table_in_its_width(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
