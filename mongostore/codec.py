@@ -90,7 +90,7 @@ def _is_decoded(stored: Any) -> bool:
         kind = type(item)
         if kind is str:
             continue
-        if kind is Int64 or ((kind is dict or kind is list) and not _is_decoded(item)):
+        if kind is Int64 or ((kind is dict or kind is list) and item and not _is_decoded(item)):
             return False
     return True
 

@@ -28,15 +28,20 @@ MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 DECODE_ERRORS = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
-class Stored(BaseModel):
-    """The base of classes that describe stored documents: the members of a model and the store's own."""
+class StoredPart(BaseModel):
+    """The base of classes that describe stored documents and parts of them."""
 
     # Documents are read as the models of callers, so that few of these are ever built.
     model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
+
+
+class Stored(StoredPart):
+    """The member of a stored document that is the store's own, beside those of a model."""
+
     schema_version: int = SCHEMA_VERSION
 
 
-class Searched(BaseModel):
+class Searched(StoredPart):
     """The fields of documents with texts for the search.
 
     Attributes:
@@ -138,15 +143,19 @@ def reader(
         key: The stored name of the model's id, or of what else names the document.
         prepare: Returns the members of the model that are not stored as such.
     """
-    has_id = "id" in model.model_fields
+    has_id, validate = "id" in model.model_fields, model.__pydantic_validator__.validate_python
 
     def read(document: StoredDocument) -> M:
-        members = {**document, "id": document[key]} if has_id else document
-        if prepare:
-            members = {**members, **prepare(document)}
-        return model.model_validate(members, strict=True, extra="ignore")
+        try:
+            members = {**document, "id": document[key]} if has_id else document
+            if prepare:
+                members = {**members, **prepare(document)}
+            value: M = validate(members, strict=True, extra="ignore")
+        except DECODE_ERRORS as error:
+            raise InvalidDocumentError(kind, str(document.get(key)), invalid_fields(error)) from None
+        return value
 
-    return lambda document: decode_document(kind, document, lambda: read(document), key)
+    return read
 
 
 def writer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -207,8 +208,9 @@ def say(page: Any, text: str, count: int = 1) -> str:
     page.keyboard.press("Enter")
     page.get_by_text(f"Answer {count} to {text}").wait_for()
     page.wait_for_url("**/thread/*")
-    page.locator("#thread-history").get_by_text("Today").wait_for()
-    return str(page.url.rpartition("/")[2])
+    thread = str(page.url.rpartition("/")[2])
+    page.locator(f"#thread-history #thread-{thread}").wait_for()
+    return thread
 
 
 def choose(page: Any, thread: str, item: str) -> None:
@@ -216,6 +218,17 @@ def choose(page: Any, thread: str, item: str) -> None:
     page.hover(f"#thread-{thread}")
     page.click(f"#thread-{thread} #thread-options")
     page.click(f"#{item}")
+
+
+def search(page: Any, text: str) -> None:
+    """Search in the dialog, which asks for all threads when it is opened, until that is answered."""
+
+    def is_answer(response: Any) -> bool:
+        is_search = response.url.endswith("/project/threads")
+        return is_search and json.dumps(text) in (response.request.post_data or "")
+
+    with page.expect_response(is_answer):
+        page.locator("[role=dialog] input").fill(text)
 
 
 def check_elements(page: Any, text: str, count: int) -> None:
@@ -244,6 +257,8 @@ def check_steps(page: Any, text: str) -> None:
 def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
     application: Application, visits: Visits, somebody: str, tmp_path: Path
 ) -> None:
+    from playwright.sync_api import expect
+
     page = visits.log_in(somebody)
     thread = say(page, "Hello there")
     check_elements(page, "Hello there", 1)
@@ -262,11 +277,12 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
 
     page.click("#new-chat-button")
     page.click("#confirm")
-    page.get_by_text("Welcome").wait_for()
+    # The thread that was open has been welcomed, too.
     page.get_by_text("Answer 1 to Hello there").wait_for(state="detached")
+    page.get_by_text("Welcome").wait_for()
     page.click(f"#thread-{thread} a")
     check_elements(page, "Hello there", 1)
-    assert page.get_by_text("Welcome").count() == 1
+    expect(page.get_by_text("Welcome")).to_have_count(1)
     # What the session knew is known again.
     (tmp_path / "my list.txt").write_bytes(b"eggs, milk")
     page.set_input_files("#upload-button-input", tmp_path / "my list.txt")
@@ -293,12 +309,14 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
 def test_threads_are_found_renamed_shared_and_deleted(
     application: Application, visits: Visits, somebody: str, server_uri: str
 ) -> None:
+    from playwright.sync_api import expect
+
     page = visits.log_in(somebody)
     first = say(page, "All about parcels")
     page.click("#new-chat-button")
     page.click("#confirm")
-    page.get_by_text("Welcome").wait_for()
     page.get_by_text("Answer 1 to All about parcels").wait_for(state="detached")
+    page.get_by_text("Welcome").wait_for()
     second = say(page, "All about letters")
     ids = "() => [...document.querySelectorAll('#thread-history li')].map(one => one.id)"
     assert page.evaluate(ids) == [f"thread-{second}", f"thread-{first}"]
@@ -310,10 +328,8 @@ def test_threads_are_found_renamed_shared_and_deleted(
 
     for text, found in (("FOUND)", first), ("outer of all about LETTERS", second)):
         page.click("#search-chats-button")
-        page.locator("[role=dialog] input").fill(text)
-        page.locator("[role=dialog] [role=option]").nth(0).wait_for()
-        page.wait_for_timeout(1000)
-        assert page.locator("[role=dialog] [role=option]").count() == 1
+        search(page, text)
+        expect(page.locator("[role=dialog] [role=option]")).to_have_count(1)
         page.locator("[role=dialog] [role=option]").click()
         page.wait_for_url(f"**/thread/{found}")
         check_elements(page, "All about letters" if found == second else "All about parcels", 1)
@@ -376,8 +392,7 @@ def test_nobody_sees_what_is_anothers(application: Application, visits: Visits, 
     say(other, "My own")
     assert other.locator("#thread-history li").count() == 1
     other.click("#search-chats-button")
-    with other.expect_response("**/project/threads"):
-        other.locator("[role=dialog] input").fill("secret")
+    search(other, "secret")
     other.wait_for_timeout(500)
     assert other.locator("[role=dialog] [role=option]").count() == 0
     assert other.request.get(f"{application.url}/project/thread/{thread}").status >= 400

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from mongostore.sync import MongoStore, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
 from mongostore.testing.director.parts import ids, nested, say
-from tests.conftest import empty
+from tests.conftest import Emptied
 
 HERE = Path(__file__).parent
 NOWHERE = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200"
@@ -33,28 +34,32 @@ def adapter(director_adapter: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def db(adapter: ModuleType, store_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
-    yield adapter.MongoDB(store_uri, database)
-    give_back(store_uri, database, emptied)
+def db(adapter: ModuleType, store_uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
+    with opened(adapter, store_uri, database, emptied) as db:
+        yield db
 
 
 @pytest.fixture
-def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
-    yield adapter.MongoDB(server_uri, database)
-    give_back(server_uri, database, emptied)
+def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
+    with opened(adapter, server_uri, database, emptied) as db:
+        yield db
 
 
-def give_back(uri: str, database: str, emptied: list[str]) -> None:
-    """Close the store behind an adapter, and let another test have its database."""
-    shared_store(uri, database).close()
+@contextmanager
+def opened(adapter: ModuleType, uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
+    """An adapter; at the end, the store behind it is closed, and another test may have its database."""
+    with pytest.MonkeyPatch.context() as patch:
+        if emptied.ensure(database) is False:
+            patch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
+        yield adapter.MongoDB(uri, database)
+        shared_store(uri, database).close()
 
-    async def run() -> None:
+    async def give_back() -> None:
         async with AsyncMongoClient[dict[str, Any]](uri) as client:
-            await empty(client[database])
+            await emptied.add(client[database])
 
     if uri.startswith("mongodb"):
-        asyncio.run(run())
-        emptied.append(database)
+        asyncio.run(give_back())
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 if sys.version_info < (3, 12):
     pytest.skip("RoomKit needs Python 3.12", allow_module_level=True)
 
+from roomkit.models.channel import ChannelBinding
 from roomkit.models.enums import ChannelType
 from roomkit.models.event import (
     ChannelData,
@@ -22,7 +23,10 @@ from roomkit.models.event import (
     TextContent,
     ToolCallContent,
 )
+from roomkit.models.participant import Participant
+from roomkit.models.room import Room
 
+from mongostore import models
 from mongostore.adapters.roomkit.conversions import from_event, to_event
 
 
@@ -45,6 +49,21 @@ def test_what_may_be_none_is_so_by_default():
         for name, field in model.model_fields.items():
             if type(None) in typing.get_args(field.annotation):
                 assert field.get_default(call_default_factory=True) is None, (model, name)
+
+
+@pytest.mark.parametrize(
+    ("record", "own", "names"),
+    [
+        (RoomEvent, models.Event, "change channel_id channel_type data participant_id target_event_id"),
+        (Room, models.Room, "active_at data expires_at"),
+        (ChannelBinding, models.Binding, "data"),
+        (Participant, models.RoomParticipant, "channel_ids data"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_roomkit_passes_over_the_members_that_it_does_not_know(record, own, names):
+    assert own.model_fields.keys() - record.model_fields.keys() == set(names.split())
+    assert record.model_config.get("extra") is None
 
 
 @pytest.mark.parametrize(

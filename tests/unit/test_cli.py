@@ -58,6 +58,26 @@ def test_the_help_imports_no_driver_and_no_models():
     assert "Commands" not in printed.stdout
 
 
+def test_a_look_imports_only_what_it_needs_and_builds_no_validators():
+    code = """
+import sys
+from pydantic import BaseModel
+from mongostore.cli import load_command
+for name in ("ls", "search", "show"):
+    load_command(name)
+others = ("importers", "servers", "adapters", "integrators", "samples", "sync", "testing", "beanie")
+unused = {"beanie", "fastapi", "mongomock", "starlette", *(f"mongostore.{name}" for name in others)}
+print(sorted(unused & sys.modules.keys()))
+classes = [BaseModel]
+for one in classes:
+    classes += one.__subclasses__()
+ours = [one for one in classes if one.__module__.startswith(("mongostore.models", "mongostore.documents"))]
+print(len(ours) > 40, [one.__name__ for one in ours if one.__pydantic_complete__])
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines() == ["[]", "True []"]
+
+
 def test_completion_names_the_commands_and_their_options():
     complete = {"_MONGOSTORE_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "mongostore do"}
     assert "doctor" in process(**complete).stdout.split()

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -11,6 +12,7 @@ from mongostore import Message, MongoStore
 from mongostore.cli import app
 from mongostore.importers.jsonl import message_members, read_line, write_line
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions.bulk import SessionTransfer
 
 TIME = datetime(2001, 2, 3, 4, 5, 6, 789012, UTC)
 NASTY = {
@@ -186,6 +188,40 @@ def test_interleaved_sessions_keep_their_orders(uri, tmp_path):
     lines = [{"session_id": f"s{i % 40}", "role": "user", "content": i} for i in range(400)]
     imported(uri, tmp_path / "x.jsonl", lines=lines)
     assert [message.content for message in messages(uri, "s7")] == list(range(7, 400, 40))
+
+
+@pytest.mark.parametrize("time", ["2024-05-01T00:00:00+00:00", None], ids=["timed", "timeless"])
+def test_sessions_are_stored_at_once_unless_the_writes_give_their_order(uri, tmp_path, monkeypatch, time):
+    append, under_way, most = SessionTransfer.append_many, set(), 0
+
+    async def slow(self, session_id, batch):
+        nonlocal most
+        assert session_id not in under_way
+        under_way.add(session_id)
+        most = max(most, len(under_way))
+        await asyncio.sleep(0.001)
+        try:
+            return await append(self, session_id, batch)
+        finally:
+            under_way.remove(session_id)
+
+    monkeypatch.setattr(SessionTransfer, "append_many", slow)
+    said = [{"role": "user", "content": i, **({"created_at": time} if time else {})} for i in range(3)]
+    lines = [
+        {"id": f"s{i % 20:02}", "messages": [{"id": f"m{i}-{j}", **one} for j, one in enumerate(said)]}
+        for i in range(40)
+    ]
+    # Lines of a session, of its messages, and of it again stay in this order.
+    mixed = [{"id": "mixed", "messages": said[:1]}, {"session_id": "mixed", **said[1]}]
+    mixed += [{"id": "mixed", "messages": [{"id": "last", **said[2]}]}, {"session_id": "mixed", **said[0]}]
+    imported(uri, tmp_path / "x.jsonl", lines=[*lines, *mixed])
+    assert [message.id for message in messages(uri, "s07")] == [
+        f"m{i}-{j}" for i in (7, 27) for j in range(3)
+    ]
+    assert [message.content for message in messages(uri, "mixed")] == [0, 1, 2, 0]
+    ids = [session["id"] for session, _, _ in contents(uri)]
+    every = [*(f"s{i:02}" for i in range(20)), "mixed"]
+    assert most > 4 and sorted(ids) == sorted(every) if time else (most, ids) == (1, every)
 
 
 @pytest.mark.parametrize(

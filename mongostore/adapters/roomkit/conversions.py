@@ -54,13 +54,9 @@ def from_room(room: Room) -> models.Room:
 
 def to_room(room: models.Room) -> Room:
     """Return a stored room as RoomKit knows it."""
-    members = {name: room.__dict__[name] for name in _ROOM_MEMBERS}
+    # RoomKit passes over the members that it does not know; lists have many rooms, and no look at each.
     timers = {**room.data["timers"], "last_activity_at": room.active_at}
-    return Room.model_validate({**room.data, **members, "timers": timers})
-
-
-# Lists have many rooms: no look at the models for each.
-_ROOM_MEMBERS = [name for name in models.Room.model_fields if name in Room.model_fields]
+    return Room.model_validate({**room.data, **room.__dict__, "timers": timers})
 
 
 def room_members(room: Room) -> models.RoomCreate:
@@ -116,23 +112,13 @@ _LIFTED = (
 
 def to_event(event: models.Event) -> RoomEvent:
     """Return a stored event as RoomKit knows it."""
-    # Lists have many events: no call for each member.
-    lifted = {name: event.__dict__[name] for name in _LIFTED}
     source = {
         **event.data["source"],
         "channel_id": event.channel_id,
         "channel_type": event.channel_type,
         "participant_id": event.participant_id,
     }
-    members = {
-        **event.data,
-        **lifted,
-        "room_id": event.room_id,
-        "created_at": event.created_at,
-        "content": event.content,
-        "source": source,
-    }
-    return RoomEvent.model_validate(members)
+    return RoomEvent.model_validate({**event.data, **event.__dict__, "source": source})
 
 
 def event_filter(where: EventFilter | None, visibility: str | None = None) -> models.EventFilter:
@@ -174,8 +160,7 @@ def from_binding(binding: ChannelBinding) -> models.Binding:
 
 def to_binding(binding: models.Binding) -> ChannelBinding:
     """Return a stored binding as RoomKit knows it."""
-    members = {name: value for name, value in binding.__dict__.items() if name != "data"}
-    return ChannelBinding.model_validate({**members, **binding.data})
+    return ChannelBinding.model_validate({**binding.__dict__, **binding.data})
 
 
 def from_participant(participant: Participant) -> models.RoomParticipant:
@@ -187,10 +172,8 @@ def from_participant(participant: Participant) -> models.RoomParticipant:
 
 def to_participant(participant: models.RoomParticipant) -> Participant:
     """Return a stored participant as RoomKit knows it."""
-    members = {name: participant.__dict__[name] for name in ("room_id", "id", "identity_id")}
-    return Participant.model_validate(
-        {**participant.data, **members, "connected_via": participant.channel_ids}
-    )
+    known = {**participant.data, **participant.__dict__, "connected_via": participant.channel_ids}
+    return Participant.model_validate(known)
 
 
 def from_identity(identity: Identity) -> models.Identity:

@@ -11,7 +11,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page
 from mongostore.repositories import Connection, current_operation, majority_step, read_step
-from mongostore.repositories.paging import SortKey, SortOrder, check_errors, read_each, read_page
+from mongostore.repositories.paging import SortKey, SortOrder, check_errors, read_each
 from mongostore.repositories.search.finder import FindHeads, TextSearch
 
 V = TypeVar("V")
@@ -60,9 +60,7 @@ class ConversationList(Generic[V]):
         while True:
             documents, after = await self._step(after, size)
             for document in documents:
-                found = read_page([document], None, self._read)
-                page.errors += found.errors
-                page.items += filter(self._matches, found.items)
+                page.items += filter(self._matches, read_each([document], self._read, page.errors))
                 if len(page) == limit:
                     more = after is not None or document is not documents[-1]
                     last = (self._search and after) or self._order.sort_key(document)
@@ -152,7 +150,7 @@ def metadata_filter(metadata: Mapping[str, Any] | None) -> StoredDocument:
 
 def has_metadata(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
     """Return whether metadata have each of these keys with this value, compared as Python compares."""
-    return all(metadata.get(key) == value for key, value in (wanted or {}).items())
+    return not wanted or all(metadata.get(key) == value for key, value in wanted.items())
 
 
 def _conditions(path: str, encoded: Any) -> StoredDocument:
