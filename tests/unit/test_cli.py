@@ -74,8 +74,8 @@ for one in classes:
 ours = [one for one in classes if one.__module__.startswith(("mongostore.models", "mongostore.documents"))]
 print(len(ours) > 40, [one.__name__ for one in ours if one.__pydantic_complete__])
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.splitlines() == ["[]", "True []"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["[]", "True []"]
 
 
 def test_completion_names_the_commands_and_their_options():

@@ -206,14 +206,14 @@ def test_sessions_are_stored_at_once_unless_the_writes_give_their_order(uri, tmp
             under_way.remove(session_id)
 
     monkeypatch.setattr(SessionTransfer, "append_many", slow)
-    said = [{"role": "user", "content": i, **({"created_at": time} if time else {})} for i in range(3)]
+    texts = [{"role": "user", "content": i, **({"created_at": time} if time else {})} for i in range(3)]
     lines = [
-        {"id": f"s{i % 20:02}", "messages": [{"id": f"m{i}-{j}", **one} for j, one in enumerate(said)]}
+        {"id": f"s{i % 20:02}", "messages": [{"id": f"m{i}-{j}", **one} for j, one in enumerate(texts)]}
         for i in range(40)
     ]
     # Lines of a session, of its messages, and of it again stay in this order.
-    mixed = [{"id": "mixed", "messages": said[:1]}, {"session_id": "mixed", **said[1]}]
-    mixed += [{"id": "mixed", "messages": [{"id": "last", **said[2]}]}, {"session_id": "mixed", **said[0]}]
+    mixed = [{"id": "mixed", "messages": texts[:1]}, {"session_id": "mixed", **texts[1]}]
+    mixed += [{"id": "mixed", "messages": [{"id": "last", **texts[2]}]}, {"session_id": "mixed", **texts[0]}]
     imported(uri, tmp_path / "x.jsonl", lines=[*lines, *mixed])
     assert [message.id for message in messages(uri, "s07")] == [
         f"m{i}-{j}" for i in (7, 27) for j in range(3)

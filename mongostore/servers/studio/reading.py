@@ -33,7 +33,7 @@ class Row:
         order: By what the list is merged.
         path: Its address within the studio.
         owner: The namespace or the person it belongs to.
-        person: The one whose it is; empty if it is nobody's.
+        person: The user it belongs to, or an empty text.
     """
 
     kind: str
