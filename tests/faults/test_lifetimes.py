@@ -23,7 +23,7 @@ from mongostore.shared_store import SharedStore
 pytestmark = pytest.mark.server
 
 TIMES = 5
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 Held = tuple[int, int, int]
 
