@@ -32,7 +32,7 @@ class Row:
         at: When it was last active.
         order: By what the list is merged.
         path: Its address within the studio.
-        place: The namespace or the person it belongs to.
+        owner: The namespace or the person it belongs to.
         person: The user it belongs to, or an empty text.
     """
 
@@ -42,7 +42,7 @@ class Row:
     at: datetime
     order: datetime
     path: str
-    place: str = ""
+    owner: str = ""
     person: str = ""
 
     @property
