@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod_process import MongodProcess
+from mongostore.index_definitions import load_indexes
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.cluster.deployment import sharded_cluster
@@ -46,6 +48,8 @@ UNTRACED = {
 }
 # The folders whose tests run on both engines.
 TWICE = {"adapters", "contract", "servers"}
+# Those that a store makes when it is opened, for they have indexes.
+COLLECTIONS = {command["createIndexes"] for command in load_indexes()}
 # A server has less than one GB of data after a run, and keeps as much of it in its cache.
 BYTES = 4 * 1024**3
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
@@ -60,6 +64,41 @@ def pytest_configure() -> None:
     """Let tests interrupt processes that they start, though a shell in the background ignores interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Share the work among the processes of a run, of which each collects all tests.
+
+    Each begins with folders of its own, for it leaves the assertions that it rewrites to the others; and one
+    alone traces the imports. No test is seen by the collector of garbage before it is run.
+    """
+    number, count = _process()
+    tracer = _tracer(session.config)
+    if tracer is not None and number:
+        tracer.pause()
+    if count > 1 and session.config.args == session.config.getini("testpaths"):
+        tests = Path(__file__).parent
+        folders = sorted({str(tests / path.relative_to(tests).parts[0]) for path in tests.rglob("test_*.py")})
+        first = number * len(folders) // count
+        session.config.args = folders[first:] + folders[:first]
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _process() -> tuple[int, int]:
+    """Which of how many processes of a run this is."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return int(number), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+
+
+def _tracer(config: pytest.Config) -> Any:
+    """What traces branches, if anything does."""
+    return getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -115,18 +154,19 @@ def _is_traced(item: pytest.Item, tests: set[str]) -> bool:
     return item.path.parent.name != "faults" and test.rpartition("::")[2] not in UNTRACED
 
 
-def _turn(item: pytest.Item) -> tuple[int, int]:
+def _turn(item: pytest.Item) -> tuple[int, int, Path]:
     folder, name = item.path.parent.name, item.path.stem
     return (
         LONGEST.index(name) if name in LONGEST else len(LONGEST),
         FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS),
+        item.path,
     )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Trace no branches in tests that are not to be traced."""
-    tracer = getattr(item.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    tracer = _tracer(item.config)
     is_traced = not item.get_closest_marker("untraced")
     # Python instruments all code anew at each turn, which takes longer than most tests do.
     if tracer is not None and tracer.started != is_traced:
@@ -195,9 +235,9 @@ def server(
     MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login, and =sharded a
     cluster of two shards.
     """
-    if given := os.environ.get("MONGOSTORE_TEST_URI"):
-        yield Server(given, given)
-        with MongoClient[dict[str, Any]](given) as client:
+    if sent := os.environ.get("MONGOSTORE_TEST_URI"):
+        yield Server(sent, sent)
+        with MongoClient[dict[str, Any]](sent) as client:
             for name in databases:
                 client.drop_database(name)
         return
@@ -260,22 +300,48 @@ def store_uri(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("server_uri"))
 
 
+@dataclass
+class Emptied:
+    """Empty databases of the real server, whose indexes are long in the making, and to compare.
+
+    Attributes:
+        free: The names of those that no test has.
+        indexed: The names of all that tests have given each other.
+    """
+
+    free: list[str] = field(default_factory=list)
+    indexed: set[str] = field(default_factory=set)
+
+    async def add(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        """Empty a database, and let another test have it unless it lacks collections that have indexes.
+
+        A test may have dropped some, or opened no store.
+        """
+        if await empty(database) >= COLLECTIONS:
+            self.free.append(database.name)
+            self.indexed.add(database.name)
+
+    def ensure(self, name: str) -> bool | None:
+        """Return the `ensure_indexes` of a store on a database: none are missing in one of these."""
+        return False if name in self.indexed else None
+
+
 @pytest.fixture(scope="session")
-def emptied() -> list[str]:
-    """The names of empty databases of the real server, whose indexes are long in the making."""
-    return []
+def emptied() -> Emptied:
+    """The databases that tests give each other."""
+    return Emptied()
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, databases: list[str], emptied: list[str]) -> str:
+def database(request: pytest.FixtureRequest, databases: list[str], emptied: Emptied) -> str:
     """The name of a database of this test's own, new where it opens its stores by itself."""
-    if emptied and _is_given_a_store(request):
-        return emptied.pop()
+    if emptied.free and _has_store_argument(request):
+        return emptied.free.pop()
     databases.append(f"test_{uuid4().hex[:16]}")
     return databases[-1]
 
 
-def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
+def _has_store_argument(request: pytest.FixtureRequest) -> bool:
     cases = getattr(request.node, "callspec", None)
     is_on_server = cases is not None and cases.params.get("store_uri") == "server"
     names = request.fixturenames
@@ -283,18 +349,19 @@ def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
     return not givers.isdisjoint(names) or (is_on_server and not {"store", "db"}.isdisjoint(names))
 
 
-async def empty(database: AsyncDatabase[dict[str, Any]]) -> None:
-    """Delete all documents of a database, which keeps its indexes."""
+async def empty(database: AsyncDatabase[dict[str, Any]]) -> set[str]:
+    """Delete all documents of a database, which keeps its indexes, and return its collections."""
     database = database.with_options(write_concern=WriteConcern(1))
     names = await database.list_collection_names()
     if not names:
-        return
+        return set()
     # One question finds the few collections that have any.
     first, *others = [(name, _name_if_any(name)) for name in names]
     unions = [{"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in others]
     async with await database[first[0]].aggregate([*first[1], *unions]) as found:
         for each in await found.to_list():
             await database[each["name"]].delete_many({})
+    return set(names)
 
 
 def _name_if_any(collection: str) -> list[dict[str, Any]]:
@@ -309,24 +376,26 @@ def tail_limits() -> TailLimits:
 
 @pytest.fixture
 async def store(
-    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+    store_uri: str, database: str, emptied: Emptied, tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
+    ensure = emptied.ensure(database)
+    async with AsyncMongoStore(store_uri, database, ensure_indexes=ensure, tail_limits=tail_limits) as opened:
         yield opened
         if opened.engine.is_shared:
-            await empty(opened.engine.database)
-            emptied.append(database)
+            await emptied.add(opened.engine.database)
         else:
             await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
 async def server_store(
-    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+    server_uri: str, database: str, emptied: Emptied, tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
+    ensure = emptied.ensure(database)
+    async with AsyncMongoStore(
+        server_uri, database, ensure_indexes=ensure, tail_limits=tail_limits
+    ) as opened:
         yield opened
-        await empty(opened.engine.database)
-        emptied.append(database)
+        await emptied.add(opened.engine.database)

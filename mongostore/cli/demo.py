@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ from mongostore.engines import Capability
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.errors import ConfigurationError
 from mongostore.importers.jsonl import line_digest
-from mongostore.importers.lines import Importer
+from mongostore.importers.lines import Importer, Line
 from mongostore.index_definitions import IndexState
 from mongostore.models import ChangeKind, Message
 from mongostore.repositories.sessions import AsyncSessions
@@ -122,11 +122,7 @@ async def _open(store: AsyncMongoStore) -> None:
 async def _store(sessions: AsyncSessions, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
     _print_step(2, "Store dialogues")
     importer = Importer(sessions, warn)
-    for location, line in track(
-        dialogues, "storing", console=err, transient=True, disable=not err.is_terminal
-    ):
-        await importer.add(location, line, Path(location.rpartition(":")[0]).stem)
-    await importer.finish()
+    await importer.run(_lines(dialogues))
     tally, ids = importer.tally, importer.session_ids
     if not ids:
         raise ConfigurationError("the file holds no messages; `mongostore import --help` shows its format")
@@ -135,6 +131,13 @@ async def _store(sessions: AsyncSessions, dialogues: Sequence[tuple[str, bytes]]
     count = await _store_in_one(sessions, ids)
     out.print(f"And {count} of them once more in one long session, a conversation each dialogue.")
     return ids
+
+
+async def _lines(dialogues: Sequence[tuple[str, bytes]]) -> AsyncIterator[Line]:
+    for location, line in track(
+        dialogues, "storing", console=err, transient=True, disable=not err.is_terminal
+    ):
+        yield Line(location, line, Path(location.rpartition(":")[0]).stem)
 
 
 async def _store_in_one(sessions: AsyncSessions, ids: Sequence[str]) -> int:

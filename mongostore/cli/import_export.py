@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -18,12 +18,15 @@ from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, o
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.importers import Options, names
 from mongostore.importers.archive import HOUSES, Archive
+from mongostore.importers.batches import in_thread
 from mongostore.importers.jsonl import message_members, session_members, write_line
-from mongostore.importers.lines import Importer, Tally
+from mongostore.importers.lines import Importer, Line, Tally
 from mongostore.models import Session
+from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.repositories.sessions import AsyncSessions
 
 _STDIO = Path("-")
+_BLOCK_BYTES = 256 * 1024
 
 
 def import_conversations(
@@ -214,12 +217,8 @@ async def _import(
             warn(f"{store.engine.address} loses all data when this command ends: name a server with --uri")
         importer = Importer(store.sessions.in_namespace(namespace), warn)
         with _progress() as progress:
-            for file in files:
-                name, default = ("stdin", "stdin") if file == _STDIO else (str(file), file.stem)
-                for number, text in enumerate(_read(file, progress), 1):
-                    if text.strip():
-                        await importer.add(f"{name}:{number}", text, default if session is None else session)
-            await importer.finish()
+            async with aclosing(_lines(files, session, progress)) as lines:
+                await importer.run(lines)
     return importer.tally
 
 
@@ -300,14 +299,28 @@ def _progress() -> Progress:
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
-def _read(file: Path, progress: Progress) -> Iterator[bytes]:
-    """Yield the lines of a file, showing how far it is read."""
+async def _lines(files: Sequence[Path], session: str | None, progress: Progress) -> AsyncGenerator[Line]:
+    """Yield the lines of files that are not blank."""
+    for file in files:
+        name, default = ("stdin", "stdin") if file == _STDIO else (str(file), file.stem)
+        first = 1
+        # A pipe may let its reader wait for as long as it likes.
+        async with aclosing(in_thread(DaemonThreads(), _read(file, progress))) as blocks:
+            async for block in blocks:
+                for number, text in enumerate(block, first):
+                    if text.strip():
+                        yield Line(f"{name}:{number}", text, default if session is None else session)
+                first += len(block)
+
+
+def _read(file: Path, progress: Progress) -> Iterator[list[bytes]]:
+    """Yield the lines of a file in blocks, showing how far it is read."""
     with nullcontext(sys.stdin.buffer) if file == _STDIO else file.open("rb") as source:
         total = file.stat().st_size if file.is_file() else None
         task = progress.add_task(plain(file.name).plain, total=total)
-        for line in source:
-            yield line
-            progress.advance(task, len(line))
+        while block := source.readlines(_BLOCK_BYTES):
+            yield block
+            progress.advance(task, sum(map(len, block)))
 
 
 def _table(tally: Tally) -> Table:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel
+from mongostore.documents.mapping import StoredPart
 
 
-class StoredErasure(BaseModel):
+class StoredErasure(StoredPart):
     """The names of a person who is being erased: what links them goes before all else has gone."""
 
     id: str

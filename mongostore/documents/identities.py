@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.mapping import Stored, StoredPart, reader, writer
 from mongostore.documents.rooms import part_id
 from mongostore.models import Identity, Verification, VerificationRequest
 from mongostore.models.fields import organization_key
@@ -25,7 +25,7 @@ class StoredIdentity(Identity, Stored):
     merged_size: int = 0
 
 
-class StoredAddress(BaseModel):
+class StoredAddress(StoredPart):
     """An address of an organization, and whose it is."""
 
     id: dict[str, str]

@@ -28,15 +28,20 @@ MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 DECODE_ERRORS = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
-class Stored(BaseModel):
-    """The base of classes that describe stored documents: the members of a model and the store's own."""
+class StoredPart(BaseModel):
+    """The base of classes that describe stored documents and parts of them."""
 
     # Documents are read as the models of callers, so that few of these are ever built.
     model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
+
+
+class Stored(StoredPart):
+    """The member of a stored document that is the store's own, beside those of a model."""
+
     schema_version: int = SCHEMA_VERSION
 
 
-class Searched(BaseModel):
+class Searched(StoredPart):
     """The fields of documents with texts for the search.
 
     Attributes:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel
-
-from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.mapping import Stored, StoredPart, reader, writer
 from mongostore.documents.rooms import part_id
 from mongostore.models import Observation, Task, VoiceDelivery
 
@@ -28,7 +26,7 @@ class StoredObservation(Observation, Stored):
     ops: list[str]
 
 
-class StoredReadMarker(BaseModel):
+class StoredReadMarker(StoredPart):
     """The highest index of a room that a channel has read."""
 
     id: dict[str, str]
@@ -41,7 +39,7 @@ class StoredVoiceDelivery(VoiceDelivery, Stored):
     """A reserved injection of speech."""
 
 
-class StoredLease(BaseModel):
+class StoredLease(StoredPart):
     """A lease; its end is a date, which the server compares with its own clock."""
 
     id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
@@ -12,6 +12,7 @@ from mongostore.documents.mapping import (
     DECODE_ERRORS,
     Searched,
     StoredDocument,
+    StoredPart,
     check_instance,
     decode_document,
     invalid_fields,
@@ -22,10 +23,10 @@ from mongostore.models import SessionParticipant, Turn
 from mongostore.models.fields import JsonValue
 
 MAX_INSIGHTS_BYTES = 1024 * 1024
-_PARTICIPANTS = TypeAdapter(list[SessionParticipant])
+_PARTICIPANTS = TypeAdapter(list[SessionParticipant], config=ConfigDict(defer_build=True))
 
 
-class StoredParticipant(BaseModel):
+class StoredParticipant(StoredPart):
     """A participant of a session, without the turns and the insights.
 
     `epoch` is new whenever the turns begin anew, so that those of before can never be taken for those
@@ -47,7 +48,7 @@ class StoredTurn(Turn):
     overflow: str | None = None
 
 
-class StoredBatch(BaseModel):
+class StoredBatch(StoredPart):
     """The batch of a participant that one call stored: the numbers `number` to `end` of its epoch.
 
     `op` is the token of that call, `revision` that of the session to which the call was bound, if it was.

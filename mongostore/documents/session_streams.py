@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from mongostore.documents.mapping import DECODE_ERRORS, StoredDocument
+from mongostore.documents.mapping import DECODE_ERRORS, StoredDocument, StoredPart
 
 # A writer that has neither written nor renewed its message for so long is gone.
 WRITER_SECONDS = 10.0
 
 
-class StoredStream(BaseModel):
+class StoredStream(StoredPart):
     """The part of a message that is there while the message is being written.
 
     The text is that of the message's `content`, of `parts` and of `pieces`, in this order. When the

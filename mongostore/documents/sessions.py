@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from mongostore.codec import decode, encode_members, preview_text
 from mongostore.documents.mapping import (
@@ -13,6 +13,7 @@ from mongostore.documents.mapping import (
     Searched,
     Stored,
     StoredDocument,
+    StoredPart,
     check_instance,
     check_size,
     invalid_fields,
@@ -27,7 +28,7 @@ from mongostore.models import Message, Session
 from mongostore.models.fields import Id, JsonValue
 from mongostore.models.sessions import SessionFields
 
-_MESSAGES = TypeAdapter(list[Message])
+_MESSAGES = TypeAdapter(list[Message], config=ConfigDict(defer_build=True))
 MAX_METADATA_BYTES = 1024 * 1024
 MAX_DATA_BYTES = 4 * 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
@@ -67,7 +68,7 @@ class StoredMessage(Message):
     stream: StoredStream | None = None
 
 
-class StoredContext(BaseModel):
+class StoredContext(StoredPart):
     """A session's context messages: the encoded value, or the key of the document that holds it."""
 
     value: JsonValue = None
@@ -130,7 +131,7 @@ class StoredSegment(Searched):
     recent_ops: list[str] = Field(default_factory=list)
 
 
-class StoredOverflow(BaseModel):
+class StoredOverflow(StoredPart):
     """A value too large to be embedded, written once and never changed."""
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mongostore.arguments import check_id
 from mongostore.codec import to_micros
@@ -13,6 +13,7 @@ from mongostore.documents.mapping import (
     Searched,
     Stored,
     StoredDocument,
+    StoredPart,
     check_instance,
     check_size,
     reader,
@@ -34,7 +35,7 @@ class StoredUser(User, Stored):
     expires_at: datetime | None = None
 
 
-class StoredVote(BaseModel):
+class StoredVote(StoredPart):
     """The feedback of one of a thread's messages, as lists of threads are filtered by."""
 
     message_id: str

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from mongostore.errors import (
     AlreadyExistsError,
@@ -23,7 +25,17 @@ from mongostore.repositories.sessions.bulk import SessionTransfer
 _BATCH = 128
 # Files may interleave their sessions; messages of so many wait at a time.
 _OPEN_SESSIONS = 16
+# A server stores the lines of one session while the next ones are read.
+_AT_ONCE = 8
 _REFUSALS = (ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError)
+
+
+class Line(NamedTuple):
+    """A line, its location, such as `chats.jsonl:7`, and the session of a message that names none."""
+
+    location: str
+    text: bytes
+    session_id: str
 
 
 @dataclass
@@ -62,7 +74,10 @@ class Importer:
         self._sessions = sessions
         self._transfer = SessionTransfer.of(sessions)
         self._refuse = refuse
+        self._tasks = asyncio.TaskGroup()
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._pending: dict[str, list[tuple[str, Message]]] = {}
+        self._ids: dict[str, None] = {}
         self._counts: dict[str, int] = {}
         self._own: set[str] = set()
         self._occurrences: Counter[tuple[str, str]] = Counter()
@@ -70,34 +85,80 @@ class Importer:
     @property
     def session_ids(self) -> list[str]:
         """The sessions that lines went to and that hold messages, in the order in which they came."""
-        return [session_id for session_id, count in self._counts.items() if count]
+        return [session_id for session_id in self._ids if self._counts.get(session_id)]
 
-    async def add(self, location: str, text: bytes, session_id: str) -> None:
-        """Store a line, at once or together with those that follow.
+    async def run(self, lines: AsyncIterable[Line]) -> None:
+        """Store lines, those of several sessions at once and those of one session in their order.
 
-        Args:
-            location: The location of the line, such as `chats.jsonl:7`.
-            text: The line.
-            session_id: The session of a message that names none.
+        Raises:
+            MongoStoreError: If the store cannot be used.
         """
-        self.tally.lines += 1
         try:
-            line = read_line(text)
-            if isinstance(line, SessionLine):
-                await self._add_session(location, line)
-            else:
-                await self._add_message(location, line, session_id)
+            async with self._tasks:
+                async for line in lines:
+                    await self._add(line)
+                for session_id in [*self._pending]:
+                    await self._start_flush(session_id)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _add(self, source: Line) -> None:
+        self.tally.lines += 1
+        location = source.location
+        try:
+            line = read_line(source.text)
+        except LineError as error:
+            self._refuse_line(location, error)
+            return
+        if isinstance(line, SessionLine):
+            held = self._pending.pop(line.id, [])
+            store = partial(self._add_session, location, line, held)
+            await self._start(line.id, location, store, line.messages)
+            return
+        session_id = source.session_id if line.session_id is None else line.session_id
+        message = self._with_id(session_id, line)
+        if session_id not in self._counts:
+            await self._wait(lambda: session_id in self._running)
+        if session_id in self._counts:
+            self._hold(session_id, location, message)
+        else:
+            begin = partial(self._begin_with, session_id, location, message)
+            await self._start(session_id, location, begin, [message])
+        if len(self._pending.get(session_id, ())) >= _BATCH:
+            await self._start_flush(session_id)
+        elif len(self._pending) > _OPEN_SESSIONS:
+            await self._start_flush(next(iter(self._pending)))
+
+    async def _start(
+        self, session_id: str, location: str, work: Callable[[], Awaitable[None]], messages: Sequence[Message]
+    ) -> None:
+        """Begin to store in a session, once what is under way for it is done."""
+        # What has no time is as old as it is here, so that its order is that of the writes.
+        is_timed = all(message.created_at for message in messages)
+        most = _AT_ONCE if is_timed else 1
+        await self._wait(lambda: session_id in self._running or len(self._running) >= most)
+        task = self._tasks.create_task(self._run(location, work))
+        self._running[session_id] = task
+        task.add_done_callback(lambda _: self._running.pop(session_id))
+
+    async def _wait(self, is_early: Callable[[], bool]) -> None:
+        while is_early():
+            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _run(self, location: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
         except (LineError, *_REFUSALS) as error:
-            self.tally.refused_lines += 1
-            self._refuse(f"{location}: {error}")
+            self._refuse_line(location, error)
 
-    async def finish(self) -> None:
-        """Store the messages that wait."""
-        for session_id in list(self._pending):
-            await self._flush(session_id)
+    def _refuse_line(self, location: str, error: Exception) -> None:
+        self.tally.refused_lines += 1
+        self._refuse(f"{location}: {error}")
 
-    async def _add_session(self, location: str, line: SessionLine) -> None:
-        await self._flush(line.id)
+    async def _add_session(
+        self, location: str, line: SessionLine, held: Sequence[tuple[str, Message]]
+    ) -> None:
+        await self._append(line.id, held)
         await self._ensure(line.id, line.members, line.messages[0].created_at if line.messages else None)
         if line.context and not (await self._sessions.get(line.id)).has_context:
             await self._sessions.context.set(line.id, line.context[0])
@@ -109,23 +170,30 @@ class Importer:
             line.id, [(f"{location}: messages[{i}]", message) for i, message in enumerate(line.messages)]
         )
 
-    async def _add_message(self, location: str, line: MessageLine, default: str) -> None:
-        session_id, message = default if line.session_id is None else line.session_id, line.message
+    def _with_id(self, session_id: str, line: MessageLine) -> Message:
+        if not line.digest:
+            return line.message
+        # The same content twice in a file is two messages, and a file imported twice stores them once.
+        occurrence = session_id, line.digest
+        id = line_digest(line.digest, self._occurrences[occurrence])
+        self._occurrences[occurrence] += 1
+        return line.message.model_copy(update={"id": id})
+
+    async def _begin_with(self, session_id: str, location: str, message: Message) -> None:
         await self._ensure(session_id, {}, message.created_at)
-        if line.digest:
-            # The same content twice in a file is two messages, and a file imported twice stores them once.
-            occurrence = session_id, line.digest
-            id = line_digest(line.digest, self._occurrences[occurrence])
-            message = message.model_copy(update={"id": id})
-            self._occurrences[occurrence] += 1
+        self._hold(session_id, location, message)
+
+    def _hold(self, session_id: str, location: str, message: Message) -> None:
         self._pending.setdefault(session_id, []).append((location, message))
-        if len(self._pending[session_id]) == _BATCH:
-            await self._flush(session_id)
-        elif len(self._pending) > _OPEN_SESSIONS:
-            await self._flush(next(iter(self._pending)))
+
+    async def _start_flush(self, session_id: str) -> None:
+        held = self._pending.pop(session_id)
+        location, messages = held[0][0], [message for _, message in held]
+        await self._start(session_id, location, partial(self._append, session_id, held), messages)
 
     async def _ensure(self, session_id: str, members: dict[str, Any], began: datetime | None) -> None:
         """Create a session, if need be; one whose time is not known begins with its first message."""
+        self._ids.setdefault(session_id)
         if session_id in self._counts:
             return
         if members.get("created_at") is None:
@@ -142,9 +210,6 @@ class Importer:
             self._counts[session_id] = 0
             self._own.add(session_id)
             self.tally.new_sessions += 1
-
-    async def _flush(self, session_id: str) -> None:
-        await self._append(session_id, self._pending.pop(session_id, []))
 
     async def _append(self, session_id: str, located: Sequence[tuple[str, Message]]) -> None:
         for start in range(0, len(located), _BATCH):

@@ -40,8 +40,11 @@ class Search(TypedDict, total=False):
 class Model(BaseModel):
     """A plain value: no document, cursor or driver type is among its members."""
 
-    # A misspelt member is an error, and an error must not carry what the user said.
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # A misspelt member is an error, and an error must not carry what the user said. Few programs use all of
+    # the models, and to build their validators takes longer than to import them.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class Page(Generic[T]):

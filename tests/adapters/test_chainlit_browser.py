@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -62,8 +63,8 @@ class Application:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://localhost:{self.port}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAINLIT_")}
-        self._environment = kept | {
+        remaining = {name: value for name, value in os.environ.items() if not name.startswith("CHAINLIT_")}
+        self._environment = remaining | {
             "MONGOSTORE_URI": uri,
             "MONGOSTORE_DATABASE": database,
             "CHAINLIT_AUTH_SECRET": "s" * 64,
@@ -154,8 +155,8 @@ class Visits:
         page.set_default_timeout(PATIENCE * 1000)
         # Fonts of others.
         page.route(re.compile(r"^https?://(?!localhost)"), lambda route: route.abort())
-        page.on("response", self._note)
-        page.on("requestfailed", self._note_file)
+        page.on("response", self._record)
+        page.on("requestfailed", self._record_file)
         page.goto(self.application.url)
         page.fill("#email", name)
         page.fill("#password", "secret")
@@ -175,12 +176,12 @@ class Visits:
         self.failed.clear()
         self._begin = len(self.application.log)
 
-    def _note(self, response: Any) -> None:
+    def _record(self, response: Any) -> None:
         # Before they are logged in nobody is anybody.
         if response.status >= 400 and not response.url.endswith("/user"):
             self.failed.append(f"{response.status} {response.url}")
 
-    def _note_file(self, request: Any) -> None:
+    def _record_file(self, request: Any) -> None:
         # Leaving a page aborts what it still loads.
         if "/files/" in request.url and request.failure != "net::ERR_ABORTED":
             self.failed.append(request.url)
@@ -207,8 +208,9 @@ def say(page: Any, text: str, count: int = 1) -> str:
     page.keyboard.press("Enter")
     page.get_by_text(f"Answer {count} to {text}").wait_for()
     page.wait_for_url("**/thread/*")
-    page.locator("#thread-history").get_by_text("Today").wait_for()
-    return str(page.url.rpartition("/")[2])
+    thread = str(page.url.rpartition("/")[2])
+    page.locator(f"#thread-history #thread-{thread}").wait_for()
+    return thread
 
 
 def choose(page: Any, thread: str, item: str) -> None:
@@ -216,6 +218,17 @@ def choose(page: Any, thread: str, item: str) -> None:
     page.hover(f"#thread-{thread}")
     page.click(f"#thread-{thread} #thread-options")
     page.click(f"#{item}")
+
+
+def search(page: Any, text: str) -> None:
+    """Search in the dialog, which asks for all threads when it is opened, until that is answered."""
+
+    def is_answer(response: Any) -> bool:
+        is_search = response.url.endswith("/project/threads")
+        return is_search and json.dumps(text) in (response.request.post_data or "")
+
+    with page.expect_response(is_answer):
+        page.locator("[role=dialog] input").fill(text)
 
 
 def check_elements(page: Any, text: str, count: int) -> None:
@@ -230,10 +243,10 @@ def check_elements(page: Any, text: str, count: int) -> None:
 def check_steps(page: Any, text: str) -> None:
     """Check that the nested steps of an answer are shown when they are opened."""
     for name in ("outer", "inner"):
-        shown = page.get_by_text(f"{name} of {text}")
+        output = page.get_by_text(f"{name} of {text}")
         deadline = time.monotonic() + PATIENCE
         # What is drawn anew while it is clicked stays closed.
-        while not shown.is_visible():
+        while not output.is_visible():
             assert time.monotonic() < deadline, f"{name} is not shown"
             button = page.locator(f"#step-{name}").last
             if button.get_attribute("aria-expanded") == "false":
@@ -244,6 +257,8 @@ def check_steps(page: Any, text: str) -> None:
 def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
     application: Application, visits: Visits, somebody: str, tmp_path: Path
 ) -> None:
+    from playwright.sync_api import expect
+
     page = visits.log_in(somebody)
     thread = say(page, "Hello there")
     check_elements(page, "Hello there", 1)
@@ -262,11 +277,12 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
 
     page.click("#new-chat-button")
     page.click("#confirm")
-    page.get_by_text("Welcome").wait_for()
+    # The thread that was open has been welcomed, too.
     page.get_by_text("Answer 1 to Hello there").wait_for(state="detached")
+    page.get_by_text("Welcome").wait_for()
     page.click(f"#thread-{thread} a")
     check_elements(page, "Hello there", 1)
-    assert page.get_by_text("Welcome").count() == 1
+    expect(page.get_by_text("Welcome")).to_have_count(1)
     # What the session knew is known again.
     (tmp_path / "my list.txt").write_bytes(b"eggs, milk")
     page.set_input_files("#upload-button-input", tmp_path / "my list.txt")
@@ -293,12 +309,14 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
 def test_threads_are_found_renamed_shared_and_deleted(
     application: Application, visits: Visits, somebody: str, server_uri: str
 ) -> None:
+    from playwright.sync_api import expect
+
     page = visits.log_in(somebody)
     first = say(page, "All about parcels")
     page.click("#new-chat-button")
     page.click("#confirm")
-    page.get_by_text("Welcome").wait_for()
     page.get_by_text("Answer 1 to All about parcels").wait_for(state="detached")
+    page.get_by_text("Welcome").wait_for()
     second = say(page, "All about letters")
     ids = "() => [...document.querySelectorAll('#thread-history li')].map(one => one.id)"
     assert page.evaluate(ids) == [f"thread-{second}", f"thread-{first}"]
@@ -310,10 +328,8 @@ def test_threads_are_found_renamed_shared_and_deleted(
 
     for text, found in (("FOUND)", first), ("outer of all about LETTERS", second)):
         page.click("#search-chats-button")
-        page.locator("[role=dialog] input").fill(text)
-        page.locator("[role=dialog] [role=option]").nth(0).wait_for()
-        page.wait_for_timeout(1000)
-        assert page.locator("[role=dialog] [role=option]").count() == 1
+        search(page, text)
+        expect(page.locator("[role=dialog] [role=option]")).to_have_count(1)
         page.locator("[role=dialog] [role=option]").click()
         page.wait_for_url(f"**/thread/{found}")
         check_elements(page, "All about letters" if found == second else "All about parcels", 1)
@@ -324,8 +340,8 @@ def test_threads_are_found_renamed_shared_and_deleted(
     with page.expect_response("**/project/thread/share") as response:
         page.locator("[role=dialog] button").filter(has_text="Share").click()
     assert response.value.ok
-    told = page.request.get(shared).json()
-    assert (told["name"], told["metadata"]["is_shared"]) == ("Lost (and found)", True)
+    received = page.request.get(shared).json()
+    assert (received["name"], received["metadata"]["is_shared"]) == ("Lost (and found)", True)
     page.keyboard.press("Escape")
 
     choose(page, first, "delete-thread")
@@ -376,8 +392,7 @@ def test_nobody_sees_what_is_anothers(application: Application, visits: Visits, 
     say(other, "My own")
     assert other.locator("#thread-history li").count() == 1
     other.click("#search-chats-button")
-    with other.expect_response("**/project/threads"):
-        other.locator("[role=dialog] input").fill("secret")
+    search(other, "secret")
     other.wait_for_timeout(500)
     assert other.locator("[role=dialog] [role=option]").count() == 0
     assert other.request.get(f"{application.url}/project/thread/{thread}").status >= 400

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from mongostore.sync import MongoStore, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
 from mongostore.testing.director.parts import ids, nested, say
-from tests.conftest import empty
+from tests.conftest import Emptied
 
 HERE = Path(__file__).parent
 NOWHERE = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200"
@@ -33,28 +34,32 @@ def adapter(director_adapter: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def db(adapter: ModuleType, store_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
-    yield adapter.MongoDB(store_uri, database)
-    give_back(store_uri, database, emptied)
+def db(adapter: ModuleType, store_uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
+    with opened(adapter, store_uri, database, emptied) as db:
+        yield db
 
 
 @pytest.fixture
-def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: list[str]) -> Iterator[Any]:
-    yield adapter.MongoDB(server_uri, database)
-    give_back(server_uri, database, emptied)
+def server_db(adapter: ModuleType, server_uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
+    with opened(adapter, server_uri, database, emptied) as db:
+        yield db
 
 
-def give_back(uri: str, database: str, emptied: list[str]) -> None:
-    """Close the store behind an adapter, and let another test have its database."""
-    shared_store(uri, database).close()
+@contextmanager
+def opened(adapter: ModuleType, uri: str, database: str, emptied: Emptied) -> Iterator[Any]:
+    """An adapter; at the end, the store behind it is closed, and another test may have its database."""
+    with pytest.MonkeyPatch.context() as patch:
+        if emptied.ensure(database) is False:
+            patch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
+        yield adapter.MongoDB(uri, database)
+        shared_store(uri, database).close()
 
-    async def run() -> None:
+    async def give_back() -> None:
         async with AsyncMongoClient[dict[str, Any]](uri) as client:
-            await empty(client[database])
+            await emptied.add(client[database])
 
     if uri.startswith("mongodb"):
-        asyncio.run(run())
-        emptied.append(database)
+        asyncio.run(give_back())
 
 
 @pytest.fixture
@@ -161,22 +166,22 @@ def test_value_that_holds_itself_is_refused(db: Any) -> None:
         say(db, content=loop)
 
 
-@pytest.mark.parametrize("given", [None, 5, {"$ne": None}, ["s"], b"s", Status.PROGRESS, "\ud800"], ids=repr)
-def test_ids_are_plain_strings(db: Any, given: Any) -> None:
+@pytest.mark.parametrize("sent", [None, 5, {"$ne": None}, ["s"], b"s", Status.PROGRESS, "\ud800"], ids=repr)
+def test_ids_are_plain_strings(db: Any, sent: Any) -> None:
     db.create_session("s")
     say(db)
     for refused in (
-        lambda: db.create_session(given),
-        lambda: db.get_session(given),
-        lambda: db.get_conversations(given),
-        lambda: db.get_context_messages(given),
-        lambda: db.add_or_update_context_msg(given, {}),
-        lambda: db.delete_conversation(given),
-        lambda: db.delete_context(given),
-        lambda: db.delete_session(given),
-        lambda: say(db, session_id=given),
-        lambda: say(db, conv_id=given),
-        lambda: say(db, msg_id=given),
+        lambda: db.create_session(sent),
+        lambda: db.get_session(sent),
+        lambda: db.get_conversations(sent),
+        lambda: db.get_context_messages(sent),
+        lambda: db.add_or_update_context_msg(sent, {}),
+        lambda: db.delete_conversation(sent),
+        lambda: db.delete_context(sent),
+        lambda: db.delete_session(sent),
+        lambda: say(db, session_id=sent),
+        lambda: say(db, conv_id=sent),
+        lambda: say(db, msg_id=sent),
     ):
         with pytest.raises(InvalidValueError, match="_id: "):
             refused()

@@ -118,9 +118,9 @@ class Steps:
         if not self.held:
             return
         both, made = self.dice.choice(self.held), self.messages()
-        kept = self.dice.randint(0, len(both[0].messages))
+        remaining = self.dice.randint(0, len(both[0].messages))
         for conversation in both:
-            conversation.messages[kept:] = made
+            conversation.messages[remaining:] = made
             conversation.new_message_index = None
         await self.both(lambda side, store: store.save(both[side]))
 

@@ -244,13 +244,13 @@ class TestMessages:
 
     async def test_a_message_gives_the_cursor_of_the_page_behind_it(self, sessions: Any) -> None:
         await fill(sessions, 200)
-        for place in (0, 70, 199):
-            message = await sessions.messages.get("s", f"m{place}")
+        for bounds in (0, 70, 199):
+            message = await sessions.messages.get("s", f"m{bounds}")
             cursor = sessions.messages.cursor_of(message)
             page = await sessions.messages.list("s", cursor=cursor, limit=30)
-            assert contents(page) == [*range(place + 1, min(place + 31, 200))]
+            assert contents(page) == [*range(bounds + 1, min(bounds + 31, 200))]
             page = await sessions.messages.list("s", cursor=cursor, limit=30, newest=True)
-            assert contents(page) == [*range(max(place - 30, 0), place)]
+            assert contents(page) == [*range(max(bounds - 30, 0), bounds)]
         for wrong in (Message(role="user"), "m1", None):
             with pytest.raises(InvalidValueError):
                 sessions.messages.cursor_of(wrong)

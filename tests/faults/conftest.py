@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Message
 from mongostore.repositories.sessions import TailLimits
-from tests.conftest import empty
+from tests.conftest import Emptied
 from tests.faults.deployments import Cluster, certificate, cluster, standalone, with_options
 
 Child = Callable[..., subprocess.Popen[str]]
@@ -119,7 +119,7 @@ async def faults(
     admin_uri: str,
     database: str,
     tail_limits: TailLimits,
-    emptied: list[str],
+    emptied: Emptied,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
@@ -128,14 +128,14 @@ async def faults(
     monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.01)
     options = {"heartbeatFrequencyMS": 500, "serverMonitoringMode": "poll"}
     uri = with_options(server_uri, appName=database, **options)
+    ensure = emptied.ensure(database)
     async with AsyncMongoClient[dict[str, Any]](admin_uri) as admin:
-        async with AsyncMongoStore(uri, database, tail_limits=tail_limits) as store:
+        async with AsyncMongoStore(uri, database, ensure_indexes=ensure, tail_limits=tail_limits) as store:
             try:
                 yield Faults(store, uri, database, admin)
             finally:
                 await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        await empty(admin[database])
-        emptied.append(database)
+        await emptied.add(admin[database])
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ async def test_a_user_of_a_shared_store_that_is_dropped_uses_it_no_more(
     assert not store.is_open
 
 
-async def kept_by_an_iteration(uri: str, database: str) -> None:
+async def held_by_iteration(uri: str, database: str) -> None:
     store = AsyncMongoStore(uri, database)
     await store.open()
     await store.sessions.ensure("s")
@@ -85,7 +85,7 @@ async def kept_by_an_iteration(uri: str, database: str) -> None:
     await anext(store.sessions.messages.iter("s"))
 
 
-async def kept_by_a_task(uri: str, database: str) -> None:
+async def held_by_task(uri: str, database: str) -> None:
     store = AsyncMongoStore(uri, database)
     await store.open()
     await store.sessions.ensure("s")
@@ -103,7 +103,7 @@ async def kept_by_a_task(uri: str, database: str) -> None:
     "use",
     [
         *(closed, forgotten, shared),
-        *(pytest.param(use, marks=pytest.mark.long) for use in (kept_by_an_iteration, kept_by_a_task)),
+        *(pytest.param(use, marks=pytest.mark.long) for use in (held_by_iteration, held_by_task)),
     ],
 )
 def test_nothing_is_left_of_stores_of_event_loops_that_are_gone(

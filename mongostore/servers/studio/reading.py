@@ -32,7 +32,8 @@ class Row:
         at: When it was last active.
         order: By what the list is merged.
         path: Its address within the studio.
-        place: The namespace or the person it belongs to.
+        owner: The namespace or the person it belongs to.
+        person: The user it belongs to, or an empty text.
     """
 
     kind: str
@@ -41,7 +42,8 @@ class Row:
     at: datetime
     order: datetime
     path: str
-    place: str = ""
+    owner: str = ""
+    person: str = ""
 
     @property
     def day(self) -> str:
@@ -196,6 +198,7 @@ def session_row(session: Session) -> Row:
         session.active_at,
         f"/s/{encode_id(session.namespace)}/{encode_id(session.id)}",
         session.namespace,
+        session.user_id or "",
     )
 
 
@@ -204,7 +207,8 @@ def thread_row(thread: Thread) -> Row:
     person = thread.user_identifier or thread.owner_id or ""
     preview = " · ".join(part for part in (person, ", ".join(thread.tags)) if part)
     path = f"/t/{encode_id(thread.id)}"
-    return Row("thread", thread.name or thread.id, preview, thread.active_at, thread.active_at, path, person)
+    title, at = thread.name or thread.id, thread.active_at
+    return Row("thread", title, preview, at, at, path, person, person)
 
 
 def room_row(room: Room) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ _AT_ONCE = 8
 _LOOKED_AT = 1_000
 _PAGE = 100
 _SNIPPETS = 4
+_VALUES = 8
 _MOST = 200
 _KEYS = ("role", "user", "namespace", "kind")
 _BEFORE, _AFTER = 70, 130
@@ -73,6 +75,13 @@ class Query:
     def terms(self) -> Terms | None:
         """The words as the store looks for them; None if there are none."""
         return Terms.parse(self.words)
+
+    def narrowed(self, key: str, value: str) -> str:
+        """Return the text with one more filter, or without it where it has that."""
+        filters = {**self.filters, key: value}
+        if self.filters.get(key) == value:
+            del filters[key]
+        return " ".join([self.words, *(f"{name}:{term}" for name, term in filters.items())])
 
     def finds(self, entry: Entry) -> bool:
         """Return whether a message is looked for."""
@@ -123,6 +132,7 @@ class Snippet:
 
     label: str
     role: str
+    name: str
     path: str
     html: Markup
 
@@ -148,6 +158,25 @@ class Found:
     cursor: str | None
     seconds: float
 
+    def kinds(self) -> Counter[str]:
+        """Return how many of the conversations each house has."""
+        return Counter(hit.row.kind for hit in self.hits)
+
+    def facets(self) -> dict[str, list[tuple[str, int]]]:
+        """Return the values of each filter that are here, and how often each is."""
+        rows = [hit.row for hit in self.hits]
+        found = {
+            "role": Counter(one.role for hit in self.hits for one in hit.snippets),
+            "namespace": Counter(row.owner for row in rows if row.kind == "session"),
+            "user": Counter(row.person for row in rows),
+        }
+        return {key: _most_frequent(counts) for key, counts in found.items()}
+
+
+def _most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
+    # A filter is one word.
+    return [(value, count) for value, count in counts.most_common(_VALUES) if value.split() == [value]]
+
 
 @router.get("/search")
 async def search_page(
@@ -168,6 +197,9 @@ async def search_page(
         query=query,
         found=found,
         found_kind=kind,
+        most=_SNIPPETS,
+        # Of the conversations on another page nothing is known.
+        is_all=cursor is None and found.cursor is None,
         current="/search",
         asked=q[:_MOST],
     )
@@ -211,7 +243,8 @@ async def _look_into(store: AsyncMongoStore, row: Row, query: Query) -> Hit | No
     with suppress(NotFoundError):
         async for entry in _newest(store, row):
             if query.finds(entry):
-                hit.snippets.append(Snippet(entry.label, entry.name, entry.path, query.snippet(entry)))
+                found = Snippet(entry.label, entry.role, entry.name, entry.path, query.snippet(entry))
+                hit.snippets.append(found)
                 if len(hit.snippets) == _SNIPPETS:
                     break
     return hit if hit.snippets or "role" not in query.filters else None

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from urllib.parse import unquote_plus
 
 import httpx
 import pytest
@@ -197,6 +198,35 @@ async def test_a_search_finds_words_in_all_houses(asking: httpx.AsyncClient) -> 
     assert "at=209" not in (await asking.get("/search", params={"q": "gloves role:user"})).text
 
 
+async def test_a_search_counts_what_its_page_has_found(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient
+) -> None:
+    def counts(html: str) -> dict[str, str]:
+        text = html.replace('<span class="cut">', "")
+        return dict(re.findall(r'>([^<>]+?)(?: |</span>)<span class="n(?:um)?">(\d+\+?)</span>', text))
+
+    html = (await asking.get("/search", params={"q": "gloves"})).text
+    houses = {"All": "2", "Sessions": "2", "Threads": "0", "Rooms": "0"}
+    facets = {"user": "2", "assistant": "2", "looking-glass": "2", "white-rabbit": "1", "alice": "1"}
+    assert counts(html) == houses | facets
+    # A filter is added to those that are there, and taken away where it is set.
+    html = (await asking.get("/search", params={"q": "gloves role:user namespace:looking-glass"})).text
+    links = {unquote_plus(link) for link in re.findall(r'/search\?q=([^"&]+)', html)}
+    assert {"gloves namespace:looking-glass", "gloves role:user"} <= links
+    assert "gloves role:user namespace:looking-glass user:alice" in links
+    assert counts(html)["user"] == "2"
+    # Of houses that are not on a page of many, nothing is known.
+    for number in range(21):
+        await seeded.sessions.create(f"g{number}", name="More gloves")
+    html = (await asking.get("/search", params={"q": "gloves"})).text
+    assert {key: counts(html).get(key) for key in houses} == {
+        "All": "20+",
+        "Sessions": "20+",
+        "Threads": None,
+        "Rooms": None,
+    }
+
+
 async def test_a_search_finds_a_name_and_a_message_far_back(
     seeded: AsyncMongoStore, asking: httpx.AsyncClient
 ) -> None:
@@ -247,8 +277,8 @@ async def test_an_html_export_is_one_file_that_asks_for_nothing(asking: httpx.As
         style = re.search("<style>(.*?)</style>", html, re.DOTALL)
         assert style
         addresses = [*re.findall(r'(?:src|href)="([^"]*)"', html), *re.findall(r'url\("?([^")]*)', style[1])]
-        near = ("#", "data:image/", "data:font/")
-        assert [one[:80] for one in addresses if not one.startswith((*near, "http", "mailto:"))] == []
+        around = ("#", "data:image/", "data:font/")
+        assert [one[:80] for one in addresses if not one.startswith((*around, "http", "mailto:"))] == []
         digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
         assert f"style-src 'sha256-{digest}'" in html
 

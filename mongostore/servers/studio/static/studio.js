@@ -13,6 +13,9 @@ function parse(html) {
   return holder.content;
 }
 
+// Null where the server cannot be reached, or the page is left.
+const ask = (path, options) => fetch(path, options).catch(() => null);
+
 async function copy(text, what) {
   await navigator.clipboard.writeText(text);
   say(`${what} copied`);
@@ -40,15 +43,15 @@ if (list) {
   addEventListener("pagehide", () => sessionStorage.setItem("studio-list", list.scrollTop));
 }
 async function loadMore(link) {
-  const answer = await fetch(`${link.href}&fragment=true`);
-  if (!answer.ok) return;
+  const answer = await ask(`${link.href}&fragment=true`);
+  if (!answer?.ok) return say("They could not be loaded.");
   const days = $$("h3", list), rows = parse(await answer.text());
   const first = $("h3", rows);
   if (first && days.at(-1)?.textContent === first.textContent) first.remove();
   link.replaceWith(rows);
 }
-const items = () => $$(".msg[id], .ev[id]", talk ?? document);
-const here = () => $(".msg.here, .ev.here", talk ?? document) ?? (location.hash ? document.getElementById(location.hash.slice(1)) : null);
+const items = () => $$(".msg[id], .ev[id], .hit", talk ?? document);
+const here = () => $(".here", talk ?? document) ?? (location.hash ? document.getElementById(location.hash.slice(1)) : null);
 function select(item, { move = true } = {}) {
   if (!item) return;
   $$(".here").forEach((one) => one.classList.remove("here"));
@@ -61,8 +64,8 @@ async function showDetails(item) {
   const rail = $("#rail"), path = item.dataset.path;
   if (!rail || !path?.includes("/at/") || getComputedStyle(rail).display === "none") return;
   const number = ++asked;
-  const answer = await fetch(`${path}?fragment=true`);
-  if (answer.ok && number === asked) rail.replaceChildren(parse(await answer.text()));
+  const answer = await ask(`${path}?fragment=true`);
+  if (answer?.ok && number === asked) rail.replaceChildren(parse(await answer.text()));
 }
 function step(direction) {
   const all = items(), at = all.indexOf(here());
@@ -79,13 +82,13 @@ if (scroll) {
 // ---------- map ----------
 const map = $("#map");
 if (map && getComputedStyle(map).display !== "none") {
-  fetch(map.dataset.src).then((answer) => (answer.ok ? answer.text() : "")).then((html) => map.replaceChildren(parse(html)));
+  ask(map.dataset.src).then(async (answer) => { if (answer?.ok) map.replaceChildren(parse(await answer.text())); });
 }
 
 // ---------- numbers ----------
 const cards = $("#cards");
-if (cards) fetch(cards.dataset.src).then(async (answer) => {
-  if (!answer.ok) { cards.textContent = "They could not be counted; r asks again."; return; }
+if (cards) ask(cards.dataset.src).then(async (answer) => {
+  if (!answer?.ok) { cards.textContent = "They could not be counted; r asks again."; return; }
   cards.replaceChildren(parse(await answer.text()));
   const counted = $("[data-counted]", cards);
   if (counted) $("#counted").textContent = counted.dataset.counted;
@@ -166,7 +169,7 @@ async function holdLock() {
   return false;
 }
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+  const answer = await ask(location.href, { headers: { Accept: "text/html" } });
   if (!answer?.ok) return setTail("away", "No answer.", "Asking again in 5 s.");
   const page = parse(await answer.text());
   const fresh = $$(".msg[id], .ev[id]", page);
@@ -221,7 +224,7 @@ if (scroll && document.body.dataset.live) {
 if (list) setInterval(async () => {
   if (document.hidden || list.scrollTop > 40 || list.contains(document.activeElement)) return;
   const kind = new URLSearchParams(location.search).get("kind");
-  const answer = await fetch(`${root}/list?fragment=true${kind ? `&kind=${kind}` : ""}`).catch(() => null);
+  const answer = await ask(`${root}/list?fragment=true${kind ? `&kind=${kind}` : ""}`);
   const state = $("#state");
   if (state) state.className = `dot ${answer?.ok ? "" : "bad"}`;
   if (!answer?.ok) return;
@@ -285,7 +288,7 @@ function palette() {
     shown = text;
     const local = $$(".conv", list).filter((one) => $(".t", one).textContent.toLowerCase().includes(text.toLowerCase()));
     found.replaceChildren();
-    if (/^\d+$/.test(text) && talk) add(`Go to message ${text}`, "number", { "data-href": `${location.pathname}?at=${text}` });
+    if (/^\d+$/.test(text) && scroll) add(`Go to message ${text}`, "number", { "data-href": `${location.pathname}?at=${text}` });
     const seen = new Set();
     for (const one of [...local, ...rows]) {
       if (seen.has(one.getAttribute("href")) || seen.size > 9) continue;
@@ -329,7 +332,7 @@ const ACTS = {
   "/": () => $("#ask")?.focus(), j: () => step(1), k: () => step(-1),
   Enter: () => { const item = here(); if (item?.dataset.path) location.href = item.dataset.path; },
   u: () => (list?.querySelector("[aria-current=page]") ?? list)?.focus(), "[": () => neighbour(-1), "]": () => neighbour(1),
-  g: palette, Home: () => { if (talk) location.href = `${location.pathname}?at=0`; }, End: () => { if (talk) location.href = location.pathname; },
+  g: palette, Home: () => { if (scroll) location.href = `${location.pathname}?at=0`; }, End: () => { if (scroll) location.href = location.pathname; },
   f: toggleFollow, t: fold, ".": () => { const item = here() ?? items().at(-1); if (item?.dataset.path) location.href = item.dataset.path; },
   y: () => copy(linkOf(here()), "Link"), c: () => { const item = here(); if (item) copy($$(".md, .code pre", item).map((one) => one.innerText).join("\n\n"), "Text"); },
   e: () => $("#export")?.click(), d: nextTheme, r: () => location.reload(), "?": showKeys,
