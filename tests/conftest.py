@@ -40,8 +40,10 @@ LONGEST = (
 FOLDERS = ("faults", "adapters", "servers", "contract", "unit")
 # Tests of the suites, which know no marks of ours, that do the same again and again.
 UNTRACED = {
+    "test_a_thread_of_20_mb_is_whole",
     "test_answers_are_those_of_json_text_in_sqlite",
     "test_any_json_object_comes_back",
+    "test_five_megabytes_are_written_over_and_over",
     "test_lists_of_rooms_of_any_size",
     "test_parallel_threads_stream_into_one_session",
     "test_writing_and_reading_stand_parallel_deletion",

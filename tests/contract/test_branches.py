@@ -37,6 +37,7 @@ async def history(branches: AsyncSessionBranches, message_id: object, session_id
 
 
 @pytest.mark.smoke
+@pytest.mark.untraced
 async def test_any_tree_is_read_back_along_each_of_its_branches(branches: AsyncSessionBranches) -> None:
     rolled, parents = random.Random(7), dict[str, str | None]()
     for number in range(120):

@@ -105,6 +105,7 @@ class TestMessages:
         assert contents((await sessions.messages.list("s", limit=1)).items) == ["first"]
         assert await sessions.messages.count("s") == after + 1
 
+    @pytest.mark.untraced
     async def test_a_batch_is_seen_whole_or_not_at_all(self, sessions: Any) -> None:
         async def watch_counts() -> set[int]:
             seen = set()
@@ -461,6 +462,7 @@ class TestMessages:
             (f"{n}" + "xxx")[:3] for n in range(24)
         ]
 
+    @pytest.mark.untraced
     async def test_streaming_into_a_message_does_not_move_it(self, sessions: Any) -> None:
         await fill(sessions, 3)
         text = ""

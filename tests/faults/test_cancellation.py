@@ -233,7 +233,7 @@ class Looker:
         return await (await self.admin.admin.aggregate(stages)).to_list()
 
 
-@pytest.mark.parametrize("parts", [1, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("parts", [1, pytest.param(10, marks=pytest.mark.long)])
 async def test_cancelled_calls_leave_nothing_behind(
     alone: Cluster, record_property: Record, parts: int
 ) -> None:

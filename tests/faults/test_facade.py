@@ -18,7 +18,7 @@ from motor import motor_asyncio
 from mongostore import AsyncMongoStore, ConfigurationError, Message, MongoStore, NotOpenError
 from tests.faults.deployments import with_options
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def message(n: int) -> Message:

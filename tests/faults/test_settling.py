@@ -19,7 +19,7 @@ from tests.faults.deployments import Cluster, cluster
 
 pytestmark = pytest.mark.server
 
-PATIENCE = 10
+PATIENCE = 60
 CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "create": lambda store: store.sessions.create("new"),
     "update": lambda store: store.sessions.update("s", name="new"),

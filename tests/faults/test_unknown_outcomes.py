@@ -252,8 +252,8 @@ LOSSES = [
     *({n: "request"} for n in range(1, 3)),
     *({n: "reply", n + 1: "reply"} for n in range(1, 4)),
 ]
-# Of each kind the first, and the second reply.
-FEW_LOSSES = [LOSSES[number] for number in (0, 1, 5, 7)]
+# The first reply, and the first request.
+FEW_LOSSES = [LOSSES[0], LOSSES[5]]
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -282,7 +282,7 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
             sent = plain(await VERBS[name](store, id))
             network.lose({})
             assert (sent, await left(server_store, id)) == expected, losses
-    assert network.lost >= 3
+    assert network.lost >= min(len(losses_of), 3)
 
 
 @pytest.mark.parametrize(
