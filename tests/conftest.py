@@ -40,8 +40,10 @@ LONGEST = (
 FOLDERS = ("faults", "adapters", "servers", "contract", "unit")
 # Tests of the suites, which know no marks of ours, that do the same again and again.
 UNTRACED = {
+    "test_a_thread_of_20_mb_is_whole",
     "test_answers_are_those_of_json_text_in_sqlite",
     "test_any_json_object_comes_back",
+    "test_five_megabytes_are_written_over_and_over",
     "test_lists_of_rooms_of_any_size",
     "test_parallel_threads_stream_into_one_session",
     "test_writing_and_reading_stand_parallel_deletion",
@@ -235,9 +237,9 @@ def server(
     MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login, and =sharded a
     cluster of two shards.
     """
-    if given := os.environ.get("MONGOSTORE_TEST_URI"):
-        yield Server(given, given)
-        with MongoClient[dict[str, Any]](given) as client:
+    if sent := os.environ.get("MONGOSTORE_TEST_URI"):
+        yield Server(sent, sent)
+        with MongoClient[dict[str, Any]](sent) as client:
             for name in databases:
                 client.drop_database(name)
         return
@@ -335,13 +337,13 @@ def emptied() -> Emptied:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, databases: list[str], emptied: Emptied) -> str:
     """The name of a database of this test's own, new where it opens its stores by itself."""
-    if emptied.free and _is_given_a_store(request):
+    if emptied.free and _has_store_argument(request):
         return emptied.free.pop()
     databases.append(f"test_{uuid4().hex[:16]}")
     return databases[-1]
 
 
-def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
+def _has_store_argument(request: pytest.FixtureRequest) -> bool:
     cases = getattr(request.node, "callspec", None)
     is_on_server = cases is not None and cases.params.get("store_uri") == "server"
     names = request.fixturenames

@@ -219,7 +219,7 @@ def describe_code(error: OperationFailure) -> str:
 
 def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreError:
     code = error.code or 0
-    told = describe_code(error)
+    detail = describe_code(error)
     if isinstance(error, DuplicateKeyError):
         found = _INDEX.search(str(error))
         index = f": that of the index {found[2]} of {found[1]}" if found else ""
@@ -236,15 +236,15 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
         code = 291
     if code in _REFUSALS:
         kind, reason = _REFUSALS[code]
-        return kind(f"{where}: {reason} {told}")
+        return kind(f"{where}: {reason} {detail}")
     if code in _DISK_FULL:
-        return UnavailableError(f"{where}: the server's disk is full {told}", retryable=False)
+        return UnavailableError(f"{where}: the server's disk is full {detail}", retryable=False)
     if error.timeout and code not in _PASSING_REASONS:
-        return UnavailableError(f"{where}: no answer in time {told}")
+        return UnavailableError(f"{where}: no answer in time {detail}")
     if code in _PASSING or any(map(error.has_error_label, _TRANSIENT_LABELS)):
         reason = _PASSING_REASONS.get(code, "the server is busy or changing its primary")
-        return UnavailableError(f"{where}: {reason} {told}")
-    return MongoStoreError(f"{where}: the server refused it {told}")
+        return UnavailableError(f"{where}: {reason} {detail}")
+    return MongoStoreError(f"{where}: the server refused it {detail}")
 
 
 def explain_silence(errors: Mapping[str, Exception | None]) -> str:
@@ -254,10 +254,10 @@ def explain_silence(errors: Mapping[str, Exception | None]) -> str:
         errors: The last error of the driver at each host, by the host's name.
     """
     # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
-    told = [
+    detail = [
         str(error).replace(host, "").partition("(configured")[0] for host, error in errors.items() if error
     ]
-    text = " ".join(told).lower()
+    text = " ".join(detail).lower()
     if not errors:
         # A member that calls itself by another name is struck off the list.
         return _OTHER_SET

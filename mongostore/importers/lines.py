@@ -102,11 +102,11 @@ class Importer:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _add(self, given: Line) -> None:
+    async def _add(self, source: Line) -> None:
         self.tally.lines += 1
-        location = given.location
+        location = source.location
         try:
-            line = read_line(given.text)
+            line = read_line(source.text)
         except LineError as error:
             self._refuse_line(location, error)
             return
@@ -115,7 +115,7 @@ class Importer:
             store = partial(self._add_session, location, line, held)
             await self._start(line.id, location, store, line.messages)
             return
-        session_id = given.session_id if line.session_id is None else line.session_id
+        session_id = source.session_id if line.session_id is None else line.session_id
         message = self._with_id(session_id, line)
         if session_id not in self._counts:
             await self._wait(lambda: session_id in self._running)

@@ -35,13 +35,15 @@ def read(reading: Reading) -> Generator[Unit]:
         SourceError: It is no database of RoomKit, or of a newer one.
         ConfigurationError: RoomKit is not installed.
     """
-    try:
-        from mongostore.adapters.roomkit import sqlite_file
-    except ImportError:
-        raise ConfigurationError("RoomKit is missing: pip install 'mongostore[roomkit]'") from None
     tables = open_tables(reading, _POSTGRES)
     if "rooms" not in tables.names or "events" not in tables.names:
         raise SourceError("the source has no rooms of RoomKit")
+    try:
+        from mongostore.adapters.roomkit import sqlite_file
+    except ImportError:
+        raise ConfigurationError(
+            "RoomKit is missing: pip install 'mongostore[roomkit]', which needs Python 3.12 or later"
+        ) from None
     if tables.is_postgres:
         tables.require(_POSTGRES_COLUMNS)
         add_documents(tables, sqlite_file.fields_of)

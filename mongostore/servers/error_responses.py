@@ -84,6 +84,7 @@ _WORDS = {
     409: "The present state does not allow it",
     412: "It has changed since it was read",
     413: "The request is too large",
+    415: "The body is not said to be JSON",
     422: "The request does not fit",
     429: "There were too many requests",
     500: "The server failed",
@@ -113,7 +114,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 408, 413, 422, 429, 500, 503)
+DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503)
 
 
 def problem(

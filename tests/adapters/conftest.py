@@ -40,9 +40,9 @@ def director_adapter() -> Iterator[Callable[[Path], ModuleType]]:
 @pytest.fixture
 def zone() -> Iterator[None]:
     """A time zone far from UTC."""
-    from tests.adapters.chainlit_parts import FAR_FROM_UTC, in_zone
+    from tests.adapters.chainlit_parts import AUCKLAND, in_zone
 
-    with in_zone(FAR_FROM_UTC):
+    with in_zone(AUCKLAND):
         yield
 
 

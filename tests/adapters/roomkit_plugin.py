@@ -45,13 +45,13 @@ _users: list[Any] = []
 _numbers = count()
 
 
-def database_of(place: object) -> str:
+def database_of(address: object) -> str:
     """Return the database that stands for a place where RoomKit's tests keep something."""
     shared = json.loads(os.environ.get(SHARED, "{}"))
-    if str(place) not in shared:
-        shared[str(place)] = new_database()
+    if str(address) not in shared:
+        shared[str(address)] = new_database()
         os.environ[SHARED] = json.dumps(shared)
-    return str(shared[str(place)])
+    return str(shared[str(address)])
 
 
 def new_database() -> str:

@@ -37,7 +37,7 @@ from tests.servers.studio.conftest import open_client
 from tests.servers.studio.serving import TOKEN
 
 QUESTION, ANSWER, HOURS = "When does the Louvre open?", "At nine.", "9 to 6"
-TOOL, PLACE = "find_hours", {"place": "Louvre"}
+TOOL, ARGUMENTS = "find_hours", {"place": "Louvre"}
 
 
 def openai_agents(uri: str) -> MongoSession:
@@ -48,7 +48,7 @@ async def begin_openai_agents(uri: str) -> None:
     parts = [{"type": "output_text", "text": ANSWER, "annotations": []}]
     items: list[Any] = [
         {"role": "user", "content": QUESTION},
-        {"type": "function_call", "call_id": "c1", "name": TOOL, "arguments": json.dumps(PLACE)},
+        {"type": "function_call", "call_id": "c1", "name": TOOL, "arguments": json.dumps(ARGUMENTS)},
         {"type": "function_call_output", "call_id": "c1", "output": HOURS},
         {"type": "message", "role": "assistant", "content": parts},
     ]
@@ -63,15 +63,15 @@ def claude_agent_sdk(uri: str) -> MongoSessionStore:
 
 
 async def begin_claude_agent_sdk(uri: str) -> None:
-    said: list[tuple[str, dict[str, Any]]] = [
+    texts: list[tuple[str, dict[str, Any]]] = [
         ("user", {"type": "text", "text": QUESTION}),
-        ("assistant", {"type": "tool_use", "id": "c1", "name": TOOL, "input": PLACE}),
+        ("assistant", {"type": "tool_use", "id": "c1", "name": TOOL, "input": ARGUMENTS}),
         ("user", {"type": "tool_result", "tool_use_id": "c1", "content": HOURS}),
         ("assistant", {"type": "text", "text": ANSWER}),
     ]
     entries: Any = [
         {"type": role, "uuid": str(number), "message": {"role": role, "content": [part]}}
-        for number, (role, part) in enumerate(said)
+        for number, (role, part) in enumerate(texts)
     ]
     await claude_agent_sdk(uri).append(KEY, entries)
 
@@ -79,7 +79,7 @@ async def begin_claude_agent_sdk(uri: str) -> None:
 async def begin_pydantic_ai(uri: str) -> None:
     messages: list[ModelMessage] = [
         ModelRequest(parts=[SystemPromptPart(content="Be short."), UserPromptPart(content=QUESTION)]),
-        ModelResponse(parts=[ToolCallPart(tool_name=TOOL, args=PLACE, tool_call_id="c1")]),
+        ModelResponse(parts=[ToolCallPart(tool_name=TOOL, args=ARGUMENTS, tool_call_id="c1")]),
         ModelRequest(parts=[ToolReturnPart(tool_name=TOOL, content=HOURS, tool_call_id="c1")]),
         ModelResponse(parts=[TextPart(content=ANSWER)]),
     ]
@@ -139,14 +139,14 @@ def test_a_conversation_is_listed_and_shown(framework: Framework, uri: str) -> N
     [listed] = map(json.loads, run("ls", "--user", "ada", *where).splitlines())
     assert (listed["house"], listed["id"], listed["user_id"]) == ("sessions", "talk", "ada")
     assert (listed["count"], listed["last"]["text"]) == (4, ANSWER)
-    shown = run("show", "talk", "--as", "text", *where)
-    for text in (QUESTION, f"→ {TOOL}({json.dumps(PLACE)})", HOURS, ANSWER):
-        assert text in shown
+    result_text = run("show", "talk", "--as", "text", *where)
+    for text in (QUESTION, f"→ {TOOL}({json.dumps(ARGUMENTS)})", HOURS, ANSWER):
+        assert text in result_text
 
 
-def read_openai(shown: dict[str, Any]) -> list[Any]:
+def read_openai(result_text: dict[str, Any]) -> list[Any]:
     pieces: list[Any] = []
-    for one in shown["messages"]:
+    for one in result_text["messages"]:
         assert one.keys() <= {"role", "content", "tool_calls", "tool_call_id"}
         calls = [(call["id"], call["function"]) for call in one.get("tool_calls", ())]
         pieces += [(id, function["name"], json.loads(function["arguments"])) for id, function in calls]
@@ -155,9 +155,9 @@ def read_openai(shown: dict[str, Any]) -> list[Any]:
     return pieces
 
 
-def read_claude(shown: dict[str, Any]) -> list[Any]:
-    pieces: list[Any] = [("system", shown["system"])] if "system" in shown else []
-    for one in shown["messages"]:
+def read_claude(result_text: dict[str, Any]) -> list[Any]:
+    pieces: list[Any] = [("system", result_text["system"])] if "system" in result_text else []
+    for one in result_text["messages"]:
         assert one["role"] in ("user", "assistant")
         for block in one["content"]:
             match block:
@@ -170,9 +170,11 @@ def read_claude(shown: dict[str, Any]) -> list[Any]:
     return pieces
 
 
-def read_pydantic(shown: dict[str, Any]) -> list[Any]:
+def read_pydantic(result_text: dict[str, Any]) -> list[Any]:
     pieces: list[Any] = []
-    for part in chain(*(one.parts for one in ModelMessagesTypeAdapter.validate_python(shown["messages"]))):
+    for part in chain(
+        *(one.parts for one in ModelMessagesTypeAdapter.validate_python(result_text["messages"]))
+    ):
         match part:
             case SystemPromptPart():
                 pieces.append(("system", part.content))
@@ -193,11 +195,11 @@ def test_a_conversation_is_shown_in_the_form_of_each_framework(
     framework: Framework, uri: str, read: Callable[[dict[str, Any]], list[Any]]
 ) -> None:
     form = read.__name__.removeprefix("read_")
-    shown = run("show", "talk", "--as", form, "--namespace", framework.namespace, "--uri", uri)
-    pieces = read(json.loads(shown))
+    result_text = run("show", "talk", "--as", form, "--namespace", framework.namespace, "--uri", uri)
+    pieces = read(json.loads(result_text))
     assert [one for one in pieces if one != ("system", "Be short.")] == [
         ("user", QUESTION),
-        ("c1", TOOL, PLACE),
+        ("c1", TOOL, ARGUMENTS),
         ("c1", HOURS),
         ("assistant", ANSWER),
     ]
@@ -237,8 +239,8 @@ def test_an_image_is_shown_in_the_form_of_each_framework(form: str) -> None:
         {"type": "composite", "parts": [{"kind": "binary", "media_type": "image/png", "data": picture}]},
     ]
     with MongoStore(uri) as store:
-        said = [Message(role="user", content=[image]) for image in images]
-        store.sessions.messages.append_many("s", said, create=True)
+        texts = [Message(role="user", content=[image]) for image in images]
+        store.sessions.messages.append_many("s", texts, create=True)
     found = json.loads(run("show", "s", "--as", form, "--uri", uri))["messages"]
     contents = [one["parts"][0]["content"] if form == "pydantic" else one["content"] for one in found]
     expected: dict[str, Any] = {
@@ -263,9 +265,9 @@ def test_a_person_gets_a_conversation_and_has_it_erased(
     file = tmp_path / "ada.zip"
     run("people", "export", "ada", "-o", str(file), "--uri", uri)
     with zipfile.ZipFile(file) as archive:
-        told = b"".join(archive.read(name) for name in archive.namelist()).decode()
+        received = b"".join(archive.read(name) for name in archive.namelist()).decode()
     for text in (QUESTION, TOOL, HOURS, ANSWER):
-        assert text in told
+        assert text in received
     assert call(framework.find, uri)
     run("people", "erase", "ada", "--yes", "--uri", uri)
     assert not call(framework.find, uri)

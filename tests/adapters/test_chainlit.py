@@ -14,10 +14,10 @@ from tests.adapters.chainlit_parts import (
     THREAD,
     BaseDataLayer,
     DataLayerSuite,
+    FakeStorage,
     Feedback,
     MongoDataLayer,
     Pagination,
-    Shelf,
     ThreadFilter,
     at,
     claim,
@@ -112,17 +112,17 @@ async def test_many_first_calls_at_once_open_one_store(
 async def test_closing_closes_the_storage_and_also_the_store_if_that_fails(
     database: str, open_stores: set[AsyncMongoStore]
 ) -> None:
-    shelf = Shelf()
-    layer = MongoDataLayer("mongomock://chainlit-shelf", database, storage_provider=shelf)
+    storage = FakeStorage()
+    layer = MongoDataLayer("mongomock://chainlit-shelf", database, storage_provider=storage)
     await layer.get_user("ada")
     assert len(open_stores) == 1
-    shelf.fails = True
+    storage.fails = True
     with pytest.raises(OSError, match="does not close"):
         await layer.close()
     assert not open_stores
-    shelf.fails = False
+    storage.fails = False
     await layer.close()
-    assert shelf.closed == 2
+    assert storage.closed == 2
 
 
 async def test_a_given_store_stays_open(store: AsyncMongoStore) -> None:

@@ -63,8 +63,8 @@ class Application:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://localhost:{self.port}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAINLIT_")}
-        self._environment = kept | {
+        remaining = {name: value for name, value in os.environ.items() if not name.startswith("CHAINLIT_")}
+        self._environment = remaining | {
             "MONGOSTORE_URI": uri,
             "MONGOSTORE_DATABASE": database,
             "CHAINLIT_AUTH_SECRET": "s" * 64,
@@ -155,8 +155,8 @@ class Visits:
         page.set_default_timeout(PATIENCE * 1000)
         # Fonts of others.
         page.route(re.compile(r"^https?://(?!localhost)"), lambda route: route.abort())
-        page.on("response", self._note)
-        page.on("requestfailed", self._note_file)
+        page.on("response", self._record)
+        page.on("requestfailed", self._record_file)
         page.goto(self.application.url)
         page.fill("#email", name)
         page.fill("#password", "secret")
@@ -176,12 +176,12 @@ class Visits:
         self.failed.clear()
         self._begin = len(self.application.log)
 
-    def _note(self, response: Any) -> None:
+    def _record(self, response: Any) -> None:
         # Before they are logged in nobody is anybody.
         if response.status >= 400 and not response.url.endswith("/user"):
             self.failed.append(f"{response.status} {response.url}")
 
-    def _note_file(self, request: Any) -> None:
+    def _record_file(self, request: Any) -> None:
         # Leaving a page aborts what it still loads.
         if "/files/" in request.url and request.failure != "net::ERR_ABORTED":
             self.failed.append(request.url)
@@ -243,10 +243,10 @@ def check_elements(page: Any, text: str, count: int) -> None:
 def check_steps(page: Any, text: str) -> None:
     """Check that the nested steps of an answer are shown when they are opened."""
     for name in ("outer", "inner"):
-        shown = page.get_by_text(f"{name} of {text}")
+        output = page.get_by_text(f"{name} of {text}")
         deadline = time.monotonic() + PATIENCE
         # What is drawn anew while it is clicked stays closed.
-        while not shown.is_visible():
+        while not output.is_visible():
             assert time.monotonic() < deadline, f"{name} is not shown"
             button = page.locator(f"#step-{name}").last
             if button.get_attribute("aria-expanded") == "false":
@@ -340,8 +340,8 @@ def test_threads_are_found_renamed_shared_and_deleted(
     with page.expect_response("**/project/thread/share") as response:
         page.locator("[role=dialog] button").filter(has_text="Share").click()
     assert response.value.ok
-    told = page.request.get(shared).json()
-    assert (told["name"], told["metadata"]["is_shared"]) == ("Lost (and found)", True)
+    received = page.request.get(shared).json()
+    assert (received["name"], received["metadata"]["is_shared"]) == ("Lost (and found)", True)
     page.keyboard.press("Escape")
 
     choose(page, first, "delete-thread")

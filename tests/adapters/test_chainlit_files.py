@@ -10,11 +10,11 @@ import pytest
 from mongostore import AsyncMongoStore, DocumentTooLargeError
 from tests.adapters.chainlit_parts import (
     THREAD,
+    FakeStorage,
     FileSuite,
     GridFSStorageClient,
     MongoDataLayer,
     Served,
-    Shelf,
     StorageSuite,
     element,
     stored,
@@ -45,43 +45,43 @@ class TestStorage(StorageSuite):
     """The same with files in a storage that is not ours."""
 
     @pytest.fixture
-    def layer(self, store: AsyncMongoStore, shelf: Shelf) -> MongoDataLayer:
-        return MongoDataLayer(store=store, storage_provider=shelf)
+    def layer(self, store: AsyncMongoStore, storage: FakeStorage) -> MongoDataLayer:
+        return MongoDataLayer(store=store, storage_provider=storage)
 
     async def test_the_storage_gets_files_and_is_asked_for_addresses(
-        self, layer: MongoDataLayer, shelf: Shelf, store: AsyncMongoStore
+        self, layer: MongoDataLayer, storage: FakeStorage, store: AsyncMongoStore
     ) -> None:
-        await super().test_the_storage_gets_files_and_is_asked_for_addresses(layer, shelf)
-        assert [*shelf.files] == [f"threads/{THREAD}/e/a.png"]
+        await super().test_the_storage_gets_files_and_is_asked_for_addresses(layer, storage)
+        assert [*storage.files] == [f"threads/{THREAD}/e/a.png"]
         assert await store.engine.database["files.files"].count_documents({}) == 0
 
     async def test_what_is_not_stored_is_an_error_that_names_the_element(
-        self, layer: MongoDataLayer, shelf: Shelf, caplog: pytest.LogCaptureFixture
+        self, layer: MongoDataLayer, storage: FakeStorage, caplog: pytest.LogCaptureFixture
     ) -> None:
-        shelf.fails = True
-        given = element(content=b"x")
+        storage.fails = True
+        sent = element(content=b"x")
         with pytest.raises(OSError, match="has not stored"):
-            await layer.create_element(given)
-        assert f"element {given.id} is not stored" in caplog.text
-        assert await layer.get_element(THREAD, given.id) is None
+            await layer.create_element(sent)
+        assert f"element {sent.id} is not stored" in caplog.text
+        assert await layer.get_element(THREAD, sent.id) is None
 
 
 async def test_a_missing_file_is_an_error_that_names_the_element(
     layer: MongoDataLayer, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    given = element(path=str(tmp_path / "gone"))
+    sent = element(path=str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError):
-        await layer.create_element(given)
-    assert f"element {given.id} is not stored" in caplog.text
+        await layer.create_element(sent)
+    assert f"element {sent.id} is not stored" in caplog.text
 
 
 async def test_too_many_props_are_an_error_that_names_the_element(
     layer: MongoDataLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = element("CustomElement", props={"x": "y" * 17_000_000})
+    sent = element("CustomElement", props={"x": "y" * 17_000_000})
     with pytest.raises(DocumentTooLargeError):
-        await layer.create_element(given)
-    assert f"element {given.id} is not stored" in caplog.text
+        await layer.create_element(sent)
+    assert f"element {sent.id} is not stored" in caplog.text
 
 
 async def test_files_may_lie_in_another_database(layer: MongoDataLayer, store: AsyncMongoStore) -> None:

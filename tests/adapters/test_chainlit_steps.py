@@ -55,14 +55,14 @@ async def test_what_is_no_json_is_an_error_that_names_the_step(
 
 
 async def test_a_step_comes_back_with_all_that_is_none_in_it(layer: MongoDataLayer) -> None:
-    said, done = message("m", "Hi"), step("s", "found", 1, none=None)
-    await layer.create_step(said)
+    texts, done = message("m", "Hi"), step("s", "found", 1, none=None)
+    await layer.create_step(texts)
     await layer.create_step(done)
     thread = await layer.get_thread(THREAD)
     assert thread is not None
-    assert thread["steps"] == [{**one, "feedback": None} for one in (said, done)]
-    assert await layer.set_step_favorite(said, True) == {**said, "metadata": {"favorite": True}}
-    assert said == message("m", "Hi")
+    assert thread["steps"] == [{**one, "feedback": None} for one in (texts, done)]
+    assert await layer.set_step_favorite(texts, True) == {**texts, "metadata": {"favorite": True}}
+    assert texts == message("m", "Hi")
 
 
 async def test_what_is_no_time_is_kept(layer: MongoDataLayer) -> None:
@@ -72,6 +72,6 @@ async def test_what_is_no_time_is_kept(layer: MongoDataLayer) -> None:
 
 async def test_a_feedback_is_not_changed_by_storing_it(layer: MongoDataLayer) -> None:
     await layer.create_step(message("m"))
-    given = Feedback(forId="m", value=1)
-    await layer.upsert_feedback(given)
-    assert given.id is None
+    sent = Feedback(forId="m", value=1)
+    await layer.upsert_feedback(sent)
+    assert sent.id is None

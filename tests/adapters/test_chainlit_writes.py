@@ -151,14 +151,14 @@ class TestElements:
         self, layer: MongoDataLayer, store: AsyncMongoStore
     ) -> None:
         await layer.create_step(begun("m"))
-        await layer.create_element(given := file(content=b"picture"))
-        found = (await elements_of(layer))[given.id]
+        await layer.create_element(added := file(content=b"picture"))
+        found = (await elements_of(layer))[added.id]
         again = chainlit.element.Element.from_dict(found)
         again.thread_id = THREAD
         await layer.create_element(again)
-        kept = await store.threads.elements.get(THREAD, given.id)
-        assert kept.file_key is not None
-        assert await store.threads.files.read(kept.file_key) == b"picture"
+        remaining = await store.threads.elements.get(THREAD, added.id)
+        assert remaining.file_key is not None
+        assert await store.threads.files.read(remaining.file_key) == b"picture"
         # But the file of another element it does not get.
         await layer.create_element(other := file(content=b"other"))
         stranger = chainlit.element.Element.from_dict({**found, "id": other.id})
@@ -173,7 +173,7 @@ class TestOwners:
         ada = await layer.get_user("ada")
         mallory = await layer.create_user(chainlit.User(identifier="mallory"))
         await layer.create_step(begun("m"))
-        await layer.create_element(given := file())
+        await layer.create_element(added := file())
         await layer.upsert_feedback(Feedback(forId="m", value=1, threadId=THREAD))
 
         def custom(id: str) -> Any:
@@ -183,21 +183,21 @@ class TestOwners:
 
         enter(session := socket_session())
         session.has_first_interaction, session.user = True, mallory
-        for id in (given.id, "new"):
+        for id in (added.id, "new"):
             with pytest.raises(AccessDeniedError):
                 await layer.create_element(custom(id))
-        await layer.delete_element(given.id, THREAD)
+        await layer.delete_element(added.id, THREAD)
         with pytest.raises(AccessDeniedError):
             await layer.upsert_feedback(Feedback(forId="m", value=0, threadId=THREAD))
         session.user = ada
         with pytest.raises(AccessDeniedError):
             # A custom element never takes the place of another type.
-            await layer.create_element(custom(given.id))
+            await layer.create_element(custom(added.id))
         with pytest.raises(AccessDeniedError):
             await layer.upsert_feedback(Feedback(forId="m", value=0, threadId="another"))
         await layer.create_element(custom("own"))
         found = await elements_of(layer)
-        assert {id: element["type"] for id, element in found.items()} == {given.id: "file", "own": "custom"}
+        assert {id: element["type"] for id, element in found.items()} == {added.id: "file", "own": "custom"}
         assert (await steps_of(layer))["m"]["feedback"]["value"] == 1
         await layer.delete_element("own", "another")
         assert "own" in await elements_of(layer)
@@ -241,10 +241,10 @@ class TestThreads:
 
     async def test_a_user_session_is_forgotten(self, layer: MongoDataLayer) -> None:
         await claim(layer, THREAD)
-        kept = {"is_shared": True, "shared_at": now()}
-        await layer.update_thread(THREAD, metadata={"id": "session", "secret": 1, **kept})
+        remaining = {"is_shared": True, "shared_at": now()}
+        await layer.update_thread(THREAD, metadata={"id": "session", "secret": 1, **remaining})
         assert await layer.delete_user_session("session")
         assert not await layer.delete_user_session("session")
         thread = await layer.get_thread(THREAD)
         assert thread is not None
-        assert thread["metadata"] == kept
+        assert thread["metadata"] == remaining

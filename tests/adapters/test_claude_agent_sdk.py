@@ -28,7 +28,7 @@ def transcripts(store: AsyncMongoStore) -> MongoSessionStore:
     return MongoSessionStore(store=store)
 
 
-def said(uuid: str, text: str = "hello", **more: Any) -> Any:
+def new_entry(uuid: str, text: str = "hello", **more: Any) -> Any:
     return {
         "type": "user",
         "uuid": uuid,
@@ -56,14 +56,14 @@ async def test_the_sdks_conformance_suite_passes(store: AsyncMongoStore) -> None
 async def test_any_entry_comes_back(transcripts: MongoSessionStore) -> None:
     entries = [
         *(
-            said("a"),
-            said("b", message={"role": "assistant", "content": "text", "id": "m", "usage": {"n": 1}}),
+            new_entry("a"),
+            new_entry("b", message={"role": "assistant", "content": "text", "id": "m", "usage": {"n": 1}}),
         ),
         *({"type": "summary", "summary": "x"}, {"type": "summary", "summary": "x"}, {"n": 1}, {}),
         *(
-            said("c", message={"role": "user", "content": None}),
-            said("d", message="text"),
-            said("", message=[]),
+            new_entry("c", message={"role": "user", "content": None}),
+            new_entry("d", message="text"),
+            new_entry("", message=[]),
         ),
         *(
             {"uuid": 5, "type": None},
@@ -81,8 +81,8 @@ async def test_any_entry_comes_back(transcripts: MongoSessionStore) -> None:
 async def test_what_is_stored_has_the_common_form(store: AsyncMongoStore) -> None:
     transcripts = MongoSessionStore(store=store, user_of=lambda key: "ada")
     title = {"type": "custom-title", "customTitle": "Shop"}
-    await transcripts.append(KEY, [said("a"), title, said("b", aiTitle="Other")])
-    await transcripts.append(SUB, [said("c")])
+    await transcripts.append(KEY, [new_entry("a"), title, new_entry("b", aiTitle="Other")])
+    await transcripts.append(SUB, [new_entry("c")])
     sessions = await transcripts.sessions(KEY["project_key"])
     [session] = await sessions.list(user_id="ada")
     assert (session.name, session.count, session.last and session.last.text) == ("Shop", 3, "hello")
@@ -95,12 +95,12 @@ async def test_what_is_stored_has_the_common_form(store: AsyncMongoStore) -> Non
 
 
 async def test_a_uuid_is_stored_once_and_as_it_was_first(transcripts: MongoSessionStore) -> None:
-    first, second, third = said("a"), said("b", customTitle="B"), said("c", customTitle="C")
+    first, second, third = new_entry("a"), new_entry("b", customTitle="B"), new_entry("c", customTitle="C")
     for key in (KEY, SUB):
-        await transcripts.append(key, [first, second, said("a", "other")])
+        await transcripts.append(key, [first, second, new_entry("a", "other")])
         await transcripts.append(key, [first, second])
         await transcripts.append(key, [second, third])
-        await transcripts.append(key, [said("b", "other", customTitle="D"), third])
+        await transcripts.append(key, [new_entry("b", "other", customTitle="D"), third])
         assert await transcripts.load(key) == [first, second, third]
     found = await summary_of(transcripts)
     assert found["data"] == await folded(transcripts)
@@ -138,19 +138,19 @@ async def test_keys_of_any_text_are_apart(transcripts: MongoSessionStore) -> Non
 
 async def test_nothing_is_made_of_nothing(transcripts: MongoSessionStore) -> None:
     await transcripts.append(KEY, [])
-    await transcripts.append({**SUB, "session_id": "sub alone"}, [said("a")])
+    await transcripts.append({**SUB, "session_id": "sub alone"}, [new_entry("a")])
     assert await transcripts.list_sessions(KEY["project_key"]) == []
     assert await transcripts.load(KEY) is None
-    await transcripts.append({**KEY, "subpath": ""}, [said("a")])
-    assert await transcripts.load(KEY) == [said("a")]
+    await transcripts.append({**KEY, "subpath": ""}, [new_entry("a")])
+    assert await transcripts.load(KEY) == [new_entry("a")]
     assert (await summary_of(transcripts))["data"] == await folded(transcripts)
 
 
 async def test_a_batch_of_more_than_a_write_holds_is_stored(transcripts: MongoSessionStore) -> None:
-    entries = [said(str(number), "x" * (MiB // 2)) for number in range(20)]
+    entries = [new_entry(str(number), "x" * (MiB // 2)) for number in range(20)]
     await transcripts.append(KEY, entries)
     assert await transcripts.load(KEY) == entries
-    await transcripts.append(KEY, [said(f"small{number}") for number in range(1500)])
+    await transcripts.append(KEY, [new_entry(f"small{number}") for number in range(1500)])
     assert len(await transcripts.load(KEY) or []) == 1520
     assert (await summary_of(transcripts))["data"] == await folded(transcripts)
 
@@ -160,8 +160,10 @@ async def test_the_summary_tells_of_all_after_a_race(transcripts: MongoSessionSt
 
     async def write(writer: int) -> None:
         for turn in range(6):
-            shared = said(f"shared{turn}", customTitle=f"shared{turn}")
-            await transcripts.append(KEY, [said(f"{writer}/{turn}", customTitle=f"{writer}/{turn}"), shared])
+            shared = new_entry(f"shared{turn}", customTitle=f"shared{turn}")
+            await transcripts.append(
+                KEY, [new_entry(f"{writer}/{turn}", customTitle=f"{writer}/{turn}"), shared]
+            )
 
     await asyncio.gather(*(write(writer) for writer in range(8)))
     loaded = await transcripts.load(KEY) or []
@@ -171,21 +173,21 @@ async def test_the_summary_tells_of_all_after_a_race(transcripts: MongoSessionSt
         own = [uuid for uuid in uuids if uuid.startswith(f"{writer}/")]
         assert own == [f"{writer}/{turn}" for turn in range(6)]
     # Who was last may have found the others half done; the next append tells of all.
-    await transcripts.append(KEY, [said("last")])
+    await transcripts.append(KEY, [new_entry("last")])
     found, [listed] = await summary_of(transcripts), await transcripts.list_sessions(KEY["project_key"])
     assert found["data"] == await folded(transcripts)
     assert found["mtime"] >= listed["mtime"]
 
 
 async def test_a_summary_that_is_behind_is_older_than_its_session(transcripts: MongoSessionStore) -> None:
-    await transcripts.append(KEY, [said("a")])
+    await transcripts.append(KEY, [new_entry("a")])
     sessions = await transcripts.sessions(KEY["project_key"])
     # As others write who know nothing of summaries.
     [message] = await sessions.messages.list("s")
     await sessions.messages.append("s", message.model_copy(update={"id": "foreign"}))
     found, [listed] = await summary_of(transcripts), await transcripts.list_sessions(KEY["project_key"])
     assert found["mtime"] < listed["mtime"]
-    await transcripts.append(KEY, [said("b", customTitle="B")])
+    await transcripts.append(KEY, [new_entry("b", customTitle="B")])
     assert (await summary_of(transcripts))["data"] == await folded(transcripts)
 
 
@@ -197,7 +199,7 @@ async def test_no_subagent_is_left_by_a_deletion_beside_it(
     for number in range(20):
         keys: list[Any] = [{**KEY, "subpath": f"subagents/{name}"} for name in "abc"]
         await asyncio.gather(
-            *(transcripts.append(key, [said(f"{number}")]) for key in keys),
+            *(transcripts.append(key, [new_entry(f"{number}")]) for key in keys),
             transcripts.delete(KEY),
             transcripts.delete(keys[0]),
         )
@@ -210,7 +212,7 @@ async def test_no_subagent_is_left_by_a_deletion_beside_it(
 
 async def test_a_batch_beside_a_deletion_is_whole_or_gone(transcripts: MongoSessionStore) -> None:
     for number in range(20):
-        batch = [said(f"{number}/{n}", customTitle=f"{number}") for n in range(3)]
+        batch = [new_entry(f"{number}/{n}", customTitle=f"{number}") for n in range(3)]
         await asyncio.gather(transcripts.append(KEY, batch), transcripts.delete(KEY))
         assert await transcripts.load(KEY) in (None, batch)
         if await transcripts.load(KEY):
@@ -223,12 +225,12 @@ async def test_it_works_in_the_event_loop_of_trio() -> None:
         transcripts = MongoSessionStore(store=store)
 
         async def live() -> None:
-            await transcripts.append(KEY, [said("a")])
-            assert await transcripts.load(KEY) == [said("a")]
+            await transcripts.append(KEY, [new_entry("a")])
+            assert await transcripts.load(KEY) == [new_entry("a")]
             await transcripts.close()
 
         await asyncio.to_thread(trio.run, live)
-        assert await transcripts.load(KEY) == [said("a")]
+        assert await transcripts.load(KEY) == [new_entry("a")]
 
 
 @pytest.mark.server
@@ -242,12 +244,12 @@ async def test_calls_send_few_commands(server_uri: str, database: str) -> None:
             await call
             return len(wire.sent)
 
-        await transcripts.append(KEY, [said("a")])
-        await transcripts.append(SUB, [said("a")])
+        await transcripts.append(KEY, [new_entry("a")])
+        await transcripts.append(SUB, [new_entry("a")])
         for number in range(200):
-            await transcripts.append({**KEY, "session_id": f"s{number}"}, [said("a")])
-        assert await sent(transcripts.append(KEY, [said("b"), said("c")])) <= 2
-        assert await sent(transcripts.append(SUB, [said("b"), said("c")])) <= 1
+            await transcripts.append({**KEY, "session_id": f"s{number}"}, [new_entry("a")])
+        assert await sent(transcripts.append(KEY, [new_entry("b"), new_entry("c")])) <= 2
+        assert await sent(transcripts.append(SUB, [new_entry("b"), new_entry("c")])) <= 1
         assert await sent(transcripts.load(KEY)) <= 1
         assert await sent(transcripts.list_sessions(KEY["project_key"])) <= 1
         assert await sent(transcripts.list_session_summaries(KEY["project_key"])) <= 1
@@ -261,7 +263,7 @@ async def test_the_example_runs(capsys: pytest.CaptureFixture[str], monkeypatch:
     async def answer(*, prompt: str, options: Any) -> AsyncIterator[Any]:
         session = {"project_key": project_key_for_directory(options.cwd), "session_id": str(uuid4())}
         answered = {"role": "assistant", "content": [{"type": "text", "text": "None."}]}
-        entries = [said("q", prompt), said("a", parentUuid="q", type="assistant", message=answered)]
+        entries = [new_entry("q", prompt), new_entry("a", parentUuid="q", type="assistant", message=answered)]
         await options.session_store.append(session, entries)
         yield answered
 

@@ -166,22 +166,22 @@ def test_value_that_holds_itself_is_refused(db: Any) -> None:
         say(db, content=loop)
 
 
-@pytest.mark.parametrize("given", [None, 5, {"$ne": None}, ["s"], b"s", Status.PROGRESS, "\ud800"], ids=repr)
-def test_ids_are_plain_strings(db: Any, given: Any) -> None:
+@pytest.mark.parametrize("sent", [None, 5, {"$ne": None}, ["s"], b"s", Status.PROGRESS, "\ud800"], ids=repr)
+def test_ids_are_plain_strings(db: Any, sent: Any) -> None:
     db.create_session("s")
     say(db)
     for refused in (
-        lambda: db.create_session(given),
-        lambda: db.get_session(given),
-        lambda: db.get_conversations(given),
-        lambda: db.get_context_messages(given),
-        lambda: db.add_or_update_context_msg(given, {}),
-        lambda: db.delete_conversation(given),
-        lambda: db.delete_context(given),
-        lambda: db.delete_session(given),
-        lambda: say(db, session_id=given),
-        lambda: say(db, conv_id=given),
-        lambda: say(db, msg_id=given),
+        lambda: db.create_session(sent),
+        lambda: db.get_session(sent),
+        lambda: db.get_conversations(sent),
+        lambda: db.get_context_messages(sent),
+        lambda: db.add_or_update_context_msg(sent, {}),
+        lambda: db.delete_conversation(sent),
+        lambda: db.delete_context(sent),
+        lambda: db.delete_session(sent),
+        lambda: say(db, session_id=sent),
+        lambda: say(db, conv_id=sent),
+        lambda: say(db, msg_id=sent),
     ):
         with pytest.raises(InvalidValueError, match="_id: "):
             refused()

@@ -233,17 +233,17 @@ def test_routes_list_show_and_delete_sessions(db: Any, core: ModuleType, client:
         assert listed.status_code == 200
         assert [row["session_id"] for row in listed.json] == ["new", "old"]
         assert listed.json == db.get_sessions()
-    shown = client.get("/session/old")
-    assert shown.status_code == 200
-    assert shown.json == {**db.get_session("old"), "conversation": db.get_conversations("old")}
+    answer = client.get("/session/old")
+    assert answer.status_code == 200
+    assert answer.json == {**db.get_session("old"), "conversation": db.get_conversations("old")}
     deleted = client.delete("/session/old")
     assert (deleted.status_code, deleted.json) == (200, {"message": "Session deleted successfully."})
     assert [row["session_id"] for row in client.get("/session/").json] == ["new"]
 
 
 def test_routes_answer_for_an_unknown_session(client: Any) -> None:
-    shown = client.get("/session/unknown")
-    assert (shown.status_code, shown.json) == (200, {"conversation": []})
+    answer = client.get("/session/unknown")
+    assert (answer.status_code, answer.json) == (200, {"conversation": []})
     deleted = client.delete("/session/unknown")
     assert deleted.status_code == 500
     assert deleted.json["message"].endswith("components: conversation, context, session")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore
-from tests.contract.planting import ADA, BOB, HERS, IDS, MAIL, PHONE, THEIRS, holding, said
+from tests.contract.planting import ADA, BOB, HERS, IDS, MAIL, PHONE, THEIRS, holding, text_of
 
 
 async def check_erased(store: AsyncMongoStore, name: str, mode: Any = "delete") -> None:
@@ -25,7 +25,7 @@ async def check_erased(store: AsyncMongoStore, name: str, mode: Any = "delete") 
 async def test_nothing_is_left_of_a_user_of_chainlit(layer: Any, store: AsyncMongoStore, mode: Any) -> None:
     from tests.adapters.chainlit_parts import Feedback, chainlit, claim, element, message
 
-    for identifier, thread, words in ((MAIL, "t1", said("chainlit")), (BOB, "t2", "bobword chainlit")):
+    for identifier, thread, words in ((MAIL, "t1", text_of("chainlit")), (BOB, "t2", "bobword chainlit")):
         await claim(layer, thread, identifier=identifier)
         await layer.create_user(chainlit.User(identifier=identifier, metadata={"about": words}))
         await layer.update_thread(thread, name=words, metadata={"k": words}, tags=[words])
@@ -55,7 +55,7 @@ async def test_nothing_is_left_of_a_person_in_roomkit(store: AsyncMongoStore, mo
     await rooms.create_identity(
         Identity(
             id=f"i-{ADA}",
-            display_name=said("name"),
+            display_name=text_of("name"),
             email=MAIL,
             phone=PHONE,
             channel_addresses={"sms": [PHONE]},
@@ -64,7 +64,7 @@ async def test_nothing_is_left_of_a_person_in_roomkit(store: AsyncMongoStore, mo
     for room_id, people in (("alone", [ADA]), ("shared", [ADA, BOB])):
         await rooms.create_room(Room(id=room_id))
         for name in people:
-            words, channel = said("x") if name == ADA else "bobword x", "sms" if name == ADA else "web"
+            words, channel = text_of("x") if name == ADA else "bobword x", "sms" if name == ADA else "web"
             await rooms.add_participant(
                 Participant(
                     id=name,
@@ -115,7 +115,7 @@ async def test_nothing_is_left_of_a_person_in_roomkit(store: AsyncMongoStore, mo
 async def test_nothing_is_left_of_a_user_of_agents(store: AsyncMongoStore) -> None:
     from mongostore.adapters.openai_agents import MongoSession
 
-    for name, words in ((ADA, said("agents")), (BOB, "bobword agents")):
+    for name, words in ((ADA, text_of("agents")), (BOB, "bobword agents")):
         session = MongoSession(IDS[name], store=store, user_id=name, metadata={"k": words})
         await session.add_items([{"role": "user", "content": words}])
     await check_erased(store, ADA)
@@ -124,7 +124,7 @@ async def test_nothing_is_left_of_a_user_of_agents(store: AsyncMongoStore) -> No
 async def test_nothing_is_left_of_a_user_of_claude(store: AsyncMongoStore) -> None:
     from mongostore.adapters.claude_agent_sdk import MongoSessionStore
 
-    for name, words in ((ADA, said("claude")), (BOB, "bobword claude")):
+    for name, words in ((ADA, text_of("claude")), (BOB, "bobword claude")):
         transcripts = MongoSessionStore(store=store, user_of=lambda key, name=name: name)
         key: Any = {"project_key": "p", "session_id": IDS[name]}
         entry: Any = {"type": "user", "uuid": words[-3:], "message": {"role": "user", "content": words}}
@@ -145,7 +145,7 @@ async def test_nothing_is_left_of_an_owner_in_threadmem(
     def plant() -> None:
         with MongoStore(server_uri, database) as store:
             configure(store=store)
-            for name, words in ((ADA, said("role")), (BOB, "bobword role")):
+            for name, words in ((ADA, text_of("role")), (BOB, "bobword role")):
                 thread = RoleThread(owner_id=name, name=words, metadata={"k": words})
                 thread.post("user", words)
             configure()

@@ -53,8 +53,8 @@ def turn(number: object) -> list[ModelMessage]:
 
 
 def begun(conversation_id: str, turns: int = 1) -> Conversation:
-    said = [message for number in range(turns) for message in turn(number)]
-    return Conversation(conversation_id=conversation_id, messages=said)
+    texts = [message for number in range(turns) for message in turn(number)]
+    return Conversation(conversation_id=conversation_id, messages=texts)
 
 
 @pytest.mark.smoke
@@ -191,9 +191,9 @@ async def test_no_fork_is_left_without_its_history(conversations: MongoConversat
             assert isinstance(forked, UserError)
             assert found is None
             assert not await (await conversations.sessions()).exists(fork)
-    kept = [session async for session in (await conversations.sessions()).iter()]
-    assert len(kept) == whole
-    assert sum(session.count for session in kept) == 4 * whole
+    remaining = [session async for session in (await conversations.sessions()).iter()]
+    assert len(remaining) == whole
+    assert sum(session.count for session in remaining) == 4 * whole
 
 
 async def test_a_history_of_more_than_a_step_holds_is_stored_whole_or_not_at_all(

@@ -118,9 +118,9 @@ class Steps:
         if not self.held:
             return
         both, made = self.dice.choice(self.held), self.messages()
-        kept = self.dice.randint(0, len(both[0].messages))
+        remaining = self.dice.randint(0, len(both[0].messages))
         for conversation in both:
-            conversation.messages[kept:] = made
+            conversation.messages[remaining:] = made
             conversation.new_message_index = None
         await self.both(lambda side, store: store.save(both[side]))
 
@@ -205,7 +205,7 @@ async def test_two_hundred_random_steps_tell_no_difference(tail_limits: TailLimi
 @pytest.mark.long
 @pytest.mark.untraced
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", range(100, 104))
 async def test_two_thousand_random_steps_tell_no_difference(tail_limits: TailLimits, seed: int) -> None:
     async with AsyncMongoStore("mongomock://", tail_limits=tail_limits) as store:
         await take(2000, store, seed)

@@ -99,9 +99,9 @@ class TestConversationStore(ConversationStoreSuite):
         assert await rooms.find_rooms(metadata_filter={"even": False}, offset=6) == []
 
     async def test_half_a_character_comes_back(self, rooms: MongoConversationStore) -> None:
-        given = event(content=TextContent(body="\ud800"), metadata={"text": "\udfff"})
-        await rooms.commit_event("r", given)
-        assert await rooms.get_event("e0") == given
+        sent = event(content=TextContent(body="\ud800"), metadata={"text": "\udfff"})
+        await rooms.commit_event("r", sent)
+        assert await rooms.get_event("e0") == sent
 
     async def test_what_an_update_returns_belongs_to_the_caller(self, rooms: MongoConversationStore) -> None:
         metadata: dict[str, Any] = {"list": [1]}

@@ -26,8 +26,8 @@ AMOUNT = 20
 async def test_two_processes_serve_one_room(
     server_uri: str, server_store: AsyncMongoStore, database: str
 ) -> None:
-    kept = MongoConversationStore(store=server_store)
-    kit = RoomKit(store=kept, lock_manager=MongoRoomLockManager(store=server_store))
+    remaining = MongoConversationStore(store=server_store)
+    kit = RoomKit(store=remaining, lock_manager=MongoRoomLockManager(store=server_store))
     await kit.create_room(room_id="r")
     for number in range(2):
         kit.register_channel(WebSocketChannel(f"ws-{number}"))
@@ -52,7 +52,7 @@ async def test_two_processes_serve_one_room(
     for process, (_, errors) in zip(processes, ended, strict=True):
         assert process.returncode == 0, errors
 
-    events = await kept.list_events("r", limit=1000)
+    events = await remaining.list_events("r", limit=1000)
     assert [event.index for event in events] == list(range(len(events)))
     messages = [event for event in events if event.type == EventType.MESSAGE]
     bodies = sorted(getattr(event.content, "body", "") for event in messages)
@@ -61,15 +61,15 @@ async def test_two_processes_serve_one_room(
         for first in range(2):
             own = [f"{number}:{n}" for n in range(first, AMOUNT, 2)]
             assert [body for event in messages if (body := event.content.body) in own] == own
-    room = await kept.get_room("r")
+    room = await remaining.get_room("r")
     assert room is not None
     assert (room.event_count, room.latest_index) == (len(events), len(events) - 1)
 
-    notes = (await server_store.engine.database["heard"].find_one({"_id": "r"}))["notes"]
+    records = (await server_store.engine.database["heard"].find_one({"_id": "r"}))["notes"]
     for number in range(2):
-        heard = [note["id"] for note in notes if note["channel"] == f"ws-{number}"]
+        heard = [record["id"] for record in records if record["channel"] == f"ws-{number}"]
         theirs = [event.id for event in messages if event.source.channel_id != f"ws-{number}"]
         assert [id for id in heard if id in set(theirs)] == theirs
-    indexes = [note["index"] for note in notes]
+    indexes = [record["index"] for record in records]
     assert indexes == sorted(indexes)
     await kit.close()

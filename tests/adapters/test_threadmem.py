@@ -78,9 +78,9 @@ def test_a_message_of_another_thread_is_added_as_a_copy() -> None:
 
 
 def test_roles_that_were_given_are_left_as_they_are() -> None:
-    given = {"boss": role(threadmem)}
-    RoleThread(role_mapping=given).add_role(role(threadmem, "new"))
-    assert [*given] == ["boss"]
+    sent = {"boss": role(threadmem)}
+    RoleThread(role_mapping=sent).add_role(role(threadmem, "new"))
+    assert [*sent] == ["boss"]
 
 
 def test_what_no_column_can_hold_finds_no_thread() -> None:
@@ -100,8 +100,8 @@ def test_what_is_no_column_is_refused(name: str) -> None:
 def test_a_thread_of_openais_has_all_texts_of_a_message_and_is_told_by_either_name() -> None:
     content = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     thread = RoleThread.from_openai([{"role": "user", "content": content}])
-    told = [{"role": "user", "content": [{"type": "text", "text": "a\nb"}]}]
-    assert again(thread).to_openai() == thread.to_oai() == told
+    received = [{"role": "user", "content": [{"type": "text", "text": "a\nb"}]}]
+    assert again(thread).to_openai() == thread.to_oai() == received
 
 
 def test_deletion_is_final(role_store: MongoStore) -> None:

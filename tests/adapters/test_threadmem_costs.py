@@ -15,7 +15,7 @@ from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, confi
 from mongostore.adapters.threadmem.file_storage import FileStorage
 from tests.contract.wire import INDEXES, Sent, Wire, concerned, is_union, nested, read_majority, stages_of
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.untraced]
 
 IMAGE = "data:image/png;base64," + "Q09TVA" * 4_000
 

@@ -76,7 +76,7 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTSEA_HUB_API_KEY", TOKEN)
 
 
-def far(address: str, **members: Any) -> RoleThread:
+def remote_thread(address: str, **members: Any) -> RoleThread:
     return RoleThread.from_v1(V1RoleThread(**{**THREAD, **members}, remote=address))
 
 
@@ -129,7 +129,7 @@ def test_each_refusal_has_its_error(
 ) -> None:
     answering.status, answering.content = status, b'{"detail": "topsecret"}'
     answering.location = f"{answering.url}/elsewhere"
-    error = fails(call, far(answering.url), kind)
+    error = fails(call, remote_thread(answering.url), kind)
     if isinstance(error, UnavailableError):
         assert error.retryable is (status in (429, 503))
     # Nothing is sent to where it was not told to go, nor twice.
@@ -140,13 +140,13 @@ def test_each_refusal_has_its_error(
 def test_what_is_not_there_and_what_is_already_have_errors_of_their_own(answering: Answering) -> None:
     answering.status = 404
     for call in ("post", "add a role", "remove a role", "refresh", "delete"):
-        fails(call, far(answering.url), NotFoundError)
+        fails(call, remote_thread(answering.url), NotFoundError)
     for call in ("find", "make", "save"):
-        fails(call, far(answering.url), UnavailableError)
+        fails(call, remote_thread(answering.url), UnavailableError)
     answering.status = 409
     for call in ("post", "save", "make", "save a copy"):
-        fails(call, far(answering.url), ConflictError)
-    assert "already exists" in str(fails("add a role", far(answering.url), ValueError))
+        fails(call, remote_thread(answering.url), ConflictError)
+    assert "already exists" in str(fails("add a role", remote_thread(answering.url), ValueError))
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_what_is_not_there_and_what_is_already_have_errors_of_their_own(answerin
 @pytest.mark.parametrize("call", ["find", "save", "refresh", "make", "post", "save a copy"])
 def test_an_answer_that_is_none_is_an_error(answering: Answering, call: str, content: bytes) -> None:
     answering.content = content
-    error = fails(call, far(answering.url), UnavailableError)
+    error = fails(call, remote_thread(answering.url), UnavailableError)
     assert isinstance(error, UnavailableError)
     assert not error.retryable
 
 
 def test_a_deletion_needs_no_answer(answering: Answering) -> None:
     answering.status, answering.content = 204, b""
-    far(answering.url).delete()
+    remote_thread(answering.url).delete()
     assert answering.asked == [("DELETE", "/v1/rolethreads/t1")]
 
 
@@ -186,7 +186,7 @@ def test_a_server_that_never_answers_is_waited_for_no_longer(
 
     monkeypatch.setattr(requests, "request", impatiently)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        error = fails(call, far(f"http://127.0.0.1:{silent.getsockname()[1]}"), UnavailableError)
+        error = fails(call, remote_thread(f"http://127.0.0.1:{silent.getsockname()[1]}"), UnavailableError)
     assert "not answered in time" in str(error)
     assert isinstance(error, UnavailableError)
     assert error.retryable
@@ -194,7 +194,7 @@ def test_a_server_that_never_answers_is_waited_for_no_longer(
 
 @pytest.mark.parametrize("call", CALLS)
 def test_where_nobody_listens_nothing_is_said_of_the_password(call: str) -> None:
-    fails(call, far("http://ada:topsecret@127.0.0.1:9/?key=topsecret#topsecret"), UnavailableError)
+    fails(call, remote_thread("http://ada:topsecret@127.0.0.1:9/?key=topsecret#topsecret"), UnavailableError)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_where_nobody_listens_nothing_is_said_of_the_password(call: str) -> None
 def test_what_is_no_address_is_refused(address: str, call: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises((ConfigurationError, UnavailableError)) as raised:
-        CALLS[call](far(address))
+        CALLS[call](remote_thread(address))
     if ".example" not in address:
         assert "topsecret" not in repr(raised.value)
         assert isinstance(raised.value, ConfigurationError)
@@ -227,7 +227,7 @@ def test_what_is_no_key_is_refused(
         monkeypatch.setattr("os.environ", {"AGENTSEA_HUB_API_KEY": token})
     else:
         monkeypatch.setenv("AGENTSEA_HUB_API_KEY", token)
-    error = fails(call, far(answering.url), ConfigurationError)
+    error = fails(call, remote_thread(answering.url), ConfigurationError)
     assert "AGENTSEA_HUB_API_KEY" in str(error)
     assert answering.asked == []
 
@@ -248,13 +248,13 @@ def test_no_password_of_this_machine_is_sent_instead_of_the_key(
 )
 def test_an_id_stays_in_its_place_in_the_path(answering: Answering, id: str, path: str) -> None:
     answering.content = json.dumps(THREAD).encode()
-    far(answering.url, id=id).refresh()
+    remote_thread(answering.url, id=id).refresh()
     assert answering.asked == [("GET", f"/v1/rolethreads/{path}")]
 
 
 def test_a_slash_behind_the_address_does_no_harm(answering: Answering) -> None:
     answering.content = json.dumps(THREAD).encode()
-    far(f"{answering.url}/api/").refresh()
+    remote_thread(f"{answering.url}/api/").refresh()
     assert answering.asked == [("GET", "/api/v1/rolethreads/t1")]
 
 
@@ -265,11 +265,11 @@ def test_what_a_server_would_drop_is_not_sent(answering: Answering, member: dict
         answering.content = content
         # Each at an address of its own, since an address is asked but once.
         with pytest.raises(UnsupportedError, match=r"mongostore\.servers\.threadmem") as raised:
-            far(f"{answering.url}/{n}").post("user", "said", **member)
+            remote_thread(f"{answering.url}/{n}").post("user", "said", **member)
         assert "topsecret" not in str(raised.value)
-    said = {"id": "m", "role": "user", "text": "said", "created": 1.0, **member}
+    texts = {"id": "m", "role": "user", "text": "said", "created": 1.0, **member}
     with pytest.raises(UnsupportedError):
-        far(answering.url, messages=[said]).copy().save()
+        remote_thread(answering.url, messages=[texts]).copy().save()
     asked = [path for _, path in answering.asked]
     assert asked == [*(f"/{n}/openapi.json" for n in range(len(contents))), "/openapi.json"]
     assert answering.tokens == {None}
@@ -278,8 +278,8 @@ def test_what_a_server_would_drop_is_not_sent(answering: Answering, member: dict
 def test_a_server_that_fails_once_is_asked_again_what_it_keeps(answering: Answering) -> None:
     answering.status = 503
     with pytest.raises(UnavailableError):
-        far(answering.url).post("user", "said", private=True)
-    said = {"components": {"schemas": {"PostMessageModel": {"properties": {"private": {}}}}}}
-    answering.status, answering.content = 200, json.dumps({**THREAD, **said}).encode()
-    far(answering.url).post("user", "said", private=True)
+        remote_thread(answering.url).post("user", "said", private=True)
+    texts = {"components": {"schemas": {"PostMessageModel": {"properties": {"private": {}}}}}}
+    answering.status, answering.content = 200, json.dumps({**THREAD, **texts}).encode()
+    remote_thread(answering.url).post("user", "said", private=True)
     assert ("POST", "/v1/rolethreads/t1/msgs") in answering.asked

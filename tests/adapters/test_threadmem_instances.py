@@ -70,12 +70,12 @@ def test_a_deep_copy_is_the_same_thread() -> None:
     assert (again(thread).name, texts(again(thread))) == ("new", ["one", "two", "three"])
 
 
-@pytest.mark.parametrize("is_shown", [False, True])
-def test_a_thread_may_be_pickled(is_shown: bool) -> None:
+@pytest.mark.parametrize("is_visible", [False, True])
+def test_a_thread_may_be_pickled(is_visible: bool) -> None:
     thread = RoleThread(role_mapping={"boss": role()})
     message = RoleMessage("user", "one", images=[URL])
     thread.add_msg(message)
-    if is_shown:
+    if is_visible:
         thread.messages()
     other: RoleThread = pickle.loads(pickle.dumps(thread))
     assert other.to_v1() == thread.to_v1()
@@ -168,16 +168,16 @@ def at_once(calls: Sequence[Callable[[], object]]) -> list[Exception | None]:
 def test_of_many_who_add_one_role_at_once_one_can() -> None:
     thread = RoleThread()
     for name in ("a", "b", "c"):
-        adds = [partial(again(thread).add_role, role(name)) for _ in range(6)]
-        raised = at_once(adds)
+        added_roles = [partial(again(thread).add_role, role(name)) for _ in range(6)]
+        raised = at_once(added_roles)
         assert sorted(str(error) for error in raised) == ["None"] + [f"Role {name} already exists"] * 5
     assert sorted(again(thread).role_mapping) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("is_shown", [False, True])
-def test_one_instance_may_be_used_by_many_threads(is_shown: bool) -> None:
+@pytest.mark.parametrize("is_visible", [False, True])
+def test_one_instance_may_be_used_by_many_threads(is_visible: bool) -> None:
     thread = RoleThread()
-    if is_shown:
+    if is_visible:
         thread.messages()
 
     def post(name: str) -> None:
@@ -187,10 +187,10 @@ def test_one_instance_may_be_used_by_many_threads(is_shown: bool) -> None:
             thread.save()
 
     assert at_once([partial(post, str(number)) for number in range(6)]) == [None] * 6
-    said = sorted(
+    sorted_texts = sorted(
         f"{name} {number}{end}" for name in range(6) for number in range(8) for end in ("", " added")
     )
-    assert sorted(texts(thread)) == sorted(texts(again(thread))) == said
+    assert sorted(texts(thread)) == sorted(texts(again(thread))) == sorted_texts
 
 
 def test_many_instances_post_and_change_at_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mongostore import ConflictError, InvalidValueError, MongoStore, NotFoundError
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1RoleMessage
 from mongostore.adapters.threadmem.db.models import RoleMessageRecord
-from mongostore.testing.threadmem.openai import part, said
+from mongostore.testing.threadmem.openai import part, text_part
 from mongostore.testing.threadmem.parts import OTHER, URL, again, ids, text
 
 pytestmark = pytest.mark.usefixtures("role_store")
@@ -86,9 +86,9 @@ def test_a_row_is_a_record_by_threadmems_name() -> None:
 @pytest.mark.parametrize(
     ("content", "words", "images"),
     [
-        ([said("a"), said("b")], "a\nb", []),
-        ([part(URL), said("a")], "<image>\na", [URL]),
-        ([said("a"), part(URL), said("b"), part(OTHER)], "a\n<image>\nb\n<image>", [URL, OTHER]),
+        ([text_part("a"), text_part("b")], "a\nb", []),
+        ([part(URL), text_part("a")], "<image>\na", [URL]),
+        ([text_part("a"), part(URL), text_part("b"), part(OTHER)], "a\n<image>\nb\n<image>", [URL, OTHER]),
     ],
 )
 def test_openai_tells_where_the_parts_of_a_message_stand(content: Any, words: str, images: list[str]) -> None:
@@ -98,9 +98,9 @@ def test_openai_tells_where_the_parts_of_a_message_stand(content: Any, words: st
 
 
 def test_parts_come_back_from_openai_where_they_stood() -> None:
-    content = [said("a"), part(URL), said("b"), said("c"), part(OTHER), said("d")]
+    content = [text_part("a"), part(URL), text_part("b"), text_part("c"), part(OTHER), text_part("d")]
     back = RoleMessage.from_openai({"role": "user", "content": content}).to_openai()["content"]
-    assert back == [said("a"), part(URL), said("b\nc"), part(OTHER), said("d")]
+    assert back == [text_part("a"), part(URL), text_part("b\nc"), part(OTHER), text_part("d")]
 
 
 def test_an_assistant_that_calls_tools_needs_no_content() -> None:

@@ -52,9 +52,9 @@ def test_two_processes_of_one_thread_lose_nothing(server_uri: str, database: str
             assert child.returncode == 0, errors
         [found] = threads.find(id=thread.id)
         texts = [message.text for message in found.messages()]
-        said = {name: [f"{name} {number}" for number in range(5)] for name in ("a", "b")}
-        assert sorted(texts) == [*said["a"], *said["b"]]
-        for name, own in said.items():
+        written = {name: [f"{name} {number}" for number in range(5)] for name in ("a", "b")}
+        assert sorted(texts) == [*written["a"], *written["b"]]
+        for name, own in written.items():
             assert [text for text in texts if text.startswith(name)] == own
             assert {key: [name] for key in own}.items() <= (found.metadata or {}).items()
         assert sorted(found.role_mapping) == ["a", "b"]

@@ -89,7 +89,7 @@ def test_the_real_client_is_let_in_by_the_hub(
     ask = "import sys, threadmem; print(len(threadmem.RoleThread.find(remote=sys.argv[1])))"
     with MongoStore("mongomock://") as store, RoleServer(store) as server:
         server.threads("ada@hub")
-        for token, said in (("hub.ada", "1"), ("hub.ben", "0")):
+        for token, texts in (("hub.ada", "1"), ("hub.ben", "0")):
             done = subprocess.run(
                 [python, "-c", ask, server.url],
                 env=environment(tmp_path, AGENTSEA_HUB_API_KEY=token),
@@ -98,7 +98,7 @@ def test_the_real_client_is_let_in_by_the_hub(
                 check=False,
                 timeout=120,
             )
-            assert done.stdout.split() == [said], done.stderr
+            assert done.stdout.split() == [texts], done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -102,13 +102,13 @@ def test_an_open_store_can_be_given() -> None:
         thread.save()
 
 
-@pytest.mark.parametrize("given", [{"uri": "mongomock://"}, {"database": "x"}])
-def test_a_store_and_an_address_are_too_much(given: dict[str, str]) -> None:
+@pytest.mark.parametrize("sent", [{"uri": "mongomock://"}, {"database": "x"}])
+def test_a_store_and_an_address_are_too_much(sent: dict[str, str]) -> None:
     store = MongoStore("mongomock://")
     with pytest.raises(ConfigurationError):
-        configure(store=store, **given)
+        configure(store=store, **sent)
     with pytest.raises(ConfigurationError):
-        FileStorage(**given, store=store)
+        FileStorage(**sent, store=store)
 
 
 def test_threads_of_another_shelf_know_nothing_of_these() -> None:

@@ -94,19 +94,19 @@ def is_as_it_was(thread: RoleThread) -> None:
 
 @pytest.mark.parametrize("metadata", BAD_OBJECTS, ids=str_of)
 def test_what_are_no_metadata_is_refused_whole(thread: RoleThread, metadata: Any) -> None:
-    said = uuid4().hex
+    texts = uuid4().hex
     for call in (
-        lambda: RoleMessage("user", said, metadata=metadata),
-        lambda: RoleThread(name=said, metadata=metadata),
-        lambda: RoleThread.create(name=said, metadata=metadata),
-        lambda: thread.post("user", said, metadata=metadata),
+        lambda: RoleMessage("user", texts, metadata=metadata),
+        lambda: RoleThread(name=texts, metadata=metadata),
+        lambda: RoleThread.create(name=texts, metadata=metadata),
+        lambda: thread.post("user", texts, metadata=metadata),
     ):
         with pytest.raises(InvalidValueError, match=r"^metadata") as raised:
             call()  # type: ignore[no-untyped-call]
         assert raised.value.path.startswith("metadata")
-    assert RoleMessage.find(text=said) == RoleThread.find(name=said) == []
+    assert RoleMessage.find(text=texts) == RoleThread.find(name=texts) == []
     thread.metadata, thread.name = metadata, "new"
-    for call in (thread.save, lambda: thread.post("user", said), lambda: thread.add_role(role())):
+    for call in (thread.save, lambda: thread.post("user", texts), lambda: thread.add_role(role())):
         with pytest.raises(InvalidValueError, match=r"^metadata"):
             call()  # type: ignore[no-untyped-call]
     is_as_it_was(thread)
@@ -164,10 +164,10 @@ def test_what_no_thread_can_have_is_refused(name: str, value: Any) -> None:
     assert len(RoleThread.find()) == count
 
 
-@pytest.mark.parametrize("given_role", [None, "boss", {"name": "boss"}, RoleThread])
-def test_what_is_no_role_is_refused(thread: RoleThread, given_role: Any) -> None:
+@pytest.mark.parametrize("any_role", [None, "boss", {"name": "boss"}, RoleThread])
+def test_what_is_no_role_is_refused(thread: RoleThread, any_role: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"^role: "):
-        thread.add_role(given_role)
+        thread.add_role(any_role)
     is_as_it_was(thread)
 
 
@@ -263,8 +263,8 @@ def test_what_others_have_written_into_a_thread_is_passed_over(role_store: Mongo
     assert [message.text for message in found.messages()] == ["said"]
     found.name = "new"
     found.save()
-    kept = role_store.threads.get(thread.id)
-    assert (kept.data["else"], kept.metadata) == (1, {"else": 2})
+    remaining = role_store.threads.get(thread.id)
+    assert (remaining.data["else"], remaining.metadata) == (1, {"else": 2})
 
 
 def test_a_schema_of_a_thread_is_refused_whole(role_store: MongoStore) -> None:

@@ -219,8 +219,8 @@ BENCHES = {
 
 @contextmanager
 def _server() -> Iterator[str]:
-    if given := os.environ.get("MONGOSTORE_TEST_URI"):
-        yield given
+    if sent := os.environ.get("MONGOSTORE_TEST_URI"):
+        yield sent
         return
     with tempfile.TemporaryDirectory(prefix="mongostore-bench-") as folder:
         server = MongodProcess(Path(folder))

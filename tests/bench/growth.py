@@ -86,8 +86,8 @@ class Growth:
     def cells(self) -> Cells:
         """Return the line as a person reads it."""
         numbers = (self.commands, self.returned, self.examined)
-        shown = (" ".join(f"{number:,}" for number in dict.fromkeys(each)) for each in numbers)
-        return [self.work, *shown, f"{self.micros[-1] / self.micros[0]:.2f}x", "3n + 10"]
+        output = (" ".join(f"{number:,}" for number in dict.fromkeys(each)) for each in numbers)
+        return [self.work, *output, f"{self.micros[-1] / self.micros[0]:.2f}x", "3n + 10"]
 
     def members(self) -> dict[str, Any]:
         """Return the line as a program reads it."""

@@ -46,13 +46,13 @@ class Row:
     def cells(self) -> Cells:
         """Return the row as a person reads it."""
         amounts = (f"{amount:,.0f} {self.unit}" for amount in (self.ours, self.bare))
-        return [self.work, *amounts, self._shown(self.result), f"≤ {self._shown(self.budget)}"]
+        return [self.work, *amounts, self._format_times(self.result), f"≤ {self._format_times(self.budget)}"]
 
     def members(self) -> dict[str, Any]:
         """Return the row as a program reads it."""
         return {**asdict(self), "result": self.result, "ok": self.ok}
 
-    def _shown(self, value: float) -> str:
+    def _format_times(self, value: float) -> str:
         return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
 
 

@@ -89,7 +89,7 @@ class Race:
         """Return the race as a person reads it."""
         names = ("postgres", "sqlite")
         paces = (str(self.paces.get(name, "")) for name in ("mongo", *names))
-        times = (_shown(self.times[name]) if name in self.times else "" for name in names)
+        times = (_format_pair(self.times[name]) if name in self.times else "" for name in names)
         return [self.work, *paces, *times, "" if self.budget is None else f"≥ {self.budget:g}x"]
 
 
@@ -153,5 +153,5 @@ def _pace(times: list[int], per_second: float) -> Pace:
     return Pace(cuts[9] / 1e6, cuts[18] / 1e6, per_second)
 
 
-def _shown(times: float) -> str:
+def _format_pair(times: float) -> str:
     return f"{times:.{2 if times < 10 else 0}f}x"

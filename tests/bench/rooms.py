@@ -116,9 +116,9 @@ class BareInserts:
 
     async def commit_event(self, room_id: str, event: RoomEvent) -> None:
         """Insert an event behind all others."""
-        place = next(self._positions)
+        insert_raw = next(self._positions)
         own = {"_id": event.id, "room_id": room_id, "idempotency_key": event.idempotency_key}
-        await self._events.insert_one({**self._stored, **own, "index": place, "log_index": place})
+        await self._events.insert_one({**self._stored, **own, "index": insert_raw, "log_index": insert_raw})
 
 
 @dataclass(frozen=True)

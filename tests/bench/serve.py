@@ -57,8 +57,8 @@ class Load:
 
     def cells(self) -> Cells:
         """Return it as a person reads it."""
-        shown = [f"{self._quantile(share) * 1000:,.0f} ms" for share in (0.5, 0.95, 0.99)]
-        return [self.work, f"{len(self.times):,}", *shown, f"{self.errors:,}"]
+        output = [f"{self._quantile(share) * 1000:,.0f} ms" for share in (0.5, 0.95, 0.99)]
+        return [self.work, f"{len(self.times):,}", *output, f"{self.errors:,}"]
 
     def members(self) -> dict[str, Any]:
         """Return it as a program reads it."""
@@ -161,8 +161,8 @@ class Bench:
         session = f"{ROOT}/s{number % SESSIONS}"
         match work:
             case "append two turns":
-                said = ("Is this a duplicate charge?", "Let me look at your billing history.")
-                turns = [{"role": "user", "content": text} for text in said]
+                texts = ("Is this a duplicate charge?", "Let me look at your billing history.")
+                turns = [{"role": "user", "content": text} for text in texts]
                 return "POST", f"{session}/participants/p{number}/chat_turns", {"turns": turns}
             case "get a session":
                 return "GET", session, None
@@ -177,7 +177,7 @@ class Bench:
             self.memory.append(self._server.memory_info().rss)
             await asyncio.sleep(0.5)
 
-    async def settle(self) -> tuple[int, int]:
+    async def wait_until_idle(self) -> tuple[int, int]:
         """Return how many turns were lost, and how many were not integrated exactly once."""
         client = Client(self._url)
         lost = wrong = 0
@@ -206,7 +206,7 @@ async def rows(uri: str, seconds: float) -> AsyncIterator[Load | Sum]:
             whole.times = [took for load in bench.loads.values() for took in load.times]
             whole.errors = sum(load.errors for load in bench.loads.values())
             yield whole
-            lost, wrong = await bench.settle()
+            lost, wrong = await bench.wait_until_idle()
             yield Sum("acknowledged turns that are lost", lost, 0)
             yield Sum("participants not integrated exactly once", wrong, 0)
             early = bench.memory[len(bench.memory) // 6]

@@ -83,7 +83,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-async def settle() -> None:
+async def wait_until_idle() -> None:
     """Wait until this process has little to do: what opens a stream goes on behind its first bytes."""
     spent = time.process_time()
     while True:
@@ -153,11 +153,11 @@ async def time_streams(uri: str, database: str) -> None:
                 if path:
                     more = clients(studio, cookie, path, 10, 10 + _STREAMS)
                     await asyncio.to_thread(stack.enter_context, more)
-                    await settle()
+                    await wait_until_idle()
                     print(f"{_STREAMS} more: {(resident() - before) / _STREAMS / 1024:.0f} KiB each")
                 took, spent = await time_appends(studio)
                 print(f"append beside {name}: {1e6 * took:.0f} us, {1e6 * spent:.0f} us of the processor")
-        await settle()
+        await wait_until_idle()
 
 
 async def main(uri: str, messages: int) -> None:

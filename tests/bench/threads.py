@@ -18,9 +18,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from tests.adapters.chainlit_parts import (
     BaseDataLayer,
+    FakeStorage,
     MongoDataLayer,
     Pagination,
-    Shelf,
     ThreadFilter,
     claim,
     enter,
@@ -94,7 +94,7 @@ class Side:
         self.threads[identifier] = ids
         for number in range(threads * steps):
             thread_id = ids[number // steps]
-            await self.layer.create_step(_step(thread_id, number, output=f"{TEXT} {_mark(number)}"))
+            await self.layer.create_step(_step(thread_id, number, output=f"{TEXT} {_stamp(number)}"))
 
     async def page(
         self, identifier: str = USER, *, first: int = FIRST, cursor: str | None = None, **wanted: Any
@@ -160,13 +160,13 @@ class Bench(Field[Side]):
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](uri))
             stack.push_async_callback(client.drop_database, name)
-            ours = MongoDataLayer(uri, name, Shelf())
+            ours = MongoDataLayer(uri, name, FakeStorage())
             stack.push_async_callback(ours.close)
             sides = {"mongo": Side(ours)}
             for kind, address in addresses.items():
                 from chainlit.data.sql_alchemy import SQLAlchemyDataLayer
 
-                theirs = SQLAlchemyDataLayer(address, storage_provider=Shelf())
+                theirs = SQLAlchemyDataLayer(address, storage_provider=FakeStorage())
                 stack.push_async_callback(theirs.close)
                 async with theirs.engine.begin() as connection:
                     for table in TABLES:
@@ -195,14 +195,14 @@ class Bench(Field[Side]):
         ours = self.stores["mongo"]
         user_id = ours.users[identifier] = await claim(ours.layer, identifier=identifier)
         of_user = await self.database.threads.find({"user_id": ours.users[USER]}).to_list()
-        said = await self.database.messages.find({"thread_id": {"$in": ours.threads[USER]}}).to_list()
+        texts = await self.database.messages.find({"thread_id": {"$in": ours.threads[USER]}}).to_list()
         for thread in range(threads):
             end = f"-{identifier}-{thread}"
             copies = [{**document, "_id": document["_id"] + end, "user_id": user_id} for document in of_user]
             await self.database.threads.insert_many(copies)
             for number in range(steps):
-                for start in range(0, len(said), BATCH):
-                    batch = said[start : start + BATCH]
+                for start in range(0, len(texts), BATCH):
+                    batch = texts[start : start + BATCH]
                     copies = [
                         {
                             **document,
@@ -249,7 +249,7 @@ async def _lists(bench: Bench) -> AsyncIterator[Race]:
         return partial(side.page, cursor=ends[side.layer])
 
     def search(side: Side) -> Work:
-        return partial(side.page, search=_mark(THREADS * STEPS // 2))
+        return partial(side.page, search=_stamp(THREADS * STEPS // 2))
 
     yield await bench.read(f"list_threads({FIRST})", newest, FIRST, **slow)
     yield await bench.read("list_threads, 10th page", tenth, FIRST, **slow)
@@ -307,5 +307,5 @@ def _step(thread_id: str, seconds: int, **members: Any) -> dict[str, Any]:
     return step(str(uuid4()), seconds=seconds, threadId=thread_id, **members)
 
 
-def _mark(number: int) -> str:
+def _stamp(number: int) -> str:
     return f"#{number}."

@@ -214,6 +214,6 @@ class Catalog:
         return list(answer["cursor"]["firstBatch"])
 
 
-def replica_sets(given: Mapping[str, Iterable[str]]) -> dict[str, ReplicaSet]:
+def replica_sets(sent: Mapping[str, Iterable[str]]) -> dict[str, ReplicaSet]:
     """Return replica sets by their names, from those of their hosts."""
-    return {name: ReplicaSet(name, [*hosts]) for name, hosts in given.items()}
+    return {name: ReplicaSet(name, [*hosts]) for name, hosts in sent.items()}

@@ -248,7 +248,7 @@ class RoutedConnection:
                     database, command[name], command.get("filter", {})
                 )
                 if is_one:
-                    return self._note_cursor(shards[0], await self._ask(shards[0], command))
+                    return self._record_cursor(shards[0], await self._ask(shards[0], command))
         return await self._ask(None, command)
 
     async def _ask(self, shard: str | None, command: Command) -> Command:
@@ -330,7 +330,7 @@ class RoutedConnection:
         found = {"cursorsKilled": command["cursors"], "cursorsNotFound": [], "cursorsAlive": []}
         return {**found, "cursorsUnknown": [], "ok": 1.0}
 
-    def _note_cursor(self, shard: str, answer: Command) -> Command:
+    def _record_cursor(self, shard: str, answer: Command) -> Command:
         if answer["ok"] == 1 and (cursor := int(answer["cursor"]["id"])):
             self._router.cursors[cursor] = shard
         return answer

@@ -39,19 +39,19 @@ class ChangeStream:
 
     async def open(self, command: Command) -> Command:
         """Open the streams, and return the answer of the cluster, or of the shard that refuses."""
-        kept = {name: command[name] for name in ("aggregate", "pipeline", "cursor") if name in command}
-        kept |= {"fromMongos": True, "needsMerge": True, "readConcern": {"level": "majority"}}
-        stage, *rest = kept["pipeline"]
+        remaining = {name: command[name] for name in ("aggregate", "pipeline", "cursor") if name in command}
+        remaining |= {"fromMongos": True, "needsMerge": True, "readConcern": {"level": "majority"}}
+        stage, *rest = remaining["pipeline"]
         options = stage["$changeStream"]
         self._after = options.get("resumeAfter", {}).get("_data", "")
         if not options.keys() & {"resumeAfter", "startAfter", "startAtOperationTime"}:
             # All of them begin at one time: what lies between two would be in no stream.
             pings = [await self._peers.run(shard, {"ping": 1, "$db": "admin"}) for shard in self._shards]
             now = max(ping["$clusterTime"]["clusterTime"] for ping in pings)
-            kept["pipeline"] = [{"$changeStream": {**options, "startAtOperationTime": now}}, *rest]
+            remaining["pipeline"] = [{"$changeStream": {**options, "startAtOperationTime": now}}, *rest]
         answer: Command = {}
         for shard in self._shards:
-            answer = await self._peers.run(shard, {**kept, "$db": self._database})
+            answer = await self._peers.run(shard, {**remaining, "$db": self._database})
             if answer["ok"] != 1:
                 return answer
             cursor = dict(answer["cursor"])
@@ -63,19 +63,19 @@ class ChangeStream:
         """Return the changes that may be shown, after a while none; or the answer of a shard that refuses."""
         loop = asyncio.get_running_loop()
         end = loop.time() + command.get("maxTimeMS", 1000) / 1000
-        while not (changes := self.take_shown()) and loop.time() < end:
+        while not (changes := self.take_ready()) and loop.time() < end:
             for answer in await asyncio.gather(*map(self._get_more, self._shards)):
                 if answer["ok"] != 1:
                     return answer
         return changes
 
-    def take_shown(self) -> list[Any]:
+    def take_ready(self) -> list[Any]:
         """Return the changes that are behind none of a shard's any more, in their order."""
         edge = self.token["_data"]
         self._waiting.sort(key=lambda change: change["_id"]["_data"])
-        shown = [change for change in self._waiting if change["_id"]["_data"] <= edge]
-        self._waiting = self._waiting[len(shown) :]
-        return shown
+        output = [change for change in self._waiting if change["_id"]["_data"] <= edge]
+        self._waiting = self._waiting[len(output) :]
+        return output
 
     @property
     def token(self) -> Any:
@@ -133,7 +133,7 @@ class ChangeStreams:
             await _close_quietly(stream)
             return answer
         self._streams[id := next(self._ids)] = stream
-        return self._answer(id, "firstBatch", stream.take_shown()) | _times(answer)
+        return self._answer(id, "firstBatch", stream.take_ready()) | _times(answer)
 
     async def next_batch(self, command: Command) -> Command:
         """Return the answer to a getMore."""

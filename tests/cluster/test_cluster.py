@@ -328,8 +328,8 @@ async def test_a_killed_member_loses_nothing_acknowledged(sharded: ShardedCluste
                 ids.append(message.id)
 
         async def wait_for(count: int) -> None:
-            behind = {name: len(ids) + count for name, ids in acknowledged.items()}
-            while any(len(acknowledged[name]) < wanted for name, wanted in behind.items()):
+            following = {name: len(ids) + count for name, ids in acknowledged.items()}
+            while any(len(acknowledged[name]) < wanted for name, wanted in following.items()):
                 await asyncio.sleep(0.05)
 
         async with asyncio.TaskGroup() as writers:
@@ -341,7 +341,7 @@ async def test_a_killed_member_loses_nothing_acknowledged(sharded: ShardedCluste
             await asyncio.to_thread(killed.send, signal.SIGKILL)
             await wait_for(10)
             await asyncio.to_thread(killed.start)
-            await asyncio.to_thread(shard.settle)
+            await asyncio.to_thread(shard.wait_until_idle)
             await wait_for(10)
             is_over.set()
         for name, ids in acknowledged.items():

@@ -22,7 +22,7 @@ class _Group:
     """Statements for one shard, by their places in the command; without a shard it is a single one."""
 
     shard: str | None
-    places: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
 
 
 def filter_of(name: str, statement: Any) -> Any:
@@ -44,7 +44,7 @@ async def run_write(catalog: Catalog, run: Run, command: Command) -> Command:
             return answer
         for member in ("upserted", "writeErrors"):
             for one in answer.get(member, ()):
-                merged.setdefault(member, []).append({**one, "index": group.places[one["index"]]})
+                merged.setdefault(member, []).append({**one, "index": group.positions[one["index"]]})
         for member in ("n", "nModified"):
             if member in answer:
                 merged[member] = merged.get(member, 0) + answer[member]
@@ -61,14 +61,14 @@ async def run_write(catalog: Catalog, run: Run, command: Command) -> Command:
 async def _group(catalog: Catalog, command: Command, name: str, statements: Sequence[Any]) -> list[_Group]:
     is_ordered = command.get("ordered", True)
     groups: list[_Group] = []
-    for place, statement in enumerate(statements):
+    for position, statement in enumerate(statements):
         shards, is_one = await catalog.target(command["$db"], command[name], filter_of(name, statement))
         shard = shards[0] if is_one else None
         open_groups = groups[-1:] if is_ordered else groups
         group = next((one for one in open_groups if shard and one.shard == shard), None)
         if group is None:
             groups.append(group := _Group(shard))
-        group.places.append(place)
+        group.positions.append(position)
     return groups
 
 
@@ -76,9 +76,9 @@ async def _run_group(run: Run, command: Command, name: str, group: _Group) -> Co
     statements: Sequence[Any] = command[STATEMENTS[name]]
     if group.shard is None:
         command = {member: value for member, value in command.items() if member not in _OF_RETRIES}
-    if len(group.places) == len(statements):
+    if len(group.positions) == len(statements):
         return await run(group.shard, command)
-    part = {**command, STATEMENTS[name]: [statements[place] for place in group.places]}
+    part = {**command, STATEMENTS[name]: [statements[position] for position in group.positions]}
     if group.shard and "txnNumber" in command:
-        part["stmtIds"] = group.places
+        part["stmtIds"] = group.positions
     return await run(group.shard, part)

@@ -32,7 +32,7 @@ THEIRS = b"bobword"
 IDS = {ADA: "a1", BOB: "b1"}
 
 
-def said(kind: str) -> str:
+def text_of(kind: str) -> str:
     return f"{WORDS} {kind}"
 
 
@@ -68,9 +68,9 @@ async def plant(store: AsyncMongoStore) -> None:
         await store.rooms.create(IDS[name], data={"k": words})
         await take_part(store, IDS[name], name, words)
         await store.keys.create(name=f"{words} key", namespaces=["*"], owner_id=name)
-    await store.threads.create("role", owner_id=ADA, kind="role", name=said("role"))
+    await store.threads.create("role", owner_id=ADA, kind="role", name=text_of("role"))
     await store.rooms.identities.create(
-        Identity(id=f"i-{ADA}", addresses={"sms": [PHONE], "mail": [MAIL]}, data={"k": said("identity")})
+        Identity(id=f"i-{ADA}", addresses={"sms": [PHONE], "mail": [MAIL]}, data={"k": text_of("identity")})
     )
     await store.rooms.verifications.upsert(
         Verification(identity_id=f"i-{ADA}", status="x", data={"k": WORDS})
@@ -79,7 +79,7 @@ async def plant(store: AsyncMongoStore) -> None:
         VerificationRequest(id="q", identity_id=f"i-{ADA}", data={"k": WORDS})
     )
     await store.sessions.create("shared", user_id=BOB, participants=[ADA, BOB])
-    await store.sessions.turns.append("shared", ADA, Turn(role="user", content=said("turn")))
+    await store.sessions.turns.append("shared", ADA, Turn(role="user", content=text_of("turn")))
     await store.sessions.turns.append("shared", BOB, Turn(role="user", content="bobword turn"))
     await store.sessions.turns.integrate("shared", lambda name, turns: [turns[0].content])
     await store.rooms.create("shared")

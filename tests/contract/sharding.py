@@ -17,7 +17,7 @@ from tests.contract.wire import Sent
 _READS = {"find", "aggregate", "count", "distinct"}
 _WRITES = {"update": "updates", "delete": "deletes"}
 # The next page of a list is the same statement as its first.
-_BEHIND = {"schema_version", "expires_at", "active_at", "created_at", "room_created_at"}
+_NOT_FIRST = {"schema_version", "expires_at", "active_at", "created_at", "room_created_at"}
 
 
 class Reach(StrEnum):
@@ -71,7 +71,7 @@ class Statement:
         return values_of(self.filter, self.key) if self.key else None
 
     def __str__(self) -> str:
-        fields = ", ".join(sorted(_fields(self.filter) - _BEHIND))
+        fields = ", ".join(sorted(_fields(self.filter) - _NOT_FIRST))
         return f"{self.verb} {self.collection} {{{fields}}}"
 
 

@@ -74,12 +74,12 @@ async def test_a_session_is_found_by_its_members_with_what_it_says(
 ) -> None:
     documents = store.documents.Session
     found = await documents.find(documents.user_id == "ada", documents.message_count > 1).to_list()
-    shown = await store.sessions.get("s3")
+    output = await store.sessions.get("s3")
     assert [(one.id, one.session_id, one.metadata) for one in found] == [("default/s3", "s3", ODD)]
     assert (found[0].created_at, found[0].active_at, found[0].last) == (
-        shown.created_at,
-        shown.active_at,
-        shown.last,
+        output.created_at,
+        output.active_at,
+        output.last,
     )
     assert [(one.id, one.position, one.content) for one in found[0].messages] == [
         (f"m{index}", index, ODD) for index in range(3)
@@ -101,8 +101,8 @@ async def test_positions_participants_and_context_are_those_that_the_store_shows
     ]
     assert found.context is not None
     assert found.context.value == [ODD]
-    shown = (await store.sessions.messages.list("s2")).items
-    assert [(one.id, one.position) for one in found.messages] == [(one.id, one.position) for one in shown]
+    output = (await store.sessions.messages.list("s2")).items
+    assert [(one.id, one.position) for one in found.messages] == [(one.id, one.position) for one in output]
 
 
 async def test_times_are_compared_as_datetimes(store: AsyncMongoStore, sessions: list[str]) -> None:

@@ -21,7 +21,7 @@ from mongostore import (
 )
 from tests.contract.furnishing import altered
 from tests.contract.oddities import NASTY, refused, same
-from tests.contract.turns import contents, insights_of, numbers, said
+from tests.contract.turns import contents, insights_of, new_turns, numbers
 
 
 class TestChatTurns:
@@ -33,7 +33,7 @@ class TestChatTurns:
 
         async def append(participant: str, caller: int) -> None:
             for n in range(4):
-                turns = said(*([caller, n, part] for part in range(n + 1)))
+                turns = new_turns(*([caller, n, part] for part in range(n + 1)))
                 appended = await store.sessions.turns.append_many("s", participant, turns)
                 numbers_of[participant, caller, n] = [turn.number for turn in appended]
 
@@ -59,7 +59,7 @@ class TestChatTurns:
         await sessions.messages.append(
             "s", Message(id="m", role="user", conversation_id="a", content="no turn")
         )
-        assert await numbers(sessions, "a", said("one")) == [1]
+        assert await numbers(sessions, "a", new_turns("one")) == [1]
         two = await sessions.turns.append("s", "a", Turn(role="x", content="two", number=9))
         assert (two.role, two.content, two.number) == ("x", "two", 2)
         assert two.created_at
@@ -70,7 +70,7 @@ class TestChatTurns:
         assert session.last is not None
         assert (session.count, session.last.id) == (1, "m")
         assert (await sessions.messages.truncate("s")).last is None
-        assert await numbers(sessions, "a", said("on")) == [3]
+        assert await numbers(sessions, "a", new_turns("on")) == [3]
         assert await contents(store, "a") == [(1, "one"), (2, "two"), (3, "on")]
         assert (await sessions.describe_storage("s")).in_tail == 0
         assert await sessions.participants.delete("s", "a")
@@ -79,25 +79,25 @@ class TestChatTurns:
     async def test_repeated_append_of_turns_stores_each_id_once(self, store: AsyncMongoStore) -> None:
         turns = store.sessions.turns
         await store.sessions.create("s", participants=["a", "b"])
-        given = [Turn(id=f"t{n}", role="user", content=text) for n, text in enumerate(("x", "y" * 2_000_000))]
-        first = await turns.append_many("s", "a", given)
+        sent = [Turn(id=f"t{n}", role="user", content=text) for n, text in enumerate(("x", "y" * 2_000_000))]
+        first = await turns.append_many("s", "a", sent)
         revision = (await store.sessions.get("s")).revision
-        assert await turns.append_many("s", "a", given, revision=0) == first
-        assert await turns.append("s", "a", given[1]) == first[1]
+        assert await turns.append_many("s", "a", sent, revision=0) == first
+        assert await turns.append("s", "a", sent[1]) == first[1]
         # In another order, with one that is new.
-        more = [Turn(id="t2", role="user"), given[1], given[0]]
+        more = [Turn(id="t2", role="user"), sent[1], sent[0]]
         assert [turn.number for turn in await turns.append_many("s", "a", more)] == [3, 2, 1]
         assert (await store.sessions.get("s")).revision == revision + 1
         assert [turn.id for turn in (await turns.list("s", "a")).items] == ["t0", "t1", "t2"]
         for other in ({"content": "other"}, {"role": "assistant"}):
             with pytest.raises(ConflictError, match="t0"):
-                await turns.append_many("s", "a", [Turn(id="t9", role="user"), altered(given[0], **other)])
-        await refused(turns.append_many("s", "a", [given[0], given[0]]))
+                await turns.append_many("s", "a", [Turn(id="t9", role="user"), altered(sent[0], **other)])
+        await refused(turns.append_many("s", "a", [sent[0], sent[0]]))
         assert await turns.count("s", "a") == 3
         # Of another participant, and in another epoch, it is another one.
-        assert (await turns.append("s", "b", given[0])).number == 1
+        assert (await turns.append("s", "b", sent[0])).number == 1
         await store.sessions.truncate("s")
-        assert (await turns.append("s", "a", given[0])).number == 1
+        assert (await turns.append("s", "a", sent[0])).number == 1
 
     async def test_turns_of_one_id_appended_at_the_same_time_are_one(self, store: AsyncMongoStore) -> None:
         turns = store.sessions.turns
@@ -123,7 +123,7 @@ class TestChatTurns:
         # As a process leaves it that dies between its two writes.
         await database["sessions"].replace_one({}, before)
         await sessions.update("s", name="n")
-        assert await numbers(sessions, "a", said("next")) == [1]
+        assert await numbers(sessions, "a", new_turns("next")) == [1]
         assert await contents(store, "a") == [(1, "next")]
         assert await store.find_leftovers() == []
 
@@ -131,8 +131,8 @@ class TestChatTurns:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(0, 300, 3):
-            await sessions.turns.append_many("s", "a", said(n, n + 1, n + 2))
-            await sessions.turns.append_many("s", "b", said(n))
+            await sessions.turns.append_many("s", "a", new_turns(n, n + 1, n + 2))
+            await sessions.turns.append_many("s", "b", new_turns(n))
         found: list[Turn] = []
         page = await sessions.turns.list("s", "a", limit=37)
         while True:
@@ -143,8 +143,8 @@ class TestChatTurns:
             page = await sessions.turns.list("s", "a", limit=37, cursor=page.next_cursor)
         assert [(turn.number, turn.content) for turn in found] == [(n + 1, n) for n in range(300)]
         assert all(turn.role == "user" and turn.created_at for turn in found)
-        behind = await sessions.turns.list("s", "a", after=120, limit=2)
-        assert [turn.number for turn in behind.items] == [121, 122]
+        following = await sessions.turns.list("s", "a", after=120, limit=2)
+        assert [turn.number for turn in following.items] == [121, 122]
         for after in (300, 301, 10**9):
             assert (await sessions.turns.list("s", "a", after=after)).items == []
         assert len((await sessions.turns.list("s", "a")).items) == 50
@@ -154,7 +154,7 @@ class TestChatTurns:
         turns = store.sessions.turns
         await store.sessions.create("s", participants=["a"])
         for n in range(0, 300, 100):
-            await turns.append_many("s", "a", said(*range(n, n + 100)))
+            await turns.append_many("s", "a", new_turns(*range(n, n + 100)))
         found: list[Any] = []
         page = await turns.list("s", "a", newest=True, limit=37, after=20)
         while True:
@@ -175,7 +175,7 @@ class TestChatTurns:
         sessions = store.sessions
         for change in ("truncate", "participants.delete", "messages.truncate"):
             await sessions.create(change, participants=["a"])
-            await sessions.turns.append_many(change, "a", said(*range(1000)))
+            await sessions.turns.append_many(change, "a", new_turns(*range(1000)))
             arguments = ["a"] if change == "participants.delete" else []
             reading = [sessions.turns.list(change, "a", limit=1000) for _ in range(5)]
             pages: list[Any] = await asyncio.gather(
@@ -210,14 +210,14 @@ class TestChatTurns:
         await store.sessions.create("s", participants=["a"])
         message: Any = Message(role="user")
         errors = await refused(
-            append("s", "a", said(1, {1: 2})),
+            append("s", "a", new_turns(1, {1: 2})),
             append("s", "a", [message]),
             append("s", "a", Turn(role="user")),
-            append("s", "a", said(*range(1001))),
+            append("s", "a", new_turns(*range(1001))),
             append("s", "a", [altered(Turn(role="user", content=1), role=5)]),
             append("s", "a", [altered(Turn(role="user"), created_at=datetime(2020, 1, 1))]),
-            append("s", 5, said(1)),
-            append(None, "a", said(1)),
+            append("s", 5, new_turns(1)),
+            append(None, "a", new_turns(1)),
             store.sessions.participants.ensure("s", None),
             store.sessions.participants.delete("s", {"$ne": 1}),
             store.sessions.turns.list("s", "a", after=-1),
@@ -230,27 +230,27 @@ class TestChatTurns:
         )
         assert "turns[0]: must be a Turn" in str(errors[1])
         with pytest.raises(DocumentTooLargeError):
-            await append("s", "a", said("x", "x" * 17_000_000))
+            await append("s", "a", new_turns("x", "x" * 17_000_000))
         assert await append("s", "a", []) == []
         assert await contents(store, "a") == []
-        assert [turn.number for turn in await append("s", "a", said(*range(1000)))] == [*range(1, 1001)]
+        assert [turn.number for turn in await append("s", "a", new_turns(*range(1000)))] == [*range(1, 1001)]
         assert [number for number, _ in await contents(store, "a")] == [*range(1, 1001)]
         # Together more than a write holds.
-        large = await append("s", "a", said(*["x" * 1_000_000] * 10))
+        large = await append("s", "a", new_turns(*["x" * 1_000_000] * 10))
         assert [turn.number for turn in large] == [*range(1001, 1011)]
 
     async def test_an_iteration_over_turns_ends_when_they_begin_anew(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in (0, 1000):
-            await store.sessions.turns.append_many("s", "a", said(*range(start, start + 1000)))
+            await store.sessions.turns.append_many("s", "a", new_turns(*range(start, start + 1000)))
         turns = store.sessions.turns.iter("s", "a")
         assert (await anext(turns)).number == 1
-        await store.sessions.turns.append_many("s", "a", said("late"))
+        await store.sessions.turns.append_many("s", "a", new_turns("late"))
         assert len([turn async for turn in turns]) == 1999
         turns = store.sessions.turns.iter("s", "a")
         await anext(turns)
         await store.sessions.truncate("s")
-        await store.sessions.turns.append_many("s", "a", said(*range(10)))
+        await store.sessions.turns.append_many("s", "a", new_turns(*range(10)))
         with pytest.raises(ConflictError):
             assert [turn async for turn in turns]
 
@@ -262,21 +262,21 @@ class TestChatTurns:
             first = asyncio.ensure_future(anext(changes))
             while not (await asyncio.wait([first], timeout=0.3))[0]:
                 await sessions.messages.update("s", plain.id, content="awake")
-            await sessions.turns.append_many("s", "a", said("one", "two"))
+            await sessions.turns.append_many("s", "a", new_turns("one", "two"))
             await sessions.turns.integrate("s", insights_of)
             await sessions.messages.delete("s", plain.id)
             await sessions.participants.delete("s", "a")
             await sessions.soft_delete("s")
-            told = [change async for change in changes if change.kind is not ChangeKind.UPDATE]
-        assert [(change.kind, change.position) for change in told] == [("delete", 0), ("close", None)]
+            received = [change async for change in changes if change.kind is not ChangeKind.UPDATE]
+        assert [(change.kind, change.position) for change in received] == [("delete", 0), ("close", None)]
 
-    @pytest.mark.parametrize("turns_of", [said, lambda *texts: said(*texts, "x" * 2_000_000)])
+    @pytest.mark.parametrize("turns_of", [new_turns, lambda *texts: new_turns(*texts, "x" * 2_000_000)])
     async def test_a_batch_of_a_crashed_caller_comes_before_the_next_one(
         self, store: AsyncMongoStore, turns_of: Any
     ) -> None:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a"])
-        await sessions.turns.append("s", "a", said("first")[0])
+        await sessions.turns.append("s", "a", new_turns("first")[0])
         before = await database["sessions"].find_one({})
         await sessions.turns.append_many("s", "a", turns_of("second", "third"))
         # As a process leaves it that dies between its two writes.
@@ -284,7 +284,7 @@ class TestChatTurns:
         assert await contents(store, "a") == [(1, "first")]
         assert await sessions.turns.count("s", "a") == 1
         revision = (await sessions.get("s")).revision
-        [turn] = await sessions.turns.append_many("s", "a", said("next"))
+        [turn] = await sessions.turns.append_many("s", "a", new_turns("next"))
         found = await contents(store, "a")
         assert [number for number, _ in found] == [*range(1, len(found) + 1)]
         assert [text for _, text in found if len(text) < 9] == ["first", "second", "third", "next"]
@@ -295,12 +295,12 @@ class TestChatTurns:
     ) -> None:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a"])
-        await sessions.turns.append_many("s", "a", said("old", "x" * 2_000_000))
+        await sessions.turns.append_many("s", "a", new_turns("old", "x" * 2_000_000))
         left = await database["session_turns"].find_one({})
         await sessions.truncate("s")
         await database["session_turns"].insert_one(left)
         assert await contents(store, "a") == []
-        assert await numbers(sessions, "a", said("new")) == [1]
+        assert await numbers(sessions, "a", new_turns("new")) == [1]
         assert await contents(store, "a") == [(1, "new")]
         assert [one.collection for one in await store.find_leftovers()] == ["session_turns"]
         assert await store.mend_leftovers(grace=0) == 1

@@ -51,7 +51,7 @@ PAGE = 10
 ENVELOPE_BYTES = 2048
 
 
-def said(number: int) -> Message:
+def new_message(number: int) -> Message:
     return Message(id=f"m{number}", conversation_id=f"c{number // 1000}", role="user", content=TEXT)
 
 
@@ -93,7 +93,7 @@ async def watched(sessions: AsyncSessions) -> None:
 
 async def replaced(sessions: AsyncSessions) -> None:
     newest = (await sessions.messages.list("begun", newest=True, limit=1)).items
-    await sessions.messages.replace_newest("begun", [newest[0].id], [said(0), said(1)])
+    await sessions.messages.replace_newest("begun", [newest[0].id], [new_message(0), new_message(1)])
 
 
 BIG = Message(id="big", role="tool", content="x" * (MiB + 1))
@@ -122,12 +122,20 @@ CASES = [
     Case("append the first message", 1, lambda s: s.messages.append("new", Message(role="user"))),
     Case("append at message 100", 1, lambda s: s.messages.append("short", Message(role="user"))),
     Case("append at message 10,000", 1, lambda s: s.messages.append("long", Message(role="user"))),
-    Case("append an id of one's own, nothing rolled yet", 1, lambda s: s.messages.append("short", said(100))),
-    Case("append an id of one's own, after a roll", 2, lambda s: s.messages.append("long", said(LONG))),
-    Case("append a message of the tail again", 5, lambda s: s.messages.append("long", said(LONG))),
-    Case("append a message of a segment again", 3, lambda s: s.messages.append("long", said(77))),
     Case(
-        "append 20 messages in one step", 1, lambda s: s.messages.append_many("new", [*map(said, range(20))])
+        "append an id of one's own, nothing rolled yet",
+        1,
+        lambda s: s.messages.append("short", new_message(100)),
+    ),
+    Case(
+        "append an id of one's own, after a roll", 2, lambda s: s.messages.append("long", new_message(LONG))
+    ),
+    Case("append a message of the tail again", 5, lambda s: s.messages.append("long", new_message(LONG))),
+    Case("append a message of a segment again", 3, lambda s: s.messages.append("long", new_message(77))),
+    Case(
+        "append 20 messages in one step",
+        1,
+        lambda s: s.messages.append_many("new", [*map(new_message, range(20))]),
     ),
     Case(
         "append and begin the session",
@@ -142,7 +150,7 @@ CASES = [
         ),
     ),
     Case("replace the newest message", 4, lambda s: replaced(s)),
-    Case("replace a message in its place", 1, lambda s: s.messages.replace("long", said(LONG))),
+    Case("replace a message in its place", 1, lambda s: s.messages.replace("long", new_message(LONG))),
     Case("pop a message of few", 3, lambda s: s.messages.pop("begun")),
     Case("pop a message", 2, lambda s: s.messages.pop("popped")),
     Case("pop a message after another", 1, lambda s: s.messages.pop("popped")),
@@ -173,9 +181,9 @@ CASES = [
     Case("change the newest message", 1, lambda s: s.messages.update("long", f"m{LONG}", content="y")),
     Case("change a message of the tail", 3, lambda s: s.messages.update("short", "m50", content="y")),
     Case("change a message of a segment", 5, lambda s: s.messages.update("long", "m50", metadata={"k": 1})),
-    Case("upsert the newest message", 1, lambda s: s.messages.upsert("long", said(LONG))),
-    Case("upsert a message of a segment", 5, lambda s: s.messages.upsert("long", said(51))),
-    Case("upsert a new message", 4, lambda s: s.messages.upsert("long", said(LONG + 1))),
+    Case("upsert the newest message", 1, lambda s: s.messages.upsert("long", new_message(LONG))),
+    Case("upsert a message of a segment", 5, lambda s: s.messages.upsert("long", new_message(51))),
+    Case("upsert a new message", 4, lambda s: s.messages.upsert("long", new_message(LONG + 1))),
     Case(
         "upsert a message and begin the session",
         3,
@@ -267,7 +275,9 @@ class Observation:
 async def fill(sessions: AsyncSessions, session_id: str, count: int) -> None:
     await sessions.create(session_id, user_id="u1")
     for start in range(0, count, 100):
-        await sessions.messages.append_many(session_id, [*map(said, range(start, min(start + 100, count)))])
+        await sessions.messages.append_many(
+            session_id, [*map(new_message, range(start, min(start + 100, count)))]
+        )
 
 
 async def populate(store: AsyncMongoStore) -> None:
@@ -275,10 +285,10 @@ async def populate(store: AsyncMongoStore) -> None:
     for namespace in ("default", "acme", "other"):
         sessions = store.sessions.in_namespace(namespace)
         await asyncio.gather(*(sessions.create(f"s{i}", user_id=f"u{i % 3}") for i in range(SESSIONS)))
-        await asyncio.gather(*(sessions.messages.append(f"s{i}", said(i)) for i in range(SESSIONS)))
+        await asyncio.gather(*(sessions.messages.append(f"s{i}", new_message(i)) for i in range(SESSIONS)))
         await asyncio.gather(*(sessions.soft_delete(f"s{i}") for i in range(0, SESSIONS, 5)))
         await fill(sessions, "doomed", 300)
-    await store.sessions.branches.append_many("branched", [said(n) for n in range(300)], create=True)
+    await store.sessions.branches.append_many("branched", [new_message(n) for n in range(300)], create=True)
     await asyncio.gather(
         fill(store.sessions, "long", LONG),
         fill(store.sessions, "short", 100),
@@ -411,7 +421,7 @@ async def test_new_message_after_a_roll_is_upserted_in_three_round_trips(
         await asyncio.gather(*(store.sessions.messages.list("s", limit=1) for _ in range(4)))
         for number in range(300, 303):
             trips.count = 0
-            await store.sessions.messages.upsert("s", said(number))
+            await store.sessions.messages.upsert("s", new_message(number))
             assert trips.count == 3
 
 

@@ -33,8 +33,8 @@ from tests.contract.planting import (
     WORDS,
     holding,
     plant,
-    said,
     take_part,
+    text_of,
 )
 
 STORED: dict[str, Any] = {
@@ -120,10 +120,10 @@ async def test_dry_run_erases_nothing(store: AsyncMongoStore) -> None:
 async def test_export_has_what_is_hers_and_nothing_that_others_said(store: AsyncMongoStore) -> None:
     await plant(store)
     records = [record async for record in store.people.export(await store.people.get(ADA))]
-    told = " ".join(record.model_dump_json() for record in records)
+    received = " ".join(record.model_dump_json() for record in records)
     for kind in ("user", "session", "message 2", "context", "thread", "step", "comment", "turn", "identity"):
-        assert said(kind) in told, kind
-    assert "bobword" not in told
+        assert text_of(kind) in received, kind
+    assert "bobword" not in received
     kinds = {record.collection for record in records}
     assert kinds >= {"users", "sessions", "threads", "messages", "elements", "participants", "events"}
     assert kinds >= {"turns", "context", "bindings", "identities", "verifications", "api_keys"}
@@ -172,12 +172,12 @@ async def test_what_comes_late_does_not_bring_an_erased_person_back(store: Async
     await plant(store)
     await store.people.erase(await store.people.get(ADA))
     late: list[Callable[[], Awaitable[Any]]] = [
-        lambda: store.threads.messages.merge("a1", "m-a1", content=said("late")),
-        lambda: store.threads.merge("a1", name=said("late")),
-        lambda: store.threads.create(user_id=ADA, name=said("late")),
-        lambda: store.sessions.messages.append("a1", Message(role="user", content=said("late"))),
-        lambda: store.sessions.turns.append("shared", ADA, Turn(role="user", content=said("late"))),
-        lambda: store.rooms.events.append("a1", Event(channel_id="c-a1", content=said("late"))),
+        lambda: store.threads.messages.merge("a1", "m-a1", content=text_of("late")),
+        lambda: store.threads.merge("a1", name=text_of("late")),
+        lambda: store.threads.create(user_id=ADA, name=text_of("late")),
+        lambda: store.sessions.messages.append("a1", Message(role="user", content=text_of("late"))),
+        lambda: store.sessions.turns.append("shared", ADA, Turn(role="user", content=text_of("late"))),
+        lambda: store.rooms.events.append("a1", Event(channel_id="c-a1", content=text_of("late"))),
     ]
     for write in late:
         with pytest.raises(NotFoundError):

@@ -100,7 +100,7 @@ FILTERS: dict[str, tuple[EventFilter, Callable[[Any], bool]]] = {
 }
 
 
-def meant(events: Sequence[Event], name: str) -> list[Event]:
+def matching(events: Sequence[Event], name: str) -> list[Event]:
     filter, matches = FILTERS[name]
     return [
         found for found in events if matches(found) and (filter.get("blocked") or found.status != "blocked")
@@ -143,7 +143,7 @@ class TestEventLists:
     async def test_a_filter_shows_what_it_says_without_the_blocked_ones(
         self, filled: AsyncMongoStore, name: str
     ) -> None:
-        expected, filter = meant(await stored(filled), name), FILTERS[name][0]
+        expected, filter = matching(await stored(filled), name), FILTERS[name][0]
         events = filled.rooms.events
         assert (await events.list("r", **filter, limit=1000)).items == expected
         assert [found async for found in events.iter("r", **filter)] == expected
@@ -154,7 +154,7 @@ class TestEventLists:
     async def test_pages_meet_every_event_once_in_both_directions(
         self, filled: AsyncMongoStore, name: str, limit: int
     ) -> None:
-        expected, filter = meant(await stored(filled), name), FILTERS[name][0]
+        expected, filter = matching(await stored(filled), name), FILTERS[name][0]
         forth: list[Event] = []
         back: list[Event] = []
         page = await filled.rooms.events.list("r", **filter, limit=limit)
@@ -177,7 +177,7 @@ class TestEventLists:
 
     @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
     async def test_windows_are_cut_from_what_a_filter_shows(self, filled: AsyncMongoStore, name: str) -> None:
-        expected, filter = meant(await stored(filled), name), FILTERS[name][0]
+        expected, filter = matching(await stored(filled), name), FILTERS[name][0]
 
         async def listed(limit: int, **window: Any) -> list[Event]:
             return [*await filled.rooms.events.list("r", **filter, limit=limit, **window)]
@@ -204,19 +204,19 @@ class TestEventLists:
             assert await listed_by_offset(offset, newest=True) == below[-4:]
 
     async def test_a_page_goes_on_behind_any_event_in_either_direction(self, filled: AsyncMongoStore) -> None:
-        events, expected = filled.rooms.events, meant(await stored(filled), "nothing")
-        for place in (0, 20, len(expected) - 1):
-            cursor = events.cursor_of(expected[place])
-            assert [*await events.list("r", cursor=cursor, limit=5)] == expected[place + 1 : place + 6]
-            before = expected[max(place - 5, 0) : place]
+        events, expected = filled.rooms.events, matching(await stored(filled), "nothing")
+        for index in (0, 20, len(expected) - 1):
+            cursor = events.cursor_of(expected[index])
+            assert [*await events.list("r", cursor=cursor, limit=5)] == expected[index + 1 : index + 6]
+            before = expected[max(index - 5, 0) : index]
             assert [*await events.list("r", cursor=cursor, limit=5, newest=True)] == before
             bounded = await events.list("r", cursor=cursor, limit=5, before=30, after=3)
-            assert [*bounded] == [found for found in expected[place + 1 :] if 3 < (found.index or 0) < 30][:5]
+            assert [*bounded] == [found for found in expected[index + 1 :] if 3 < (found.index or 0) < 30][:5]
 
     @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
     async def test_a_page_has_an_index_in_its_middle(self, filled: AsyncMongoStore, name: str) -> None:
         events, (filter, *_) = filled.rooms.events, FILTERS[name]
-        expected = meant(await stored(filled), name)
+        expected = matching(await stored(filled), name)
         for index in (0, 1, 6, 30, 59, 500):
             below = [found for found in expected if (found.index or 0) < index][-4:]
             above = [found for found in expected if (found.index or 0) >= index]
@@ -227,7 +227,7 @@ class TestEventLists:
                 await events.list("r", around=9, **bound)
 
     async def test_iter_goes_backwards_and_a_count_can_end_early(self, filled: AsyncMongoStore) -> None:
-        expected = meant(await stored(filled), "types")
+        expected = matching(await stored(filled), "types")
         types = ["tool", "edit"]
         walked = [found async for found in filled.rooms.events.iter("r", newest=True, types=types)]
         assert walked == expected[::-1]
@@ -237,7 +237,7 @@ class TestEventLists:
     async def test_a_count_is_of_what_a_list_shows(self, filled: AsyncMongoStore) -> None:
         events = filled.rooms.events
         assert await events.count("r", blocked=True) == COUNT - 3
-        assert await events.count("r") == len(meant(await stored(filled), "nothing")) < COUNT - 3
+        assert await events.count("r") == len(matching(await stored(filled), "nothing")) < COUNT - 3
 
     async def test_nothing_is_listed_of_a_room_that_is_not_there(self, filled: AsyncMongoStore) -> None:
         events = filled.rooms.events
@@ -257,9 +257,9 @@ class TestEventLists:
 
     async def test_threads_are_summed_up_without_the_blocked_ones(self, filled: AsyncMongoStore) -> None:
         threads = await filled.rooms.events.summarize_replies("r", ["e00", "e01", "e02", "unknown"])
-        shown = meant(await stored(filled), "nothing")
+        output = matching(await stored(filled), "nothing")
         for root in ("e00", "e01"):
-            replies = [found for found in shown if found.parent_event_id == root]
+            replies = [found for found in output if found.parent_event_id == root]
             assert threads[root].event_id == root
             assert threads[root].count == len(replies)
             assert threads[root].last_reply_at == max(
@@ -284,11 +284,11 @@ class TestEventLists:
                 for n, found in enumerate(committed)
             )
         )
-        for told in await asyncio.gather(*following):
-            assert all(found.room_id == "r" for found in told)
-            given = [found.index or 0 for found in told]
-            assert given == [*range(given[0], given[0] + 40)]
-            assert (first.index or 0) < given[0]
+        for received in await asyncio.gather(*following):
+            assert all(found.room_id == "r" for found in received)
+            sent = [found.index or 0 for found in received]
+            assert sent == [*range(sent[0], sent[0] + 40)]
+            assert (first.index or 0) < sent[0]
         await one.aclose()
         await other.aclose()
 
@@ -298,8 +298,8 @@ class TestEventLists:
             await store.rooms.events.append("r", Event(channel_id="c", content=n))
         for after in (-1, 0, 100, 248):
             async with aclosing(store.rooms.events.watch("r", after=after)) as watch:
-                told = await taking(watch, 249 - after)
-                assert [found.content for found in told] == [*range(after + 1, 250)]
+                received = await taking(watch, 249 - after)
+                assert [found.content for found in received] == [*range(after + 1, 250)]
                 following = taking(watch, 1)
                 fresh = await store.rooms.events.append("r", Event(channel_id="c", content="fresh"))
                 assert await following == [fresh]

@@ -22,7 +22,7 @@ from mongostore import (
 from tests.contract.furnishing import T, rows
 
 
-def said(event_id: str | None = None, **members: Any) -> Event:
+def new_event(event_id: str | None = None, **members: Any) -> Event:
     members = {"channel_id": "c", **members}
     return Event(**members) if event_id is None else Event(id=event_id, **members)
 
@@ -67,8 +67,8 @@ class TestEvents:
 
     async def test_a_minted_event_is_told_when_it_was_stored(self, store: AsyncMongoStore) -> None:
         one, other = (
-            await store.rooms.events.append("r", said()),
-            await store.rooms.events.append("r", said()),
+            await store.rooms.events.append("r", new_event()),
+            await store.rooms.events.append("r", new_event()),
         )
         assert one.id != other.id
         assert one.created_at
@@ -80,7 +80,7 @@ class TestEvents:
 
     async def test_commits_count_creates_do_not(self, store: AsyncMongoStore) -> None:
         for name, verb in zip("abcd", ("append", "create", "append", "create"), strict=True):
-            await getattr(store.rooms.events, verb)("r", said(name))
+            await getattr(store.rooms.events, verb)("r", new_event(name))
         room = await store.rooms.get("r")
         assert (room.event_count, room.latest_index) == (2, 2)
         assert await indexes(store) == {"a": 0, "b": 1, "c": 2, "d": 3}
@@ -90,12 +90,12 @@ class TestEvents:
     ) -> None:
         for name in ("s", "t"):
             await store.rooms.create(name)
-        commits = [store.rooms.events.append(name, said()) for _ in range(120) for name in "rst"]
-        creates = [store.rooms.events.create(name, said()) for _ in range(15) for name in "rst"]
+        commits = [store.rooms.events.append(name, new_event()) for _ in range(120) for name in "rst"]
+        creates = [store.rooms.events.create(name, new_event()) for _ in range(15) for name in "rst"]
         committed = await asyncio.gather(*commits, *creates)
         for name in "rst":
-            given = [event.index for event in committed if event.room_id == name]
-            assert sorted(given) == [*range(135)]
+            sent = [event.index for event in committed if event.room_id == name]
+            assert sorted(sent) == [*range(135)]
             assert sorted((await indexes(store, name)).values()) == [*range(135)]
             room = await store.rooms.get(name)
             assert room.event_count == 120
@@ -105,37 +105,37 @@ class TestEvents:
 
     async def test_an_index_is_never_given_again(self, store: AsyncMongoStore) -> None:
         for name in "abc":
-            await store.rooms.events.append("r", said(name))
+            await store.rooms.events.append("r", new_event(name))
         assert [event.id for event in await store.rooms.events.pop("r", "c")] == ["c"]
         assert (await store.rooms.get("r")).event_count == 3
         assert (await store.rooms.get("r")).latest_index == 2
-        assert (await store.rooms.events.append("r", said("d"))).index == 3
+        assert (await store.rooms.events.append("r", new_event("d"))).index == 3
         for name in "abd":
             await store.rooms.events.delete("r", name)
-        assert (await store.rooms.events.create("r", said())).index == 4
+        assert (await store.rooms.events.create("r", new_event())).index == 4
 
     async def test_a_created_event_keeps_its_index_and_the_next_one_is_above(
         self, store: AsyncMongoStore
     ) -> None:
         before = await store.rooms.get("r")
-        assert (await store.rooms.events.create("r", said("a", index=5))).index == 5
-        assert (await store.rooms.events.create("r", said("b", index=2))).index == 2
+        assert (await store.rooms.events.create("r", new_event("a", index=5))).index == 5
+        assert (await store.rooms.events.create("r", new_event("b", index=2))).index == 2
         assert await store.rooms.get("r") == before
-        assert (await store.rooms.events.append("r", said("c"))).index == 6
+        assert (await store.rooms.events.append("r", new_event("c"))).index == 6
         for taken in (2, 5, 6):
             with pytest.raises(AlreadyExistsError):
-                await store.rooms.events.create("r", said(index=taken))
+                await store.rooms.events.create("r", new_event(index=taken))
         assert await indexes(store) == {"b": 2, "a": 5, "c": 6}
 
     async def test_activity_wakes_a_paused_room_and_no_other(self, store: AsyncMongoStore) -> None:
         for status in ("active", "paused", "closed"):
             await store.rooms.create(status, status=status, paused_at=T, updated_at=T)
             quiet = await store.rooms.get(status)
-            await store.rooms.events.append(status, said(), activity=False)
-            await store.rooms.events.create(status, said())
+            await store.rooms.events.append(status, new_event(), activity=False)
+            await store.rooms.events.create(status, new_event())
             room = await store.rooms.get(status)
             assert room == quiet.model_copy(update={"event_count": 1, "latest_index": 0})
-            await store.rooms.events.append(status, said())
+            await store.rooms.events.append(status, new_event())
             room = await store.rooms.get(status)
             assert room.active_at
             assert abs(datetime.now(UTC) - room.active_at).total_seconds() < 60
@@ -148,7 +148,7 @@ class TestEvents:
     @pytest.mark.smoke
     async def test_an_edit_rewrites_its_target_but_not_its_delivery(self, store: AsyncMongoStore) -> None:
         target = await store.rooms.events.append(
-            "r", said("t", content="old", idempotency_key="k", created_at=T)
+            "r", new_event("t", content="old", idempotency_key="k", created_at=T)
         )
         await store.rooms.events.update("r", "t", delivery_results={"c": "sent"})
         edited = target.model_copy(
@@ -163,25 +163,25 @@ class TestEvents:
             }
         )
         edit = await store.rooms.events.append(
-            "r", said("e", type="edit", change="edit", target_event_id="t"), target=edited
+            "r", new_event("e", type="edit", change="edit", target_event_id="t"), target=edited
         )
         assert edit.index == 1
         assert await store.rooms.events.get("r", "t") == edited.model_copy(
             update={"index": 0, "created_at": T, "delivery_results": {"c": "sent"}}
         )
-        assert (await store.rooms.events.append("r", said("again", idempotency_key="k"))).index == 2
+        assert (await store.rooms.events.append("r", new_event("again", idempotency_key="k"))).index == 2
 
     async def test_a_delete_marks_the_edits_of_its_target_alone(self, store: AsyncMongoStore) -> None:
-        target = await store.rooms.events.append("r", said("t"))
-        other = await store.rooms.events.append("r", said("other"))
+        target = await store.rooms.events.append("r", new_event("t"))
+        other = await store.rooms.events.append("r", new_event("other"))
         for name, of in (("e1", target), ("e2", target), ("e3", other)):
-            edit = said(name, type="edit", change="edit", target_event_id=of.id, metadata={"kept": 1})
+            edit = new_event(name, type="edit", change="edit", target_event_id=of.id, metadata={"kept": 1})
             await store.rooms.events.append("r", edit, target=of)
         erased = target.model_copy(update={"content": None, "metadata": {"deleted": True}})
-        delete = said("d", type="delete", change="delete", target_event_id="t")
+        delete = new_event("d", type="delete", change="delete", target_event_id="t")
         await store.rooms.events.append("r", delete, target=erased)
-        notes = {event.id: event.metadata async for event in store.rooms.events.iter("r")}
-        assert notes == {
+        records = {event.id: event.metadata async for event in store.rooms.events.iter("r")}
+        assert records == {
             "t": {"deleted": True},
             "other": {},
             "e1": {"kept": 1, "deleted": True},
@@ -192,37 +192,37 @@ class TestEvents:
 
     async def test_a_refused_event_leaves_everything_as_it_was(self, store: AsyncMongoStore) -> None:
         await store.rooms.create("s", status="paused", paused_at=T)
-        held = await store.rooms.events.append("r", said("held", idempotency_key="k", content="kept"))
-        await store.rooms.events.append("s", said("elsewhere"), activity=False)
-        await store.rooms.events.append("r", said("edit", change="edit", target_event_id="held"))
+        held = await store.rooms.events.append("r", new_event("held", idempotency_key="k", content="kept"))
+        await store.rooms.events.append("s", new_event("elsewhere"), activity=False)
+        await store.rooms.events.append("r", new_event("edit", change="edit", target_event_id="held"))
         before = await rows(store)
         changed = held.model_copy(update={"content": "changed", "room_id": None})
-        away = said("elsewhere")
-        big = said(content="x" * 17_000_000)
+        away = new_event("elsewhere")
+        big = new_event(content="x" * 17_000_000)
         for event, options, kind in (
-            (said(room_id="unknown"), {}, "room"),
-            (said(idempotency_key="k"), {}, "idempotency key"),
-            (said(idempotency_key="k"), {"target": changed}, "idempotency key"),
-            (said("held"), {}, "event"),
-            (said("held", idempotency_key="k"), {"target": changed}, "event"),
-            (said("elsewhere"), {}, "event"),
-            (said("held", room_id="s"), {}, "event"),
-            (said("held", room_id="r"), {}, "event"),
-            (said(), {"target": said("unknown")}, "event"),
-            (said(), {"target": away}, "event"),
-            (said(room_id="s"), {"target": changed}, "event"),
+            (new_event(room_id="unknown"), {}, "room"),
+            (new_event(idempotency_key="k"), {}, "idempotency key"),
+            (new_event(idempotency_key="k"), {"target": changed}, "idempotency key"),
+            (new_event("held"), {}, "event"),
+            (new_event("held", idempotency_key="k"), {"target": changed}, "event"),
+            (new_event("elsewhere"), {}, "event"),
+            (new_event("held", room_id="s"), {}, "event"),
+            (new_event("held", room_id="r"), {}, "event"),
+            (new_event(), {"target": new_event("unknown")}, "event"),
+            (new_event(), {"target": away}, "event"),
+            (new_event(room_id="s"), {"target": changed}, "event"),
             (
-                said(type="delete", change="delete", target_event_id="nobody"),
-                {"target": said("nobody")},
+                new_event(type="delete", change="delete", target_event_id="nobody"),
+                {"target": new_event("nobody")},
                 "event",
             ),
-            (said(idempotency_key="k"), None, "idempotency key"),
-            (said("held"), None, "event"),
-            (said(index=0), None, "event of the room with the index"),
-            (said("held", index=50), None, "event"),
-            (said(index=50, idempotency_key="k"), None, "idempotency key"),
-            (said(index=50, room_id="unknown"), None, "room"),
-            (said(room_id="unknown"), None, "room"),
+            (new_event(idempotency_key="k"), None, "idempotency key"),
+            (new_event("held"), None, "event"),
+            (new_event(index=0), None, "event of the room with the index"),
+            (new_event("held", index=50), None, "event"),
+            (new_event(index=50, idempotency_key="k"), None, "idempotency key"),
+            (new_event(index=50, room_id="unknown"), None, "room"),
+            (new_event(room_id="unknown"), None, "room"),
         ):
             verb = (
                 store.rooms.events.create(event.room_id or "r", event)
@@ -254,10 +254,10 @@ class TestEvents:
             ("f", {"idempotency_key": None}),
             ("g", {"idempotency_key": None}),
         ):
-            event = said(name, **{"idempotency_key": "k", **members})
+            event = new_event(name, **{"idempotency_key": "k", **members})
             await store.rooms.events.append(event.room_id or "r", event)
         with pytest.raises(AlreadyExistsError):
-            await store.rooms.events.append("r", said(idempotency_key=""))
+            await store.rooms.events.append("r", new_event(idempotency_key=""))
         find = store.rooms.events.find_by_key
 
         async def found(*args: Any, **options: Any) -> Any:
@@ -274,36 +274,38 @@ class TestEvents:
         assert await found("unknown", "k") is None
         await store.rooms.events.delete("r", "a")
         assert await found("r", "k") == "b"
-        assert (await store.rooms.events.append("r", said("again", idempotency_key="k"))).index == 6
+        assert (await store.rooms.events.append("r", new_event("again", idempotency_key="k"))).index == 6
         await store.rooms.events.update("r", "again", status="blocked")
         assert await found("r", "k", channel_id="c") == "again"
 
     async def test_one_of_many_concurrent_commits_with_one_key_wins(self, store: AsyncMongoStore) -> None:
-        commits = [store.rooms.events.append("r", said(f"e{n}", idempotency_key="k")) for n in range(20)]
+        commits = [store.rooms.events.append("r", new_event(f"e{n}", idempotency_key="k")) for n in range(20)]
         outcomes = await asyncio.gather(*commits, return_exceptions=True)
         [winner] = [outcome for outcome in outcomes if isinstance(outcome, Event)]
         assert {type(outcome) for outcome in outcomes} == {Event, IdempotencyKeyError}
         assert await indexes(store) == {winner.id: 0}
         room = await store.rooms.get("r")
         assert (room.event_count, room.latest_index) == (1, 0)
-        assert (await store.rooms.events.append("r", said())).index == 1
+        assert (await store.rooms.events.append("r", new_event())).index == 1
 
     @pytest.mark.smoke
     async def test_of_a_group_of_good_and_bad_commits_the_good_ones_land(
         self, store: AsyncMongoStore
     ) -> None:
-        target = await store.rooms.events.append("r", said("held", idempotency_key="k"))
+        target = await store.rooms.events.append("r", new_event("held", idempotency_key="k"))
         bad: list[Any] = [
-            store.rooms.events.append("r", said("held")),
-            store.rooms.events.append("r", said("b1", idempotency_key="k")),
-            store.rooms.events.append("r", said("b2"), target=said("unknown")),
-            store.rooms.events.append("r", said("b3", content="x" * 17_000_000)),
-            store.rooms.events.append("r", said("b4", content=object())),
+            store.rooms.events.append("r", new_event("held")),
+            store.rooms.events.append("r", new_event("b1", idempotency_key="k")),
+            store.rooms.events.append("r", new_event("b2"), target=new_event("unknown")),
+            store.rooms.events.append("r", new_event("b3", content="x" * 17_000_000)),
+            store.rooms.events.append("r", new_event("b4", content=object())),
             store.rooms.events.append("r", {"id": "b5"}),  # type: ignore[arg-type],
         ]
-        good = [store.rooms.events.append("r", said(f"g{n}")) for n in range(12)]
+        good = [store.rooms.events.append("r", new_event(f"g{n}")) for n in range(12)]
         good.append(
-            store.rooms.events.append("r", said("edit"), target=target.model_copy(update={"content": "new"}))
+            store.rooms.events.append(
+                "r", new_event("edit"), target=target.model_copy(update={"content": "new"})
+            )
         )
         mixed = [call for pair in zip(good, bad, strict=False) for call in pair]
         outcomes = await asyncio.gather(*mixed, *good[len(bad) :], return_exceptions=True)
@@ -318,7 +320,8 @@ class TestEvents:
 
     async def test_update_changes_the_given_members_only(self, store: AsyncMongoStore) -> None:
         before = await store.rooms.events.append(
-            "r", said("e", content="old", data={"a": 1}, metadata={"k": 1, "a.b": 1, "keep": {"deep": 1}})
+            "r",
+            new_event("e", content="old", data={"a": 1}, metadata={"k": 1, "a.b": 1, "keep": {"deep": 1}}),
         )
         after = await store.rooms.events.update(
             "r", "e", status="blocked", metadata={"k": None, "a.b": 2, "": 3}
@@ -334,34 +337,34 @@ class TestEvents:
 
     async def test_a_replacement_keeps_place_birth_and_delivery(self, store: AsyncMongoStore) -> None:
         before = await store.rooms.events.append(
-            "r", said("e", content="old", responds_to="x", data={"a": 1})
+            "r", new_event("e", content="old", responds_to="x", data={"a": 1})
         )
-        await store.rooms.events.append("r", said("edit", change="edit", target_event_id="e"))
+        await store.rooms.events.append("r", new_event("edit", change="edit", target_event_id="e"))
         await store.rooms.events.update("r", "e", delivery_results={"c": 1})
         replaced = await store.rooms.events.replace(
-            "r", said("e", index=50, created_at=T, content="new", delivery_results={"c": 2})
+            "r", new_event("e", index=50, created_at=T, content="new", delivery_results={"c": 2})
         )
-        kept = {"index": 0, "created_at": before.created_at, "delivery_results": {"c": 1}}
-        expected = said("e", room_id="r", content="new", **kept)
+        remaining = {"index": 0, "created_at": before.created_at, "delivery_results": {"c": 1}}
+        expected = new_event("e", room_id="r", content="new", **remaining)
         assert await store.rooms.events.get("r", "e") == expected == replaced
         assert (await store.rooms.events.get("r", "edit")).metadata == {}
         replaced = await store.rooms.events.replace(
-            "r", said("e", metadata={"deleted": True}), erase_edits=True
+            "r", new_event("e", metadata={"deleted": True}), erase_edits=True
         )
         assert await store.rooms.events.get("r", "e") == replaced
         assert (await store.rooms.events.get("r", "edit")).metadata == {"deleted": True}
-        await store.rooms.events.append("r", said("held", idempotency_key="k"))
+        await store.rooms.events.append("r", new_event("held", idempotency_key="k"))
         for erase in (False, True):
             with pytest.raises(AlreadyExistsError):
-                await store.rooms.events.replace("r", said("e", idempotency_key="k"), erase_edits=erase)
+                await store.rooms.events.replace("r", new_event("e", idempotency_key="k"), erase_edits=erase)
             with pytest.raises(NotFoundError):
-                await store.rooms.events.replace("s", said("e"), erase_edits=erase)
+                await store.rooms.events.replace("s", new_event("e"), erase_edits=erase)
             with pytest.raises(NotFoundError):
-                await store.rooms.events.replace("r", said("unknown"), erase_edits=erase)
+                await store.rooms.events.replace("r", new_event("unknown"), erase_edits=erase)
         assert (await store.rooms.events.get("r", "e")).idempotency_key is None
 
     async def test_delivery_is_noted_without_undoing_an_edit(self, store: AsyncMongoStore) -> None:
-        await store.rooms.events.append("r", said("e", delivery_results={"a": 1}))
+        await store.rooms.events.append("r", new_event("e", delivery_results={"a": 1}))
         await asyncio.gather(
             store.rooms.events.update("r", "e", content="new"),
             store.rooms.events.update("r", "e", delivery_results={"c.d": {"$ok": True}}),
@@ -389,7 +392,7 @@ class TestEvents:
             ("reply-of-reply", {"parent_event_id": "reply1"}),
             ("reply-elsewhere", {"parent_event_id": "root", "room_id": "s"}),
         ):
-            event = said(name, **members)
+            event = new_event(name, **members)
             await store.rooms.events.append(event.room_id or "r", event)
         assert await store.rooms.events.pop("s", "root") == []
         assert await store.rooms.events.pop("r", "unknown") == []
@@ -406,23 +409,25 @@ class TestEvents:
         assert [*await indexes(store)] == ["other", "edit-of-other", "reply-of-reply"]
         assert [*await indexes(store, "s")] == ["reply-elsewhere"]
         assert await store.rooms.events.pop("r", "root") == []
-        assert (await store.rooms.events.append("r", said(idempotency_key="k"))).index == 8
+        assert (await store.rooms.events.append("r", new_event(idempotency_key="k"))).index == 8
 
     async def test_a_deletion_can_leave_the_replies(self, store: AsyncMongoStore) -> None:
-        await store.rooms.events.append("r", said("root"))
-        await store.rooms.events.append("r", said("reply", parent_event_id="root"))
-        await store.rooms.events.append("r", said("edit-of-reply", change="edit", target_event_id="reply"))
-        await store.rooms.events.append("r", said("edit", change="edit", target_event_id="root"))
+        await store.rooms.events.append("r", new_event("root"))
+        await store.rooms.events.append("r", new_event("reply", parent_event_id="root"))
+        await store.rooms.events.append(
+            "r", new_event("edit-of-reply", change="edit", target_event_id="reply")
+        )
+        await store.rooms.events.append("r", new_event("edit", change="edit", target_event_id="root"))
         gone = await store.rooms.events.pop("r", "root", replies=False)
         assert [event.id for event in gone] == ["root", "edit"]
         assert [*await indexes(store)] == ["reply", "edit-of-reply"]
 
     async def test_one_of_many_concurrent_deletions_did_it(self, store: AsyncMongoStore) -> None:
-        await store.rooms.events.append("r", said("e"))
-        await store.rooms.events.append("r", said("reply", parent_event_id="e"))
+        await store.rooms.events.append("r", new_event("e"))
+        await store.rooms.events.append("r", new_event("reply", parent_event_id="e"))
         gone = await asyncio.gather(*(store.rooms.events.pop("r", "e") for _ in range(8)))
         assert sorted(len(events) for events in gone) == [0] * 7 + [2]
-        await store.rooms.events.append("r", said("e"))
+        await store.rooms.events.append("r", new_event("e"))
         assert sum(await asyncio.gather(*(store.rooms.events.delete("r", "e") for _ in range(8)))) == 1
 
     async def test_delete_removes_unreadable_events_and_pop_refuses_them(
@@ -430,7 +435,7 @@ class TestEvents:
     ) -> None:
         for name in ("root", "reply"):
             await store.rooms.events.append(
-                "r", said(name, parent_event_id=None if name == "root" else "root")
+                "r", new_event(name, parent_event_id=None if name == "root" else "root")
             )
         await store.engine.database["events"].update_one({"_id": "reply"}, {"$set": {"type": 5}})
         before = await rows(store)
@@ -444,7 +449,7 @@ class TestEvents:
 
     async def test_an_event_is_found_in_its_room_or_by_its_id_alone(self, store: AsyncMongoStore) -> None:
         await store.rooms.create("s")
-        event, events = await store.rooms.events.append("r", said("e")), store.rooms.events
+        event, events = await store.rooms.events.append("r", new_event("e")), store.rooms.events
         assert await events.find("r", "e") == event == await events.find_by_id("e")
         assert await events.find("s", "e") is None is await events.find_by_id("unknown")
         assert [await events.exists(room, "e") for room in "rs"] == [True, False]
@@ -456,11 +461,11 @@ class TestEvents:
 
     async def test_an_event_of_another_room_is_refused(self, store: AsyncMongoStore) -> None:
         await store.rooms.create("s")
-        event = await store.rooms.events.append("r", said("e"))
+        event = await store.rooms.events.append("r", new_event("e"))
         before = await rows(store)
         for call in (
             store.rooms.events.append("s", event),
-            store.rooms.events.append("s", said(), target=event),
+            store.rooms.events.append("s", new_event(), target=event),
             store.rooms.events.create("s", event),
             store.rooms.events.replace("s", event),
         ):
@@ -473,22 +478,22 @@ class TestEvents:
         self, store: AsyncMongoStore, store_uri: str, database: str
     ) -> None:
         async with AsyncMongoStore(store_uri, database) as other:
-            assert (await store.rooms.events.append("r", said("a"))).index == 0
+            assert (await store.rooms.events.append("r", new_event("a"))).index == 0
             await other.rooms.update("r", status="paused")
-            assert (await store.rooms.events.append("r", said("b"))).index == 1
+            assert (await store.rooms.events.append("r", new_event("b"))).index == 1
             assert (await other.rooms.get("r")).status == "active"
             assert await other.rooms.events.delete("r", "b")
-            assert (await store.rooms.events.append("r", said("c"))).index == 2
+            assert (await store.rooms.events.append("r", new_event("c"))).index == 2
             assert (await other.rooms.get("r")).event_count == 3
             assert await other.rooms.delete("r")
             with pytest.raises(NotFoundError):
-                await store.rooms.events.append("r", said("d"))
+                await store.rooms.events.append("r", new_event("d"))
             await other.rooms.create("r")
-            assert (await store.rooms.events.append("r", said("e"))).index == 0
+            assert (await store.rooms.events.append("r", new_event("e"))).index == 0
 
     async def test_a_deleted_event_is_found_by_no_verb(self, store: AsyncMongoStore) -> None:
         events = store.rooms.events
-        await events.append("r", said("e"))
+        await events.append("r", new_event("e"))
         assert await events.delete("r", "e")
         assert await events.find("r", "e") is None is await events.find_by_id("e")
         assert not await events.exists("r", "e")

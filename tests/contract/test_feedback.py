@@ -71,11 +71,11 @@ class TestFeedback:
         await store.threads.create("t", user_id=ada)
         for name in ("m", "n"):
             await store.threads.messages.merge("t", name, only_missing=True)
-        given = await asyncio.gather(
+        sent = await asyncio.gather(
             *(store.threads.feedback.upsert("t", Feedback(message_id="m", value=n)) for n in range(5)),
             *(store.threads.feedback.upsert("t", Feedback(message_id="n", value=n)) for n in range(5)),
         )
-        for name, feedbacks in (("m", given[:5]), ("n", given[5:])):
+        for name, feedbacks in (("m", sent[:5]), ("n", sent[5:])):
             assert len({feedback.id for feedback in feedbacks}) == 1
             assert (await store.threads.messages.get("t", name)).feedback in feedbacks
         left = {(await store.threads.messages.get("t", name)).feedback.value for name in "mn"}

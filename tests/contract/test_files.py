@@ -217,8 +217,8 @@ class TestFiles:
         calls += [elements.find_by_id(bad)]
         assert {error.path for error in await refused(*calls)} == {"element_id"}
         for name in ("id", "message_id", *([] if bad is None else ["file_key"])):
-            given = {"id": "e", "thread_id": "t", "message_id": "m", "file_key": None, "data": {}, name: bad}
-            [error] = await refused(elements.upsert("t", Element.model_construct(**given)))
+            sent = {"id": "e", "thread_id": "t", "message_id": "m", "file_key": None, "data": {}, name: bad}
+            [error] = await refused(elements.upsert("t", Element.model_construct(**sent)))
             assert error.path == name
         calls = [elements.get(bad, "e"), elements.find(bad, "e"), elements.delete(bad, "e")]
         calls += [elements.upsert(bad, element("e")), elements.list(bad), anext(elements.iter(bad))]

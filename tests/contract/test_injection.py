@@ -182,9 +182,9 @@ async def stored(store: AsyncMongoStore) -> dict[str, dict[Any, Any]]:
     """Return all that is stored, by collections and keys, but for words: any search prepares those of all."""
     database = store.engine.database
     names = await database.list_collection_names()
-    kept = {"words": 0, "unindexed": 0}
+    remaining = {"words": 0, "unindexed": 0}
     return {
-        name: {repr(document["_id"]): document async for document in database[name].find({}, kept)}
+        name: {repr(document["_id"]): document async for document in database[name].find({}, remaining)}
         for name in names
     }
 
@@ -201,7 +201,7 @@ def event(n: Names) -> Event:
     return Event(room_id=n.room, channel_id=n.channel, content=n.text)
 
 
-def place(n: Names) -> dict[str, Any]:
+def path_to(n: Names) -> dict[str, Any]:
     return {"session_id": n.session, "participant_id": n.participant}
 
 
@@ -216,16 +216,16 @@ def of_org(n: Names) -> dict[str, Any]:
 PAGED = {"limit": 1, "cursor": None}
 BOTH_WAYS = {"newest": True, **PAGED}
 WALKED = {"newest": True, "errors": None}
-MARKS = {"data": {}, "metadata": {}}
+SIGNS = {"data": {}, "metadata": {}}
 NEW_ROOM = {
     **dict.fromkeys(("created_at", "updated_at", "paused_at", "closed_at", "active_at"), SOON),
     **{"status": "", "event_count": 0, "latest_index": 0, "delivered_index": 0, "next_index": 0},
-    **MARKS,
+    **SIGNS,
 }
 ABOUT_ROOM = {
     **dict.fromkeys(("organization_id", "status"), ""),
     **dict.fromkeys(("paused_at", "closed_at", "active_at"), SOON),
-    **{"unset": [], **MARKS},
+    **{"unset": [], **SIGNS},
 }
 OF_EVENT = {
     **dict.fromkeys(("visibility", "channel_id", "channel_type", "participant_id"), ""),
@@ -240,20 +240,20 @@ OF_THREAD = {
     "user_id": "",
     "name": "",
     "tags": [],
-    **MARKS,
+    **SIGNS,
     "unset": [],
 }
 SOME_THREADS = {"kind": "", "owner_id": "", "name": "", "data": {}, "metadata": {}, "vote": 1}
 SOME_MESSAGES = {"kind": "", "content": "", "data": {}, "pinned": True}
 OF_SESSION = {
     **{"user_id": "", "name": "", "description": "", "created_at": SOON, "participants": []},
-    **MARKS,
+    **SIGNS,
 }
 OF_APPEND = {"create": False, "update": {}, "after": 0, "revision": 1}
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
-    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [Turn(role="user")]}, {"revision": 1}),
+    "sessions.turns.append_many": lambda n: ({**path_to(n), "turns": [Turn(role="user")]}, {"revision": 1}),
     "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, OF_APPEND),
     "sessions.messages.append_many": lambda n: (
         {"session_id": n.session, "messages": [message(n)]},
@@ -265,7 +265,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "sessions.branches.list": lambda n: ({"session_id": n.session, "message_id": n.message}, BOTH_WAYS),
     "sessions.branches.find_by_message": lambda n: ({"message_id": n.message}, {}),
-    "sessions.participants.ensure": lambda n: (place(n), {}),
+    "sessions.participants.ensure": lambda n: (path_to(n), {}),
     "sessions.conversations.list": lambda n: (
         {"session_id": n.session},
         {"newest": True, **PAGED},
@@ -305,7 +305,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"executor": None, "revision": 1},
     ),
     "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None, **WALKED}),
-    "sessions.turns.iter": lambda n: (place(n), WALKED),
+    "sessions.turns.iter": lambda n: (path_to(n), WALKED),
     "sessions.messages.iter": lambda n: (
         {"session_id": n.session},
         {"conversation_id": "", "newest": True, "errors": None},
@@ -315,29 +315,29 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"user_id": n.user},
         {"deleted": None, "order": "created", "newest": True, **PAGED},
     ),
-    "sessions.turns.append": lambda n: ({**place(n), "turn": Turn(role="user")}, {"revision": 1}),
-    "sessions.turns.count": lambda n: (place(n), {"limit": 1}),
-    "sessions.turns.list": lambda n: (place(n), {"after": 0, **BOTH_WAYS}),
+    "sessions.turns.append": lambda n: ({**path_to(n), "turn": Turn(role="user")}, {"revision": 1}),
+    "sessions.turns.count": lambda n: (path_to(n), {"limit": 1}),
+    "sessions.turns.list": lambda n: (path_to(n), {"after": 0, **BOTH_WAYS}),
     "sessions.messages.list": lambda n: (
         {"session_id": n.session},
         {**PAGED, "newest": True, "before": 0, "after": 0, "around": 0, "conversation_id": ""},
     ),
     "sessions.participants.list": lambda n: ({"session_id": n.session}, {"newest": True, **PAGED}),
-    **{f"sessions.participants.{verb}": lambda n: (place(n), {}) for verb in ("get", "find")},
-    "sessions.participants.create": lambda n: (place(n), {"revision": 1}),
+    **{f"sessions.participants.{verb}": lambda n: (path_to(n), {}) for verb in ("get", "find")},
+    "sessions.participants.create": lambda n: (path_to(n), {"revision": 1}),
     "sessions.delete": lambda n: ({"session_id": n.new}, {"revision": 1}),
     "sessions.undelete": lambda n: ({"session_id": n.session}, {}),
     "sessions.context.find": lambda n: ({"session_id": n.session}, {}),
     "sessions.context.set": lambda n: ({"session_id": n.session, "value": n.text}, {}),
     "sessions.truncate": lambda n: ({"session_id": n.new}, {"revision": 1}),
-    "sessions.participants.delete": lambda n: ({**place(n), "participant_id": n.new}, {"revision": 1}),
+    "sessions.participants.delete": lambda n: ({**path_to(n), "participant_id": n.new}, {"revision": 1}),
     "sessions.update": lambda n: (
         {"session_id": n.session},
-        {"revision": 1, "user_id": "", "name": "", "description": "", "unset": [], **MARKS},
+        {"revision": 1, "user_id": "", "name": "", "description": "", "unset": [], **SIGNS},
     ),
     "sessions.messages.update": lambda n: (
         {"session_id": n.session, "message_id": n.message},
-        {"conversation_id": "", "role": "", "content": "", **MARKS},
+        {"conversation_id": "", "role": "", "content": "", **SIGNS},
     ),
     "sessions.messages.upsert": lambda n: (
         {"session_id": n.session, "message": message(n)},
@@ -413,7 +413,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.events.summarize_replies": lambda n: ({"room_id": n.room, "event_ids": [n.event]}, {}),
     "rooms.events.update": lambda n: (
         {"room_id": n.room, "event_id": n.event},
-        {"status": "", "visibility": "", "content": "", "delivery_results": {}, **MARKS},
+        {"status": "", "visibility": "", "content": "", "delivery_results": {}, **SIGNS},
     ),
     "rooms.events.watch": lambda n: ({"room_id": n.room}, {"after": 0}),
     **{f"rooms.bindings.{verb}": lambda n: (there(n), {}) for verb in ("exists", "find", "get")},
@@ -496,7 +496,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"session_id": n.session},
         {
             **{"create": False, "flush_every": 0.2, "id": n.new, "conversation_id": "", "role": "x"},
-            **{"content": "", **MARKS},
+            **{"content": "", **SIGNS},
         },
     ),
     "retention.prune": lambda n: (
@@ -673,7 +673,7 @@ def plain_types(hint: Any) -> set[Any] | None:
     return kinds if kinds <= {str, int, bool, float, bytes, datetime, type(None)} else None
 
 
-def in_place_of(sample: Any, hint: Any) -> Iterator[Any]:
+def instead_of(sample: Any, hint: Any) -> Iterator[Any]:
     """Yield what is tried in the place of one argument."""
     yield from PAYLOADS
     if plain_types(hint) is None:
@@ -686,7 +686,7 @@ def in_place_of(sample: Any, hint: Any) -> Iterator[Any]:
                 yield ("x", payload)
                 yield (payload, "x")
     if isinstance(sample, list) and sample and isinstance(sample[0], BaseModel):
-        yield from ([one] for one in in_place_of(sample[0], hint))
+        yield from ([one] for one in instead_of(sample[0], hint))
     if isinstance(sample, BaseModel):
         for name in type(sample).model_fields:
             for payload in PAYLOADS:
@@ -740,17 +740,17 @@ def judged(verb: str, name: str, payload: Any, hint: Any, outcome: Any) -> str |
     fits = not kinds or type(payload) in kinds or (verb, name) in LENIENT
     # A subclass may be taken for the text that it is.
     if not fits and not (str in kinds and isinstance(payload, str)):
-        return None if type(outcome) is InvalidValueError else f"is not refused but gives {shown(outcome)}"
+        return None if type(outcome) is InvalidValueError else f"is not refused but gives {printed(outcome)}"
     if isinstance(outcome, BaseException):
-        return None if type(outcome) in OURS else f"raises {shown(outcome)}"
+        return None if type(outcome) in OURS else f"raises {printed(outcome)}"
     if NEIGHBOUR in repr(outcome) and verb not in OF_ALL:
         return "shows what is the neighbour's"
     if isinstance(payload, str) and str(getattr(outcome, name, payload)) != str(payload):
-        return f"is taken for {shown(getattr(outcome, name))}"
+        return f"is taken for {printed(getattr(outcome, name))}"
     return None
 
 
-def shown(value: Any) -> str:
+def printed(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 100 else f"{text[:100]}…"
 
@@ -762,7 +762,7 @@ async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator
     for parameter, hint in hints_of(call).items():
         if parameter in CODE.get(verb, ()):
             continue
-        payloads = list(in_place_of({**required, **optional}[parameter], hint))
+        payloads = list(instead_of({**required, **optional}[parameter], hint))
         if parameter in ("cursor", "after", "before"):
             page = await call(**required, limit=1) if "limit" in optional else None
             payloads += forged(None if page is None else page.next_cursor)
@@ -774,8 +774,8 @@ async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator
 def test_every_parameter_of_every_verb_is_called() -> None:
     assert set(CALLS) == set(EVERY_VERB)
     store = AsyncMongoStore("mongomock://")
-    for verb, given in CALLS.items():
-        required, optional = given(Names("x"))
+    for verb, sent in CALLS.items():
+        required, optional = sent(Names("x"))
         assert not required.keys() & optional.keys()
         assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
 
@@ -796,14 +796,14 @@ async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
         if verb.rpartition(".")[0] == kind:
             async for parameter, payload, hint, outcome in attempts(store, verb, me):
                 if reason := judged(verb, parameter, payload, hint, outcome):
-                    wrong.append(f"{verb}({parameter}={shown(payload)}) {reason}")
+                    wrong.append(f"{verb}({parameter}={printed(payload)}) {reason}")
             now = await stored(store)
             for name, documents in theirs.items():
                 for key, document in documents.items():
                     if now[name].get(key) != document:
                         wrong.append(f"{verb} changes {name} {key}")
             wrong += [
-                f"{verb} stores {shown(document)}"
+                f"{verb} stores {printed(document)}"
                 for name, documents in now.items()
                 for document in documents.values()
                 if name not in GRIDFS and not is_plain(document)

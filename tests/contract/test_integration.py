@@ -15,7 +15,7 @@ from mongostore import AsyncMongoStore, Message, NotFoundError, ParticipantInteg
 from mongostore.repositories import current_operation
 from tests.contract.integrating import FAILED, INTEGRATED, NOTHING_NEW, Integrator, contents_of, insights_of
 from tests.contract.oddities import NASTY, same
-from tests.contract.turns import said
+from tests.contract.turns import new_turns
 
 
 async def coroutine_in_disguise() -> list[Any]:
@@ -27,8 +27,8 @@ class TestIntegration:
     async def test_what_is_new_of_each_participant_is_integrated_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["b", "a", "silent"])
-        await sessions.turns.append_many("s", "a", said("a1"))
-        await sessions.turns.append_many("s", "b", said("b1", "b2"))
+        await sessions.turns.append_many("s", "a", new_turns("a1"))
+        await sessions.turns.append_many("s", "b", new_turns("b1", "b2"))
         await sessions.messages.append("s", Message(role="user", conversation_id="a", content="no turn"))
         integrator = Integrator()
         integration = await sessions.turns.integrate("s", integrator)
@@ -52,7 +52,7 @@ class TestIntegration:
         assert integration.session == await sessions.get("s")
         assert insights_of(integration.session) == [["b1", "b2"], ["a1"], []]
 
-        await sessions.turns.append_many("s", "a", said("a2", "a3"))
+        await sessions.turns.append_many("s", "a", new_turns("a2", "a3"))
         before = await sessions.get("s")
         integration = await sessions.turns.integrate("s", integrator)
         assert [(one.status, one.integrated_until) for one in integration.results] == [
@@ -69,7 +69,7 @@ class TestIntegration:
 
     async def test_an_integration_without_insights_moves_the_marker(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.turns.append_many("s", "a", said(1))
+        await store.sessions.turns.append_many("s", "a", new_turns(1))
         [result] = (await store.sessions.turns.integrate("s", lambda *_: ())).results
         assert (result.status, result.turns_integrated, result.insights_added) == (INTEGRATED, 1, 0)
         [result] = (await store.sessions.turns.integrate("s", contents_of)).results
@@ -93,7 +93,7 @@ class TestIntegration:
                 (functools.partial(blocking, "x"), None, ["mongostore-job"]),
                 (Integrator(), executor, [4]),
             ):
-                await store.sessions.turns.append_many("s", "a", said(4))
+                await store.sessions.turns.append_many("s", "a", new_turns(4))
                 integration = await store.sessions.turns.integrate("s", integrator, executor=where)
                 assert integration.results[0].error is None
                 assert integration.session.participants[0].insights[-1:] == expected
@@ -114,10 +114,10 @@ class TestIntegration:
         }
 
         def blocking(participant: str, turns: Sequence[Turn]) -> Any:
-            given = wrong.get(participant, [participant])
-            if isinstance(given, Exception):
-                raise given
-            return given
+            sent = wrong.get(participant, [participant])
+            if isinstance(sent, Exception):
+                raise sent
+            return sent
 
         async def coroutine(participant: str, turns: Sequence[Turn]) -> Any:
             return blocking(participant, turns)
@@ -125,7 +125,7 @@ class TestIntegration:
         names = ["first", *wrong, "last"]
         await store.sessions.create("s", participants=names)
         for name in names:
-            await store.sessions.turns.append_many("s", name, said(1, 2))
+            await store.sessions.turns.append_many("s", name, new_turns(1, 2))
         integration = await store.sessions.turns.integrate(
             "s", coroutine if kind == "coroutine" else blocking
         )
@@ -150,7 +150,7 @@ class TestIntegration:
 
     async def test_insights_of_any_shape_come_back_equal(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.turns.append_many("s", "a", said(1))
+        await store.sessions.turns.append_many("s", "a", new_turns(1))
         await store.sessions.turns.integrate("s", lambda *_: NASTY)
         assert same((await store.sessions.participants.list("s"))[0].insights, NASTY)
         assert same((await store.sessions.list()).items[0].participants[0].insights, NASTY)
@@ -158,7 +158,7 @@ class TestIntegration:
     async def test_thousands_of_turns_are_handed_out_together(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in range(0, 3000, 1000):
-            await store.sessions.turns.append_many("s", "a", said(*range(start + 1, start + 1001)))
+            await store.sessions.turns.append_many("s", "a", new_turns(*range(start + 1, start + 1001)))
         integrator = Integrator()
         [result] = (await store.sessions.turns.integrate("s", integrator)).results
         assert result.turns_integrated == 3000
@@ -171,11 +171,11 @@ class TestIntegration:
         await sessions.create("s", participants=["a", "b"])
         part = "x" * 300_000
         for n in range(3):
-            await sessions.turns.append_many("s", "a", said(n))
+            await sessions.turns.append_many("s", "a", new_turns(n))
             await sessions.turns.integrate("s", lambda *_: [part])
         before = await sessions.get("s")
-        await sessions.turns.append_many("s", "a", said(3))
-        await sessions.turns.append_many("s", "b", said(1))
+        await sessions.turns.append_many("s", "a", new_turns(3))
+        await sessions.turns.append_many("s", "b", new_turns(1))
         for insights in ([part], ["x" * 17_000_000]):
 
             def large_of_a(participant: str, _: object, insights: list[str] = insights) -> list[str]:
@@ -195,7 +195,7 @@ class TestIntegration:
     async def test_a_cancelled_integration_leaves_what_it_has_not_done(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a", "b"])
         for name in "ab":
-            await store.sessions.turns.append_many("s", name, said(1))
+            await store.sessions.turns.append_many("s", name, new_turns(1))
         waiting = asyncio.Event()
 
         async def wait_at_b(participant: str, turns: Sequence[Turn]) -> list[Any]:
@@ -220,7 +220,7 @@ async def test_an_integrator_takes_longer_than_any_call_may(
     monkeypatch.setenv("MONGOSTORE_TIMEOUT", "3")
     async with AsyncMongoStore(store_uri, database) as store:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.turns.append_many("s", "a", said(1))
+        await store.sessions.turns.append_many("s", "a", new_turns(1))
 
         async def slow(participant: str, turns: Sequence[Turn]) -> list[Any]:
             with pytest.raises(AssertionError):

@@ -9,19 +9,19 @@ import pytest
 
 from mongostore import AsyncMongoStore, NotFoundError, ParticipantIntegration
 from tests.contract.integrating import FAILED, INTEGRATED, NOTHING_NEW, Integrator, insights_of
-from tests.contract.turns import said
+from tests.contract.turns import new_turns
 
 
 class TestIntegrationRaces:
     async def test_a_turn_that_comes_meanwhile_waits_for_the_next_call(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
-        await sessions.turns.append_many("s", "a", said(1, 2))
-        await sessions.turns.append_many("s", "b", said(1))
+        await sessions.turns.append_many("s", "a", new_turns(1, 2))
+        await sessions.turns.append_many("s", "b", new_turns(1))
 
         async def meanwhile() -> None:
-            await sessions.turns.append_many("s", "a", said(3))
-            await sessions.turns.append_many("s", "b", said(2, 3))
+            await sessions.turns.append_many("s", "a", new_turns(3))
+            await sessions.turns.append_many("s", "b", new_turns(2, 3))
 
         integrator = Integrator(meanwhile)
         first = await sessions.turns.integrate("s", integrator)
@@ -36,7 +36,7 @@ class TestIntegrationRaces:
     ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        await sessions.turns.append_many("s", "a", said(1, 2))
+        await sessions.turns.append_many("s", "a", new_turns(1, 2))
 
         async def faster() -> None:
             [result] = (await sessions.turns.integrate("s", lambda *_: ["faster"])).results
@@ -51,10 +51,10 @@ class TestIntegrationRaces:
     async def test_what_another_integration_has_left_is_gone_on_with(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        await sessions.turns.append_many("s", "a", said(1))
+        await sessions.turns.append_many("s", "a", new_turns(1))
 
-        async def second_begins() -> None:
-            await sessions.turns.append_many("s", "a", said(2, 3))
+        async def second_started() -> None:
+            await sessions.turns.append_many("s", "a", new_turns(2, 3))
 
             async def first_ends() -> None:
                 proceed.set()
@@ -66,7 +66,7 @@ class TestIntegrationRaces:
 
         results: list[Any] = []
         proceed, first_done = asyncio.Event(), asyncio.Event()
-        [result] = (await sessions.turns.integrate("s", Integrator(second_begins))).results
+        [result] = (await sessions.turns.integrate("s", Integrator(second_started))).results
         assert (result.turns_integrated, result.integrated_until) == (1, 1)
         first_done.set()
         [(second, task)] = results
@@ -89,7 +89,9 @@ class TestIntegrationRaces:
 
         async def append(caller: int) -> None:
             for n in range(20):
-                await sessions.turns.append_many("s", "ab"[n % 2], said(f"{caller}.{n}", f"{caller}.{n}'"))
+                await sessions.turns.append_many(
+                    "s", "ab"[n % 2], new_turns(f"{caller}.{n}", f"{caller}.{n}'")
+                )
 
         await asyncio.gather(*(append(caller) for caller in range(6)), *(integrate() for _ in range(6)))
         await integrate()
@@ -105,7 +107,7 @@ class TestIntegrationRaces:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for name in "ab":
-            await sessions.turns.append_many("s", name, said("old"))
+            await sessions.turns.append_many("s", name, new_turns("old"))
 
         async def meanwhile() -> None:
             if change == "truncate":
@@ -118,7 +120,7 @@ class TestIntegrationRaces:
                 await sessions.participants.ensure("s", "a")
             if change in ("truncate", "bind"):
                 # As many as before: the numbers alone would not tell.
-                await sessions.turns.append_many("s", "a", said("new"))
+                await sessions.turns.append_many("s", "a", new_turns("new"))
 
         integrator = Integrator(meanwhile)
         if change in ("soft_delete", "delete"):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mongostore import AsyncMongoStore, Message, NotFoundError, Turn
-from tests.contract.turns import SMALL_TAILS, said
+from tests.contract.turns import SMALL_TAILS, new_turns
 
 STEPS = st.lists(
     st.one_of(
@@ -57,17 +57,17 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                 new = [f"{name}{next(texts)}" for _ in range(amount)]
                 if one is None:
                     with pytest.raises(NotFoundError):
-                        await sessions.turns.append_many(session_id, name, said(*new))
+                        await sessions.turns.append_many(session_id, name, new_turns(*new))
                     continue
                 one.turns |= {one.count + i: text for i, text in enumerate(new, 1)}
                 one.count += amount
-                appended = await sessions.turns.append_many(session_id, name, said(*new))
+                appended = await sessions.turns.append_many(session_id, name, new_turns(*new))
                 assert appended[-1].number == one.count
             case "say":
-                said_now = [
+                current_texts = [
                     Message(role="user", conversation_id=name, content="plain") for _ in range(amount)
                 ]
-                await sessions.messages.append_many(session_id, said_now)
+                await sessions.messages.append_many(session_id, current_texts)
                 plain += amount
             case "bind":
                 participant = await sessions.participants.ensure(session_id, name)

@@ -145,9 +145,9 @@ async def test_neither_the_secret_nor_its_hash_is_stored_or_shown(
     assert secret not in repr(document)
     found = await store.keys.verify(token)
     assert found == key.model_copy(update={"token": None})
-    shown = [repr(key), str(key), key.model_dump_json(), repr(pickle.dumps(key)), repr(found)]
-    shown += [repr((await store.keys.list()).items)]
-    for text in shown:
+    output = [repr(key), str(key), key.model_dump_json(), repr(pickle.dumps(key)), repr(found)]
+    output += [repr((await store.keys.list()).items)]
+    for text in output:
         assert secret not in text
         assert hashed.hexdigest() not in text
         assert repr(hashed.digest()) not in text

@@ -105,6 +105,7 @@ class TestMessages:
         assert contents((await sessions.messages.list("s", limit=1)).items) == ["first"]
         assert await sessions.messages.count("s") == after + 1
 
+    @pytest.mark.untraced
     async def test_a_batch_is_seen_whole_or_not_at_all(self, sessions: Any) -> None:
         async def watch_counts() -> set[int]:
             seen = set()
@@ -244,13 +245,13 @@ class TestMessages:
 
     async def test_a_message_gives_the_cursor_of_the_page_behind_it(self, sessions: Any) -> None:
         await fill(sessions, 200)
-        for place in (0, 70, 199):
-            message = await sessions.messages.get("s", f"m{place}")
+        for bounds in (0, 70, 199):
+            message = await sessions.messages.get("s", f"m{bounds}")
             cursor = sessions.messages.cursor_of(message)
             page = await sessions.messages.list("s", cursor=cursor, limit=30)
-            assert contents(page) == [*range(place + 1, min(place + 31, 200))]
+            assert contents(page) == [*range(bounds + 1, min(bounds + 31, 200))]
             page = await sessions.messages.list("s", cursor=cursor, limit=30, newest=True)
-            assert contents(page) == [*range(max(place - 30, 0), place)]
+            assert contents(page) == [*range(max(bounds - 30, 0), bounds)]
         for wrong in (Message(role="user"), "m1", None):
             with pytest.raises(InvalidValueError):
                 sessions.messages.cursor_of(wrong)
@@ -461,6 +462,7 @@ class TestMessages:
             (f"{n}" + "xxx")[:3] for n in range(24)
         ]
 
+    @pytest.mark.untraced
     async def test_streaming_into_a_message_does_not_move_it(self, sessions: Any) -> None:
         await fill(sessions, 3)
         text = ""

@@ -54,6 +54,6 @@ async def test_one_of_parallel_deletions_tells_that_it_was_there(store: AsyncMon
     if verb == "keys.delete":
         arguments["key_id"] = (await store.keys.list()).items[0].id
     delete = attrgetter(verb)(store)
-    told = await asyncio.gather(*(delete(**arguments) for _ in range(6)))
-    assert sorted(map(int, told)) == [0, 0, 0, 0, 0, 1]
+    received = await asyncio.gather(*(delete(**arguments) for _ in range(6)))
+    assert sorted(map(int, received)) == [0, 0, 0, 0, 0, 1]
     assert not await delete(**arguments)

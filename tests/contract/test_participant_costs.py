@@ -39,7 +39,7 @@ BIG_INSIGHT = "x" * 1_000_000
 ENVELOPE_BYTES = 3072
 
 
-def said(count: int, text: str = TEXT) -> list[Turn]:
+def new_turns(count: int, text: str = TEXT) -> list[Turn]:
     return [Turn(role="user", content=text) for _ in range(count)]
 
 
@@ -62,7 +62,7 @@ async def integrated(sessions: AsyncSessions, *expected: int) -> None:
 
 async def at_revision(sessions: AsyncSessions) -> None:
     session = await sessions.get("long")
-    await sessions.turns.append("long", "a", said(1)[0], revision=session.revision)
+    await sessions.turns.append("long", "a", new_turns(1)[0], revision=session.revision)
 
 
 async def pages(sessions: AsyncSessions, **where: Any) -> list[Page[Session]]:
@@ -76,30 +76,34 @@ async def pages(sessions: AsyncSessions, **where: Any) -> list[Page[Session]]:
 # In this order, on one database: later cases find what earlier ones left.
 CASES = [
     Case("create with participants", 1, lambda s: s.create("new", participants=["a", "b"])),
-    Case("append the first turn", 2, lambda s: s.turns.append_many("new", "a", said(1))),
-    Case("append 20 turns in one step", 2, lambda s: s.turns.append_many("new", "b", said(20))),
+    Case("append the first turn", 2, lambda s: s.turns.append_many("new", "a", new_turns(1))),
+    Case("append 20 turns in one step", 2, lambda s: s.turns.append_many("new", "b", new_turns(20))),
     Case("append no turn", 1, lambda s: s.turns.append_many("new", "b", [])),
     Case("bind", 1, lambda s: s.participants.ensure("new", "c")),
-    Case("append after binding", 3, lambda s: s.turns.append_many("new", "c", said(1))),
+    Case("append after binding", 3, lambda s: s.turns.append_many("new", "c", new_turns(1))),
     Case("bind again", 3, lambda s: s.participants.ensure("new", "c")),
     Case("list participants", 1, lambda s: s.participants.list("new")),
     Case("list the turns of a short session", 2, lambda s: s.turns.list("new", "b")),
     Case("integrate three participants", 12, lambda s: integrated(s, 1, 20, 1)),
     Case("integrate nothing new", 2, lambda s: integrated(s, 0, 0, 0)),
-    Case("append another turn", 2, lambda s: s.turns.append_many("new", "b", said(1))),
+    Case("append another turn", 2, lambda s: s.turns.append_many("new", "b", new_turns(1))),
     Case("integrate one of three", 6, lambda s: integrated(s, 0, 1, 0)),
-    Case("append a turn of over 1 MiB", 3, lambda s: s.turns.append_many("new", "c", said(1, TEXT * 2000))),
+    Case(
+        "append a turn of over 1 MiB", 3, lambda s: s.turns.append_many("new", "c", new_turns(1, TEXT * 2000))
+    ),
     Case("unbind from a short session", 6, lambda s: s.participants.delete("new", "c")),
     Case("unbind nobody", 1, lambda s: s.participants.delete("new", "c")),
     Case("bind anew", 1, lambda s: s.participants.create("new", "c")),
     Case("get a participant", 1, lambda s: s.participants.get("new", "c")),
     Case("find no participant", 1, lambda s: s.participants.find("new", "d")),
-    Case("append one turn", 3, lambda s: s.turns.append("new", "c", said(1)[0])),
+    Case("append one turn", 3, lambda s: s.turns.append("new", "c", new_turns(1)[0])),
     Case("count turns", 1, lambda s: s.turns.count("new", "c")),
     Case("truncate", 7, lambda s: s.truncate("new")),
-    Case("append when all began anew", 3, lambda s: s.turns.append_many("new", "a", said(1))),
-    Case("append where the store has not been yet", 3, lambda s: s.turns.append_many("long", "a", said(1))),
-    Case("append at turn 3,000", 2, lambda s: s.turns.append_many("long", "a", said(1))),
+    Case("append when all began anew", 3, lambda s: s.turns.append_many("new", "a", new_turns(1))),
+    Case(
+        "append where the store has not been yet", 3, lambda s: s.turns.append_many("long", "a", new_turns(1))
+    ),
+    Case("append at turn 3,000", 2, lambda s: s.turns.append_many("long", "a", new_turns(1))),
     Case("append a turn of a chosen id", 3, lambda s: s.turns.append("long", "a", Turn(id="t", role="user"))),
     Case("append that turn again", 1, lambda s: s.turns.append("long", "a", Turn(id="t", role="user"))),
     Case("get a session and append a turn at its revision", 5, at_revision),
@@ -147,8 +151,8 @@ async def populate(store: AsyncMongoStore) -> None:
     long = store.sessions
     await long.create("long", participants=["a", "b", "c"])
     for _ in range(0, LONG, 100):
-        await long.turns.append_many("long", "a", said(100))
-        await long.turns.append_many("long", "b", said(3))
+        await long.turns.append_many("long", "a", new_turns(100))
+        await long.turns.append_many("long", "b", new_turns(3))
         await long.messages.append("long", Message(role="user", conversation_id="a", content=TEXT))
     await long.turns.integrate("long", count_them)
 
@@ -206,11 +210,11 @@ async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, data
     wire = Wire()
     async with wired_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.turns.append_many("s", "a", said(300))
+        await store.sessions.turns.append_many("s", "a", new_turns(300))
         for text in ("", TEXT, "x" * 100_000):
-            await store.sessions.turns.append_many("s", "a", said(1, text))
+            await store.sessions.turns.append_many("s", "a", new_turns(1, text))
             wire.sent.clear()
-            [turn] = said(1, text)
+            [turn] = new_turns(1, text)
             await store.sessions.turns.append_many("s", "a", [turn])
             assert wire.sent[0].bytes <= len(turn.model_dump_json()) + ENVELOPE_BYTES
 
@@ -221,7 +225,7 @@ async def test_turns_never_roll_and_messages_do_not_read_them(server_uri: str, d
         await store.sessions.create("s", participants=["a"])
         wire.sent.clear()
         for _ in range(200):
-            await store.sessions.turns.append_many("s", "a", said(1))
+            await store.sessions.turns.append_many("s", "a", new_turns(1))
         assert len(wire.sent) == 2 * 200
         await store.sessions.messages.append("s", Message(role="user"))
         wire.bytes.clear()
@@ -233,10 +237,10 @@ async def test_large_insights_are_read_only_where_they_are_shown(server_uri: str
     wire = Replies()
     async with wired_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.turns.append_many("s", "a", said(1))
+        await store.sessions.turns.append_many("s", "a", new_turns(1))
         await store.sessions.turns.integrate("s", lambda *_: [BIG_INSIGHT])
         wire.bytes.clear()
-        await store.sessions.turns.append_many("s", "a", said(200))
+        await store.sessions.turns.append_many("s", "a", new_turns(200))
         await store.sessions.messages.append_many("s", [Message(role="user") for _ in range(60)])
         assert len((await store.sessions.messages.list("s", newest=True)).items) == 50
         assert len((await store.sessions.turns.list("s", "a")).items) == 50

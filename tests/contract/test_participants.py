@@ -18,7 +18,7 @@ from mongostore import (
     SessionParticipant,
 )
 from tests.contract.oddities import refused
-from tests.contract.turns import contents, insights_of, numbers, said
+from tests.contract.turns import contents, insights_of, new_turns, numbers
 
 ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, "messages.0"]
 
@@ -38,13 +38,13 @@ class TestParticipants:
     async def test_any_id_can_be_bound(self, store: AsyncMongoStore, odd: str) -> None:
         await store.sessions.create("s", participants=["plain"])
         assert await store.sessions.participants.ensure("s", odd)
-        assert await numbers(store.sessions, odd, said("one", "two")) == [1, 2]
+        assert await numbers(store.sessions, odd, new_turns("one", "two")) == [1, 2]
         assert await contents(store, odd) == [(1, "one"), (2, "two")]
         integration = await store.sessions.turns.integrate("s", insights_of)
         assert integration.results[1].participant_id == odd
         assert integration.session.participants[1].insights == [f"{odd}: one", f"{odd}: two"]
         assert (await store.sessions.truncate("s")).participants[1].id == odd
-        assert await numbers(store.sessions, odd, said("anew")) == [1]
+        assert await numbers(store.sessions, odd, new_turns("anew")) == [1]
         assert await store.sessions.participants.delete("s", odd)
         assert [one.id for one in await store.sessions.participants.list("s")] == ["plain"]
 
@@ -53,7 +53,7 @@ class TestParticipants:
         await store.sessions.create("s", participants=["z"])
         before = datetime.now(UTC) - timedelta(seconds=60)
         assert await store.sessions.participants.ensure("s", "a")
-        await store.sessions.turns.append_many("s", "a", said(1, 2))
+        await store.sessions.turns.append_many("s", "a", new_turns(1, 2))
         await store.sessions.turns.integrate("s", insights_of)
         bound = await store.sessions.participants.list("s")
         assert await store.sessions.participants.ensure("s", "a") == bound[1]
@@ -99,10 +99,10 @@ class TestParticipants:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(count):
-            await sessions.turns.append_many("s", "a", said(f"alpha {n}"))
-            await sessions.turns.append_many("s", "b", said(f"b{n}"))
+            await sessions.turns.append_many("s", "a", new_turns(f"alpha {n}"))
+            await sessions.turns.append_many("s", "b", new_turns(f"b{n}"))
             await sessions.messages.append("s", Message(role="user", conversation_id="a", content=f"m{n}"))
-        await sessions.turns.append_many("s", "a", said("x" * 2_000_000, *range(40)))
+        await sessions.turns.append_many("s", "a", new_turns("x" * 2_000_000, *range(40)))
         await sessions.turns.integrate("s", insights_of)
         assert await sessions.participants.delete("s", "a")
         assert not await sessions.participants.delete("s", "a")
@@ -118,7 +118,7 @@ class TestParticipants:
         anew = (await sessions.participants.list("s"))[1]
         assert (anew.id, anew.turn_count) == ("a", 0)
         assert (anew.insights, anew.integrated_until) == ([], None)
-        assert await numbers(sessions, "a", said("anew")) == [1]
+        assert await numbers(sessions, "a", new_turns("anew")) == [1]
         assert await contents(store, "a") == [(1, "anew")]
         assert await contents(store, "b") == [(n + 1, f"b{n}") for n in range(count)]
         for name in ("sessions", "session_turns", "session_insights"):
@@ -129,7 +129,7 @@ class TestParticipants:
     async def test_a_truncation_and_what_binds_meanwhile_both_hold(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for n in range(10):
-            await store.sessions.turns.append_many("s", "a", said(n))
+            await store.sessions.turns.append_many("s", "a", new_turns(n))
             await asyncio.gather(
                 store.sessions.truncate("s"),
                 store.sessions.participants.ensure("s", f"p{n}"),
@@ -147,8 +147,8 @@ class TestParticipants:
         )
         for _ in range(2):
             for n in range(150):
-                await sessions.turns.append_many("s", "a", said(n))
-            await sessions.turns.append_many("s", "b", said("x" * 2_000_000))
+                await sessions.turns.append_many("s", "a", new_turns(n))
+            await sessions.turns.append_many("s", "b", new_turns("x" * 2_000_000))
             await sessions.turns.integrate("s", insights_of)
             seen = await sessions.get("s")
             after = await sessions.truncate("s")
@@ -157,7 +157,7 @@ class TestParticipants:
             assert (after.name, after.metadata, after.created_at) == ("n", {"k": 1}, before.created_at)
             assert (after.count, after.last, after.revision) == (0, None, seen.revision + 1)
             assert await contents(store, "a") == await contents(store, "b") == []
-        assert await numbers(sessions, "a", said("anew")) == [1]
+        assert await numbers(sessions, "a", new_turns("anew")) == [1]
         for name, count in (("session_turns", 1), ("session_insights", 0), ("session_overflows", 0)):
             assert await store.engine.database[name].count_documents({}) == count
 
@@ -166,7 +166,7 @@ class TestParticipants:
     ) -> None:
         sessions = store.sessions
         await sessions.create("deleted", participants=["a"])
-        await sessions.turns.append_many("deleted", "a", said("kept"))
+        await sessions.turns.append_many("deleted", "a", new_turns("kept"))
         await sessions.turns.integrate("deleted", insights_of)
         before = await sessions.get("deleted")
         assert await sessions.soft_delete("deleted")
@@ -177,7 +177,7 @@ class TestParticipants:
                 sessions.participants.create(session_id, "b"),
                 sessions.participants.get(session_id, "a"),
                 sessions.participants.list(session_id),
-                sessions.turns.append_many(session_id, "a", said(1)),
+                sessions.turns.append_many(session_id, "a", new_turns(1)),
                 sessions.turns.append_many(session_id, "a", []),
                 sessions.turns.list(session_id, "a"),
                 anext(aiter(sessions.turns.iter(session_id, "a"))),
@@ -194,7 +194,7 @@ class TestParticipants:
         assert (await sessions.undelete("deleted")).participants == before.participants
         assert await contents(store, "a", "deleted") == [(1, "kept")]
         for call in (
-            sessions.turns.append_many("deleted", "b", said(1)),
+            sessions.turns.append_many("deleted", "b", new_turns(1)),
             sessions.turns.append_many("deleted", "b", []),
             sessions.turns.list("deleted", "b"),
             anext(aiter(sessions.turns.iter("deleted", "b"))),
@@ -211,7 +211,7 @@ class TestParticipants:
         await sessions.create("s")
         changes: list[Callable[[], Awaitable[object]]] = [
             lambda: sessions.participants.ensure("s", "a"),
-            lambda: sessions.turns.append_many("s", "a", said(1, 2)),
+            lambda: sessions.turns.append_many("s", "a", new_turns(1, 2)),
             lambda: sessions.turns.integrate("s", insights_of),
             lambda: sessions.update("s", name="n"),
             lambda: sessions.truncate("s"),
@@ -238,11 +238,11 @@ class TestParticipants:
 
     async def test_purge_leaves_nothing_of_participants_behind(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.turns.append_many("s", "a", said(*range(300), "x" * 2_000_000))
+        await store.sessions.turns.append_many("s", "a", new_turns(*range(300), "x" * 2_000_000))
         await store.sessions.turns.integrate("s", lambda *_: ["insight"])
         await store.sessions.delete("s")
         with pytest.raises(NotFoundError):
-            await store.sessions.turns.append_many("s", "a", said(1))
+            await store.sessions.turns.append_many("s", "a", new_turns(1))
         for name in ("sessions", "session_turns", "session_insights", "session_overflows"):
             assert await store.engine.database[name].count_documents({}) == 0, name
 
@@ -252,17 +252,17 @@ class TestParticipants:
         await store.sessions.create("s", participants=["a"])
         async with AsyncMongoStore(store_uri, database) as other:
             for change in ("truncate", "unbind", "bind"):
-                assert await numbers(other.sessions, "a", said(1, 2)) == [1, 2]
+                assert await numbers(other.sessions, "a", new_turns(1, 2)) == [1, 2]
                 if change == "truncate":
                     await store.sessions.truncate("s")
                 else:
                     assert await store.sessions.participants.delete("s", "a")
                     if change == "unbind":
                         with pytest.raises(NotFoundError) as caught:
-                            await other.sessions.turns.append_many("s", "a", said(1))
+                            await other.sessions.turns.append_many("s", "a", new_turns(1))
                         assert (caught.value.kind, caught.value.id) == ("participant", "a")
                     assert await store.sessions.participants.ensure("s", "a")
-                assert await numbers(other.sessions, "a", said("anew")) == [1]
+                assert await numbers(other.sessions, "a", new_turns("anew")) == [1]
                 assert await contents(store, "a") == [(1, "anew")]
                 await other.sessions.truncate("s")
 
@@ -273,7 +273,7 @@ class TestParticipants:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a", "b"])
         for name in "ab":
-            await sessions.turns.append_many("s", name, said(*range(20), "x" * 2_000_000))
+            await sessions.turns.append_many("s", name, new_turns(*range(20), "x" * 2_000_000))
         await sessions.turns.integrate("s", lambda *_: ["insight"])
         stored = await database["sessions"].find_one({})
         # As a process that dies right behind the first write leaves it.
@@ -302,7 +302,7 @@ def test_the_blocking_twin_does_the_same() -> None:
         sessions = store.sessions
         sessions.create("s", participants=["a"])
         assert sessions.participants.ensure("s", "b")
-        appended = sessions.turns.append_many("s", "a", said(*range(250)))
+        appended = sessions.turns.append_many("s", "a", new_turns(*range(250)))
         assert [turn.number for turn in appended] == [*range(1, 251)]
         assert [turn.content for turn in sessions.turns.iter("s", "a")] == [*range(250)]
         # From the thread in which it runs, a blocking integrator may use the blocking store.

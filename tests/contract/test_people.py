@@ -36,7 +36,7 @@ from mongostore.repositories.server_clock import ServerClock
 from tests.contract.furnishing import rows
 from tests.contract.oddities import CURSORS, NASTY, refused, same
 
-PLACES: dict[str, Callable[[int], Any]] = {
+PARTS: dict[str, Callable[[int], Any]] = {
     "bindings": lambda n: Binding(
         room_id="r",
         channel_id=f"{9 - n}",
@@ -64,7 +64,7 @@ def renamed(kind: str, n: int) -> dict[str, Any]:
     return {"channel_id" if kind == "bindings" else "id": f"n{n}", "data": {"n": n}}
 
 
-async def mark(store: AsyncMongoStore, *names: str) -> None:
+async def append_events(store: AsyncMongoStore, *names: str) -> None:
     for name in names:
         await store.rooms.events.append("r", Event(id=name, channel_id="c"))
 
@@ -85,11 +85,11 @@ class TestPeople:
         for name in ("r", "s"):
             await store.rooms.create(name)
 
-    @pytest.mark.parametrize("kind", PLACES)
+    @pytest.mark.parametrize("kind", PARTS)
     async def test_things_are_listed_in_the_order_in_which_they_came(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(9)]
+        repository, made = getattr(store.rooms, kind), [PARTS[kind](n) for n in range(9)]
         for value in made:
             assert await put(store, kind, value) == value
             if kind in ("bindings", "participants"):
@@ -108,9 +108,9 @@ class TestPeople:
         assert [*await repository.list("r", newest=True, cursor=page.next_cursor)] == made[4::-1]
         assert [value async for value in repository.iter("r", newest=True)] == made[::-1]
 
-    @pytest.mark.parametrize("kind", PLACES)
+    @pytest.mark.parametrize("kind", PARTS)
     async def test_a_part_takes_the_room_that_the_verb_names(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
+        repository, value = getattr(store.rooms, kind), PARTS[kind](1)
         verb = repository.create if kind == "observations" else repository.upsert
         before = await rows(store)
         with pytest.raises(InvalidValueError) as caught:
@@ -123,7 +123,7 @@ class TestPeople:
 
     @pytest.mark.parametrize("kind", ["tasks", "observations"])
     async def test_notes_are_deleted_in_their_room_alone(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(2)]
+        repository, made = getattr(store.rooms, kind), [PARTS[kind](n) for n in range(2)]
         for value in made:
             await put(store, kind, value)
         assert not await repository.delete("s", "9")
@@ -131,11 +131,11 @@ class TestPeople:
         assert not await repository.delete("r", "9")
         assert [*await repository.list("r")] == made[1:]
 
-    @pytest.mark.parametrize("kind", PLACES)
+    @pytest.mark.parametrize("kind", PARTS)
     async def test_iter_raises_what_cannot_be_read_or_collects_it(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(3)]
+        repository, made = getattr(store.rooms, kind), [PARTS[kind](n) for n in range(3)]
         for value in made:
             await put(store, kind, value)
         await store.engine.database[kind].update_one({"position": 1}, {"$set": {"data": 7}})
@@ -149,7 +149,7 @@ class TestPeople:
 
     @pytest.mark.parametrize("kind", ["bindings", "participants", "tasks"])
     async def test_what_is_put_again_keeps_its_place(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(4)]
+        repository, made = getattr(store.rooms, kind), [PARTS[kind](n) for n in range(4)]
         for value in made:
             await put(store, kind, value)
         made[1] = made[1].model_copy(update={"data": {"again": True}})
@@ -158,9 +158,9 @@ class TestPeople:
         await asyncio.gather(*(put(store, kind, made[2]) for _ in range(10)))
         assert (await repository.list("r")).items == made
 
-    @pytest.mark.parametrize("kind", PLACES)
+    @pytest.mark.parametrize("kind", PARTS)
     async def test_concurrent_puts_all_land(self, store: AsyncMongoStore, kind: str) -> None:
-        made = [PLACES[kind](1).model_copy(update=renamed(kind, n)) for n in range(100)]
+        made = [PARTS[kind](1).model_copy(update=renamed(kind, n)) for n in range(100)]
         await asyncio.gather(*(put(store, kind, value) for value in made))
         listed = (await getattr(store.rooms, kind).list("r", limit=1000)).items
         assert sorted(value.data["n"] for value in listed) == [*range(100)]
@@ -169,7 +169,7 @@ class TestPeople:
     @pytest.mark.parametrize("kind", ["bindings", "participants"])
     async def test_nobody_enters_a_room_that_is_not_there(self, store: AsyncMongoStore, kind: str) -> None:
         with pytest.raises(NotFoundError) as caught:
-            await put(store, kind, PLACES[kind](1).model_copy(update={"room_id": "unknown"}))
+            await put(store, kind, PARTS[kind](1).model_copy(update={"room_id": "unknown"}))
         assert caught.value.kind == "room"
         assert (await getattr(store.rooms, kind).list("unknown")).items == []
         assert (await rows(store))[kind] == []
@@ -179,7 +179,7 @@ class TestPeople:
     async def test_who_is_in_a_room_is_found_and_removed_there(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
+        repository, value = getattr(store.rooms, kind), PARTS[kind](1)
         await put(store, kind, value)
         await put(store, kind, other := value.model_copy(update={"room_id": "s"}))
         assert await repository.get("r", "8") == value == await repository.find("r", "8")
@@ -190,13 +190,13 @@ class TestPeople:
             await repository.get("r", "8")
         assert await repository.get("s", "8") == other
         assert [await repository.exists(room, "8") for room in "rs"] == [False, True]
-        await put(store, kind, PLACES[kind](0))
+        await put(store, kind, PARTS[kind](0))
         await put(store, kind, value)
         assert [found.data["n"] for found in (await repository.list("r")).items] == [0, 1]
 
     @pytest.mark.parametrize("kind", ["tasks", "observations"])
     async def test_notes_are_created_once_in_any_room(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
+        repository, value = getattr(store.rooms, kind), PARTS[kind](1)
         outcomes = await asyncio.gather(
             *(repository.create("r", value) for _ in range(8)), return_exceptions=True
         )
@@ -210,7 +210,7 @@ class TestPeople:
 
     @pytest.mark.smoke
     async def test_tasks_are_found_replaced_and_listed_by_status(self, store: AsyncMongoStore) -> None:
-        made = [PLACES["tasks"](n) for n in range(6)]
+        made = [PARTS["tasks"](n) for n in range(6)]
         for task in made:
             await store.rooms.tasks.create("r", task)
         assert await store.rooms.tasks.get("r", "9") == made[0] == await store.rooms.tasks.find("r", "9")
@@ -233,7 +233,7 @@ class TestPeople:
             await store.rooms.tasks.get("r", "unknown")
 
     @pytest.mark.refusal
-    @pytest.mark.parametrize("kind", PLACES)
+    @pytest.mark.parametrize("kind", PARTS)
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
     async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, kind: str, bad: Any) -> None:
         calls = [getattr(store.rooms, kind).list("r", cursor=bad), store.rooms.identities.list(cursor=bad)]
@@ -273,7 +273,7 @@ class TestPeople:
         assert not await markers.advance("r", "c")
         assert await by_channel(store, "r") == {}
         assert await markers.count_unread("r", "c") == 0
-        await mark(store, *"abcde")
+        await append_events(store, *"abcde")
         assert await markers.count_unread("r", "c") == 5
         assert await markers.advance("r", "c", "c")
         assert await markers.advance("r", "c", "a")
@@ -291,7 +291,7 @@ class TestPeople:
         assert await markers.count_unread("r", "d") == 0
 
     async def test_read_markers_are_found_and_listed_by_channel(self, store: AsyncMongoStore) -> None:
-        await mark(store, "e")
+        await append_events(store, "e")
         made = [ReadMarker("r", f"c{n}", 0) for n in range(5)]
         markers = store.rooms.read_markers
         for marker in made[::-1]:
@@ -306,7 +306,7 @@ class TestPeople:
         assert await markers.count_unread("r", "new", limit=1) == 1
 
     async def test_the_highest_of_concurrent_marks_holds(self, store: AsyncMongoStore) -> None:
-        await mark(store, *(f"e{n}" for n in range(20)))
+        await append_events(store, *(f"e{n}" for n in range(20)))
         await asyncio.gather(*(store.rooms.read_markers.advance("r", "c", f"e{n}") for n in range(20)))
         assert await by_channel(store, "r") == {"c": 19}
 

@@ -31,7 +31,7 @@ async def id_of(room: Awaitable[Room | None]) -> str | None:
     return found and found.id
 
 
-NOTES: list[Any] = [
+METADATA: list[Any] = [
     *(1, 1.0, True, 0, 0.0, -0.0, False, 2, 2.5, 2**62, 2**53, 2**53 + 1, float(2**53)),
     *(2**70, float(2**70), -(2**70), 10**400, math.inf, -math.inf, math.nan),
     *("", "1", "a", "$a", "\0", "half \ud800", None, "x" * 5000),
@@ -183,10 +183,10 @@ class TestRoomLists:
 
     async def test_metadata_are_compared_as_python_compares(self, store: AsyncMongoStore) -> None:
         await make(store, ("without", -1))
-        for number, value in enumerate(NOTES):
+        for number, value in enumerate(METADATA):
             await make(store, (str(number), number), metadata={"k": value})
-        for wanted in NOTES:
-            expected = [str(number) for number, value in enumerate(NOTES) if same_to_python(value, wanted)]
+        for wanted in METADATA:
+            expected = [str(number) for number, value in enumerate(METADATA) if same_to_python(value, wanted)]
             if wanted is None:
                 expected = ["without", *expected]
             assert ids(await store.rooms.list(metadata={"k": wanted}, limit=100)) == expected, wanted
@@ -262,11 +262,11 @@ class TestRoomLists:
         self, store: AsyncMongoStore, value: Any, address: str, found: bool
     ) -> None:
         await make(store, ("old", 0), ("r", 1), ("bound", 2), ("group", 2), ("elsewhere", 2), ("key", 2))
-        notes = {"to": value}
-        await bind(store, "r", metadata=notes)
-        await bind(store, "bound", participant_id="someone", metadata=notes)
-        await bind(store, "group", group=True, metadata=notes)
-        await bind(store, "elsewhere", "other", metadata=notes)
+        records = {"to": value}
+        await bind(store, "r", metadata=records)
+        await bind(store, "bound", participant_id="someone", metadata=records)
+        await bind(store, "group", group=True, metadata=records)
+        await bind(store, "elsewhere", "other", metadata=records)
         await bind(store, "key", metadata={"from": value, "to.x": value})
         find = store.rooms.find_by_binding
         assert await id_of(find("c", [], recipient=("to", address))) == ("r" if found else None)

@@ -44,7 +44,7 @@ async def fill(store: AsyncMongoStore, room_id: str = "r") -> None:
     await store.rooms.set_private(room_id, "secret", 1)
 
 
-ODD_NOTES = {"a.b": 2, "$c": 3, "": 4, "0": [], "%2E;": 1, "nul\0": 1, "\ud800": 1, "__json__": "x"}
+ODD_METADATA = {"a.b": 2, "$c": 3, "": 4, "0": [], "%2E;": 1, "nul\0": 1, "\ud800": 1, "__json__": "x"}
 
 STATES = [RoomState("paused", T, T), RoomState("paused", None, T), RoomState("paused", T, None)]
 
@@ -62,7 +62,7 @@ async def parts(store: AsyncMongoStore) -> dict[str, int]:
 class TestRooms:
     @pytest.mark.smoke
     async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
-        given = Room(
+        sent = Room(
             id="r",
             organization_id="o",
             status="paused",
@@ -77,8 +77,8 @@ class TestRooms:
             latest_index=6,
             delivered_index=5,
         )
-        members: Any = given.model_dump(exclude={"id"})
-        assert await store.rooms.create("r", **members) == given == await store.rooms.get("r")
+        members: Any = sent.model_dump(exclude={"id"})
+        assert await store.rooms.create("r", **members) == sent == await store.rooms.get("r")
         assert (await store.rooms.events.append("r", Event(channel_id="c"))).index == 7
 
     async def test_a_room_is_told_when_and_as_what_it_was_made(self, store: AsyncMongoStore) -> None:
@@ -141,17 +141,17 @@ class TestRooms:
 
     async def test_in_an_update_none_removes_any_key(self, store: AsyncMongoStore) -> None:
         await store.rooms.create("r", metadata={"keep": {"deep": 1}, "drop": 1})
-        room = await store.rooms.update("r", metadata={"drop": None, **ODD_NOTES})
-        assert room.metadata == {"keep": {"deep": 1}, **ODD_NOTES}
-        room = await store.rooms.update("r", metadata={"keep": {"other": 2}, **dict.fromkeys(ODD_NOTES)})
+        room = await store.rooms.update("r", metadata={"drop": None, **ODD_METADATA})
+        assert room.metadata == {"keep": {"deep": 1}, **ODD_METADATA}
+        room = await store.rooms.update("r", metadata={"keep": {"other": 2}, **dict.fromkeys(ODD_METADATA)})
         assert room.metadata == {"keep": {"other": 2}}
 
     async def test_with_unset_none_is_a_value_and_any_key_can_be_unset(self, store: AsyncMongoStore) -> None:
-        await store.rooms.create("r", metadata={"keep": 1, "drop": 1, "both": 1, **ODD_NOTES})
+        await store.rooms.create("r", metadata={"keep": 1, "drop": 1, "both": 1, **ODD_METADATA})
         room = await store.rooms.update(
             "r",
             metadata={"none": None, "both": 2},
-            unset=[f"metadata.{key}" for key in ("drop", "both", "unknown", *ODD_NOTES)],
+            unset=[f"metadata.{key}" for key in ("drop", "both", "unknown", *ODD_METADATA)],
         )
         assert room.metadata == {"keep": 1, "none": None, "both": 2}
         assert room == await store.rooms.get("r")

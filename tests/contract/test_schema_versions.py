@@ -113,7 +113,7 @@ async def documents(store: AsyncMongoStore) -> dict[str, Any]:
     return {name: await database[name].find({}, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}
 
 
-async def mark(store: AsyncMongoStore, *collections: str, **members: Any) -> None:
+async def stamp(store: AsyncMongoStore, *collections: str, **members: Any) -> None:
     for name in collections:
         await store.engine.database[name].update_many({}, {"$set": members})
 
@@ -129,7 +129,7 @@ async def test_what_a_newer_version_has_written_is_refused_and_not_damaged(
     # What was remembered of rooms is read again.
     monkeypatch.setattr(room_log, "FRESH_SECONDS", 0)
     await fill(store)
-    await mark(store, collection, schema_version=SCHEMA_VERSION + 1, **LATER)
+    await stamp(store, collection, schema_version=SCHEMA_VERSION + 1, **LATER)
     before = await documents(store)
     with pytest.raises(UnsupportedError, match="newer version"):
         await verb(store)
@@ -138,7 +138,7 @@ async def test_what_a_newer_version_has_written_is_refused_and_not_damaged(
 
 async def test_what_a_newer_version_has_written_is_read(store: AsyncMongoStore) -> None:
     await fill(store)
-    await mark(store, *COLLECTIONS, schema_version=SCHEMA_VERSION + 1, **LATER)
+    await stamp(store, *COLLECTIONS, schema_version=SCHEMA_VERSION + 1, **LATER)
     await read_all(store)
 
 
@@ -151,7 +151,7 @@ async def test_a_field_of_others_survives_every_change(
     store: AsyncMongoStore, collection: str, verb: Verb
 ) -> None:
     await fill(store)
-    await mark(store, collection, **LATER)
+    await stamp(store, collection, **LATER)
     before = {
         document["_id"] if not isinstance(document["_id"], dict) else str(document["_id"])
         for document in (await documents(store))[collection]

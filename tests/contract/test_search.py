@@ -62,7 +62,7 @@ async def found(store: AsyncMongoStore, house: str, **where: Any) -> list[str]:
     return sorted(ids)
 
 
-PLACES = {
+FIELDS = {
     "text": ("the Zebra crossed", None),
     "part": ([{"type": "text", "text": "the Zebra crossed"}, {"type": "image_url", "image_url": {}}], None),
     "text in a list": (["the Zebra crossed"], None),
@@ -76,7 +76,7 @@ PLACES = {
 
 @pytest.mark.parametrize("house", HOUSES)
 async def test_words_are_found_wherever_a_message_has_them(store: AsyncMongoStore, house: str) -> None:
-    for name, (content, data) in PLACES.items():
+    for name, (content, data) in FIELDS.items():
         await create(store, house, name)
         await say(store, house, name, "before")
         await say(store, house, name, content, data)
@@ -85,7 +85,7 @@ async def test_words_are_found_wherever_a_message_has_them(store: AsyncMongoStor
     await create(store, house, "elsewhere", "hay", metadata={"note": "zebra"})
     await say(store, house, "elsewhere", {"k": "zebra"}, {"k": "zebra", "url": "zebra"})
     await say(store, house, "elsewhere", "data:zebra")
-    assert await found(store, house, text="zebra") == sorted([*PLACES, "the name"])
+    assert await found(store, house, text="zebra") == sorted([*FIELDS, "the name"])
 
 
 # The text of a message, a search, and whether it finds the message.

@@ -39,7 +39,7 @@ async def integrated(store: AsyncMongoStore, n: int) -> None:
     assert result.error is None
 
 
-def noted(message_id: str) -> Grow:
+def recorded(message_id: str) -> Grow:
     return lambda store, n: store.sessions.messages.update("s", message_id, metadata={f"k{n}": STEP})
 
 
@@ -47,10 +47,10 @@ def noted(message_id: str) -> Grow:
 SESSIONS: dict[str, tuple[Grow, int]] = {
     "metadata": (lambda store, n: store.sessions.update("s", metadata={f"k{n}": STEP}), 13),
     "insights": (integrated, 3),
-    "metadata of the newest message": (noted("m199"), 3),
-    "metadata of a message in the tail": (noted("m190"), 3),
-    "metadata of a message in a segment": (noted("m3"), 3),
-    "metadata of a large message": (noted("large"), 3),
+    "metadata of the newest message": (recorded("m199"), 3),
+    "metadata of a message in the tail": (recorded("m190"), 3),
+    "metadata of a message in a segment": (recorded("m3"), 3),
+    "metadata of a large message": (recorded("large"), 3),
 }
 THREADS: dict[str, tuple[Grow, int]] = {
     "data": (lambda store, n: store.threads.merge("t", data={f"k{n}": STEP * 10}), 3),

@@ -48,10 +48,10 @@ class TestThreadAdding:
             assert sorted(type(end).__name__ for end in ended) == ["ConflictError"] * 7 + ["NoneType"]
             assert (await data(store))[key] == ended.index(None)
 
-    @pytest.mark.parametrize("adds", [None, 1, "yes"])
-    async def test_what_is_no_flag_is_refused(self, store: AsyncMongoStore, adds: Any) -> None:
+    @pytest.mark.parametrize("if_absent", [None, 1, "yes"])
+    async def test_what_is_no_flag_is_refused(self, store: AsyncMongoStore, if_absent: Any) -> None:
         with pytest.raises(InvalidValueError, match="if_absent"):
-            await store.threads.merge("t", if_absent=adds, data={"a": 1})
+            await store.threads.merge("t", if_absent=if_absent, data={"a": 1})
 
     async def test_who_adds_again_because_no_answer_came_is_not_refused(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch

@@ -146,7 +146,7 @@ async def in_vain(call: Awaitable[None]) -> None:
         await call
 
 
-def said(thread_id: str, message_id: str, **members: Any) -> Any:
+def new_message(thread_id: str, message_id: str, **members: Any) -> Any:
     return lambda s: s.threads.messages.merge(thread_id, message_id, **members)
 
 
@@ -154,7 +154,7 @@ def liked(message_id: str) -> Any:
     return lambda s: s.threads.feedback.upsert("long", Feedback(message_id=message_id, value=1))
 
 
-def shown(message_id: str, file_key: str | None = None) -> Element:
+def new_element(message_id: str, file_key: str | None = None) -> Element:
     return Element(id="e", message_id=message_id, file_key=file_key)
 
 
@@ -209,17 +209,27 @@ CASES = [
     Case("threads: iter of an owner", 1, lambda s: length(s.threads.iter(kind="role", owner_id="o1"))),
     Case("threads: search what all have", 4, lambda s: listed(s, 20, text="ABOUT", limit=20)),
     Case("threads: search what none has", 2, lambda s: listed(s, 0, text="nowhere", limit=20)),
-    Case("messages: merge a new one", 2, said("long", "new", only_missing=True, content="x")),
-    Case("messages: begin again", 2, said("long", "new", only_missing=True, content="y")),
-    Case("messages: merge more", 1, said("long", "new", content="z", data={"k": 1})),
-    Case("messages: merge more of the same time", 1, said("long", "m3", content="z", created_at=at(0))),
-    Case("messages: merge more of a later time", 3, said("long", "m4", created_at=at(1))),
-    Case("messages: merge with the update first", 3, said("long", "turned", content="z")),
-    Case("messages: begin late", 3, said("long", "turned", only_missing=True, content="x", data={"k": 1})),
-    Case("messages: begin late with a time", 4, said("long", "turned", only_missing=True, created_at=at(1))),
-    Case("messages: begin late in vain", 3, said("long", "turned", only_missing=True, content="x")),
-    Case("messages: pin", 2, said("long", "new", pinned=True)),
-    Case("messages: unpin", 1, said("long", "new", pinned=False)),
+    Case("messages: merge a new one", 2, new_message("long", "new", only_missing=True, content="x")),
+    Case("messages: begin again", 2, new_message("long", "new", only_missing=True, content="y")),
+    Case("messages: merge more", 1, new_message("long", "new", content="z", data={"k": 1})),
+    Case(
+        "messages: merge more of the same time", 1, new_message("long", "m3", content="z", created_at=at(0))
+    ),
+    Case("messages: merge more of a later time", 3, new_message("long", "m4", created_at=at(1))),
+    Case("messages: merge with the update first", 3, new_message("long", "turned", content="z")),
+    Case(
+        "messages: begin late",
+        3,
+        new_message("long", "turned", only_missing=True, content="x", data={"k": 1}),
+    ),
+    Case(
+        "messages: begin late with a time",
+        4,
+        new_message("long", "turned", only_missing=True, created_at=at(1)),
+    ),
+    Case("messages: begin late in vain", 3, new_message("long", "turned", only_missing=True, content="x")),
+    Case("messages: pin", 2, new_message("long", "new", pinned=True)),
+    Case("messages: unpin", 1, new_message("long", "new", pinned=False)),
     Case("messages: get", 1, lambda s: s.threads.messages.get("long", "m7")),
     Case("messages: describe_document", 1, lambda s: s.threads.messages.describe_document("long", "m7")),
     Case("messages: find", 1, lambda s: s.threads.messages.find("long", "unknown")),
@@ -231,7 +241,7 @@ CASES = [
         2,
         lambda s: s.threads.messages.merge(None, "loose", only_missing=True),
     ),
-    Case("messages: merge into its first thread", 6, said("long", "loose", content="x")),
+    Case("messages: merge into its first thread", 6, new_message("long", "loose", content="x")),
     Case("messages: find_by_id", 1, lambda s: s.threads.messages.find_by_id("m7")),
     Case("messages: exists", 1, lambda s: s.threads.messages.exists("long", "m7")),
     Case("messages: list from the end", 1, lambda s: s.threads.messages.list("long", newest=True, limit=20)),
@@ -255,10 +265,16 @@ CASES = [
         lambda s: s.threads.messages.delete("t001", "t001-0"),
     ),
     Case("messages: delete nothing", 3, lambda s: s.threads.messages.delete("long", "unknown")),
-    Case("elements: upsert a new one", 2, lambda s: s.threads.elements.upsert("long", shown("m9"))),
-    Case("elements: upsert again", 2, lambda s: s.threads.elements.upsert("long", shown("m9", "t005/0"))),
+    Case("elements: upsert a new one", 2, lambda s: s.threads.elements.upsert("long", new_element("m9"))),
+    Case(
+        "elements: upsert again", 2, lambda s: s.threads.elements.upsert("long", new_element("m9", "t005/0"))
+    ),
     # The last one forgets the file: until it is gone a retry must find it.
-    Case("elements: upsert with another file", 6, lambda s: s.threads.elements.upsert("long", shown("m9"))),
+    Case(
+        "elements: upsert with another file",
+        6,
+        lambda s: s.threads.elements.upsert("long", new_element("m9")),
+    ),
     Case("elements: get", 1, lambda s: s.threads.elements.get("t002", "t002/0")),
     Case("elements: find", 1, lambda s: s.threads.elements.find("t002", "unknown")),
     Case("elements: find_by_id", 1, lambda s: s.threads.elements.find_by_id("t002/0")),

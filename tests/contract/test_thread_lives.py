@@ -157,7 +157,7 @@ class TestPartLives:
         assert [element.id async for element in store.threads.elements.iter("t")] == ["e"]
 
     async def test_elements_come_as_they_were_begun(self, store: AsyncMongoStore) -> None:
-        times = {name: now() + timedelta(microseconds=place) for place, name in enumerate("abc")}
+        times = {name: now() + timedelta(microseconds=path) for path, name in enumerate("abc")}
         for name in "cab":
             await store.threads.elements.upsert("t", Element(id=name, message_id="m"), begun_at=times[name])
         assert [element.id async for element in store.threads.elements.iter("t")] == ["a", "b", "c"]

@@ -144,16 +144,16 @@ class TestThreadMessages:
         assert (message.content, message.data) == ("b", {"k": 2, "l": 1})
 
     async def test_a_late_beginning_fills_only_what_is_absent_or_empty(self, store: AsyncMongoStore) -> None:
-        kept = {"zero": 0, "no": False, "text": "x", "list": [0]}
+        remaining = {"zero": 0, "no": False, "text": "x", "list": [0]}
         empty: dict[str, Any] = {"none": None, "blank": "", "dict": {}, "items": []}
-        await store.threads.messages.merge("t", "m", content=0, data={**kept, **empty}, pinned=False)
-        late = dict.fromkeys([*kept, *empty, "absent", "a.b"], "late")
+        await store.threads.messages.merge("t", "m", content=0, data={**remaining, **empty}, pinned=False)
+        late = dict.fromkeys([*remaining, *empty, "absent", "a.b"], "late")
         await store.threads.messages.merge(
             "t", "m", only_missing=True, content="late", data=late, pinned=True
         )
         message = await store.threads.messages.get("t", "m")
         assert (message.content, message.pinned) == (0, False)
-        assert message.data == {**late, **kept}
+        assert message.data == {**late, **remaining}
 
     async def test_the_time_that_an_update_gives_holds_against_a_late_beginning(
         self, store: AsyncMongoStore
@@ -213,9 +213,9 @@ class TestThreadMessages:
                     break
             assert pages == expected
         assert "".join([message.id async for message in messages.iter("t", newest=True)]) == "edcba"
-        behind = messages.cursor_of(await messages.get("t", "c"))
-        assert [one.id for one in await messages.list("t", cursor=behind)] == ["d", "e"]
-        assert [one.id for one in await messages.list("t", cursor=behind, newest=True)] == ["a", "b"]
+        following = messages.cursor_of(await messages.get("t", "c"))
+        assert [one.id for one in await messages.list("t", cursor=following)] == ["d", "e"]
+        assert [one.id for one in await messages.list("t", cursor=following, newest=True)] == ["a", "b"]
         assert (await messages.count("t"), await messages.count("t", limit=3)) == (5, 3)
         assert [one.id for one in await messages.list("t", kind="even")] == ["b", "d"]
 
@@ -330,9 +330,9 @@ class TestThreadMessages:
         assert (await store.threads.messages.get("t", "m")).content == "x" * 15 * MB
         before, huge = await store.threads.messages.get("t", "m"), "x" * 17 * MB
         for members in ({"content": huge}, {"data": {"k": huge}}, {"data": {"k": "x" * 2 * MB}}):
-            for begins in (False, True):
+            for started in (False, True):
                 with pytest.raises(DocumentTooLargeError):
-                    await store.threads.messages.merge("t", "m", only_missing=begins, **members)
+                    await store.threads.messages.merge("t", "m", only_missing=started, **members)
         with pytest.raises(DocumentTooLargeError):
             await store.threads.messages.merge("new", "n", content=huge)
         with pytest.raises(DocumentTooLargeError):

@@ -70,13 +70,13 @@ class TestThreadSearch:
         assert await listed(store, ben, text="billing") == ["of another"]
         assert len(await listed(store, ada, text="")) == 3
 
-    @pytest.mark.parametrize("place", ["name", "content", "part"])
-    async def test_a_search_is_for_the_very_text(self, store: AsyncMongoStore, ada: str, place: str) -> None:
+    @pytest.mark.parametrize("field", ["name", "content", "part"])
+    async def test_a_search_is_for_the_very_text(self, store: AsyncMongoStore, ada: str, field: str) -> None:
         for number, (text, _, _) in enumerate(SEARCHES):
             thread_id = f"t{number}"
-            await store.threads.create(thread_id, user_id=ada, name=text if place == "name" else "?")
+            await store.threads.create(thread_id, user_id=ada, name=text if field == "name" else "?")
             parts = [{"type": "image_url", "url": "?"}, {"type": "text", "text": text}]
-            content = {"name": "?", "content": text, "part": parts}[place]
+            content = {"name": "?", "content": text, "part": parts}[field]
             await store.threads.messages.merge(thread_id, f"m{number}", only_missing=True, content=content)
         for number, (text, search, is_found) in enumerate(SEARCHES):
             ids = await listed(store, ada, text=search)

@@ -18,7 +18,7 @@ async def take(changes: AsyncIterator[MessageChange], count: int) -> list[Messag
         return [await anext(changes) for _ in range(count)]
 
 
-def told(changes: list[MessageChange]) -> list[tuple[str, int | None, object]]:
+def summaries(changes: list[MessageChange]) -> list[tuple[str, int | None, object]]:
     return [(change.kind, change.position, change.message and change.message.content) for change in changes]
 
 
@@ -44,7 +44,7 @@ class TestWatch:
 
         following = asyncio.create_task(follow())
         await asyncio.sleep(0.3)
-        for told_by_now, action in enumerate(
+        for received_now, action in enumerate(
             (
                 sessions.messages.append("s", Message(id="a", role="user", content="a")),
                 sessions.messages.update("s", "a", content="b", metadata={"k": 1}),
@@ -61,10 +61,10 @@ class TestWatch:
         ):
             await action
             async with asyncio.timeout(20):
-                while len(seen) < told_by_now:
+                while len(seen) < received_now:
                     await asyncio.sleep(0.01)
         await asyncio.wait_for(following, 20)
-        assert told(seen) == [
+        assert summaries(seen) == [
             ("append", 200, "a"),
             ("update", 200, "b"),
             ("update", 3, "sealed"),
@@ -84,8 +84,8 @@ class TestWatch:
             first = await begin(changes)
             for n in range(300):
                 await sessions.messages.append("s", Message(role="user", content=n))
-            changes_told = told([await first, *await take(changes, 299)])
-        assert changes_told == [("append", n, n) for n in range(300)]
+            changes_received = summaries([await first, *await take(changes, 299)])
+        assert changes_received == [("append", n, n) for n in range(300)]
 
     async def test_a_token_goes_on_where_it_was_left(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
@@ -100,7 +100,7 @@ class TestWatch:
             seen += await take(changes, 100)
         async with aclosing(sessions.messages.watch("s", after=seen[-1].token)) as changes:
             seen += await take(changes, 103)
-        assert told(seen) == [("append", n, n) for n in range(205)]
+        assert summaries(seen) == [("append", n, n) for n in range(205)]
 
     async def test_other_sessions_are_not_told(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
@@ -124,7 +124,7 @@ class TestWatch:
         async with aclosing(store.sessions.messages.watch("s")) as changes:
             first = await begin(changes)
             await store.sessions.delete("s")
-            assert told([await first]) == [("close", None, None)]
+            assert summaries([await first]) == [("close", None, None)]
 
     async def test_large_messages_are_told_whole(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")

@@ -13,7 +13,7 @@ from mongostore.repositories.sessions import AsyncSessions, TailLimits
 SMALL_TAILS = pytest.mark.parametrize("tail_limits", [TailLimits(keep=4, full=8)], ids=["small-tails"])
 
 
-def said(*contents: Any) -> list[Turn]:
+def new_turns(*contents: Any) -> list[Turn]:
     return [Turn(role="user", content=content) for content in contents]
 
 

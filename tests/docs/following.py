@@ -111,8 +111,8 @@ class Reader:
         )
         assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
         if output is not None:
-            shown, printed = (_TIME.sub("", text) for text in (self._localize(output), ran.stdout))
-            matches = OutputChecker().check_output(shown, printed, NORMALIZE_WHITESPACE)
+            expected, printed = (_TIME.sub("", text) for text in (self._localize(output), ran.stdout))
+            matches = OutputChecker().check_output(expected, printed, NORMALIZE_WHITESPACE)
             assert matches, f"printed:\n{ran.stdout}\nshown:\n{output}"
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, name_of
-from tests.docs.wording import CODE, find_faults, read_code, read_page
+from tests.docs.wording import CODE, MODULES, find_faults, find_names, read_code, read_page
 
 # One for each folder of the code, so that a fault is found where it is.
 PARTS = sorted({path.relative_to(CODE).parts[0] for path in CODE.rglob("*.py")})
@@ -22,7 +22,7 @@ def test_pages_are_written_in_plain_sentences(page: Path) -> None:
 def test_docstrings_errors_and_help_are_written_in_plain_sentences(part: str) -> None:
     modules = [CODE / part] if part.endswith(".py") else sorted((CODE / part).rglob("*.py"))
     texts = [text for module in modules for text in read_code(module)]
-    assert [(text.place, fault) for text in texts for fault in find_faults(text.prose)] == []
+    assert [(text.position, fault) for text in texts for fault in find_faults(text.prose)] == []
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,25 @@ def test_docstrings_errors_and_help_are_written_in_plain_sentences(part: str) ->
 def test_a_fault_is_found_in_each_kind_of_text(code: str, faults: int) -> None:
     texts = read_code(ROOT / "invented.py", code)
     assert sum(len(find_faults(text.prose)) for text in texts) == faults
+
+
+def test_no_name_has_a_retired_word() -> None:
+    assert {
+        name_of(path): [*find_names(path.read_text())] for path in MODULES if [*find_names(path.read_text())]
+    } == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("given = 1", ["given"]),
+        ("def f(kept_rows, *, told): ...", ["kept_rows", "told"]),
+        ("class PlacedNode: ...", ["PlacedNode"]),
+        ("self._behind = 1", ["_behind"]),
+        ("for place in []: [said for said in place]", ["place", "said"]),
+        ("@pytest.mark.long\ndef test_what_is_given(): ...", []),
+        ("replaced, placeholder, notice = read(given=1)", []),
+    ],
+)
+def test_a_retired_word_is_found_in_each_kind_of_name(code: str, names: list[str]) -> None:
+    assert [*find_names(code)] == names

@@ -1,7 +1,7 @@
 """Finds what is not written in plain sentences: `python -m tests.docs.wording`.
 
 It reads the README, the pages of the site, and of the code the public docstrings, the messages of errors, and
-the help of commands and requests.
+the help of commands and requests. Of all code it reads the names as well.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tests.docs.pages import PAGES, ROOT, name_of, strip_code
 
 CODE = ROOT / "mongostore"
+MODULES = sorted([*CODE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
 # A clause in the place of a noun.
 _OPENING = re.compile(
@@ -27,6 +28,13 @@ _WORD = re.compile(
     r"|\bof its own accord\b",
     re.IGNORECASE,
 )
+# A name is that of the thing, not of the way in which it came.
+_RETIRED = re.compile(
+    r"(?:^|_)(?:given|told|said|kept|shown|meant|settle[ds]?|settling|behind|upto|begins|adds|near|far|shelf|notes?"
+    r"|noted|placed?|places|oddity|oddities|furnishing|unchained|wound(?:s|ed)?|whoever|nobody)(?:_|$)"
+    r"|^_?marks?$",
+    re.IGNORECASE,
+)
 _LONGEST = 45
 # Keywords whose text people read: of commands, of their options and of requests.
 _READ = {"help", "description", "summary", "response_description", "epilog", "short_help"}
@@ -35,7 +43,7 @@ _READ = {"help", "description", "summary", "response_description", "epilog", "sh
 class Text(NamedTuple):
     """A text that people read, and the place where it is written."""
 
-    place: str
+    position: str
     prose: str
 
 
@@ -106,6 +114,23 @@ def _literal(node: ast.expr) -> str:
     return ""
 
 
+def find_names(code: str) -> Iterator[str]:
+    """Yield the names with retired words that a module defines; a test's name is a sentence of its own."""
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+                | ast.arg(arg=name)
+                | ast.Name(id=name, ctx=ast.Store())
+                | ast.Attribute(attr=name, ctx=ast.Store())
+            ):
+                words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+                if not name.startswith("test_") and _RETIRED.search(words):
+                    yield name
+
+
 def read_all() -> Iterator[Text]:
     """Yield every text."""
     yield from map(read_page, PAGES)
@@ -115,7 +140,8 @@ def read_all() -> Iterator[Text]:
 
 def main() -> None:
     """Print each fault with its place, and fail if there is one."""
-    faults = [f"{text.place}: {fault}" for text in read_all() for fault in find_faults(text.prose)]
+    faults = [f"{text.position}: {fault}" for text in read_all() for fault in find_faults(text.prose)]
+    faults += [f"{name_of(path)}: {name}" for path in MODULES for name in find_names(path.read_text())]
     sys.exit("\n".join(faults) or None)
 
 

@@ -53,8 +53,8 @@ def certificate(folder: Path, name: str, address: str = "IP:127.0.0.1") -> Path:
 
 def with_options(uri: str, **options: object) -> str:
     """Return a URI with more options."""
-    given = "&".join(f"{name}={value}" for name, value in options.items())
-    return f"{uri}{'&' if '?' in uri else '/?'}{given}"
+    sent = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"{uri}{'&' if '?' in uri else '/?'}{sent}"
 
 
 @dataclass
@@ -187,7 +187,7 @@ class Cluster:
             time.sleep(0.05)
         raise AssertionError("no member became the primary")
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until every member is the primary or follows it."""
         deadline = time.monotonic() + _START_SECONDS
         states: list[Any] = []

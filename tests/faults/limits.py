@@ -28,9 +28,9 @@ class Limit:
 
     def stop(self) -> tuple[bool, float]:
         """Return whether the call was within its limit, and the seconds that it took."""
-        kept = not self._task.done()
+        remaining = not self._task.done()
         self._task.cancel()
-        return kept, time.monotonic() - self._began
+        return remaining, time.monotonic() - self._began
 
     def check(self) -> float:
         """Check that the call was within its limit, and return the seconds that it took."""

@@ -33,7 +33,7 @@ Found = list[tuple[str, Any]]
 
 
 @dataclass
-class Place:
+class Lane:
     """Something that many write into: a session, a room, a thread.
 
     Attributes:
@@ -94,48 +94,48 @@ class Load:
         longest: The longest call, in seconds.
     """
 
-    def __init__(self, places: list[Place]) -> None:
-        self.places = places
+    def __init__(self, lanes: list[Lane]) -> None:
+        self.lanes = lanes
         self.longest = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
 
     @property
     def writes(self) -> int:
-        return sum(len(ids) for place in self.places for ids in place.acknowledged.values())
+        return sum(len(ids) for lane in self.lanes for ids in lane.acknowledged.values())
 
     @property
     def reads(self) -> int:
-        return sum(place.reads for place in self.places)
+        return sum(lane.reads for lane in self.lanes)
 
     def start(self) -> None:
         """Begin; each place has its writers and a reader."""
-        for place in self.places:
-            self._tasks += [asyncio.create_task(self._write(place, n)) for n in range(place.writers)]
-            self._tasks.append(asyncio.create_task(self._read(place)))
+        for lane in self.lanes:
+            self._tasks += [asyncio.create_task(self._write(lane, n)) for n in range(lane.writers)]
+            self._tasks.append(asyncio.create_task(self._read(lane)))
 
     async def progress(self, times: int = 3) -> None:
         """Wait until every writer and reader has come on so many times; raise what one of them raises."""
         wanted = [
-            (place, writer, len(place.acknowledged.get(writer, ())) + times)
-            for place in self.places
-            for writer in range(place.writers)
+            (lane, writer, len(lane.acknowledged.get(writer, ())) + times)
+            for lane in self.lanes
+            for writer in range(lane.writers)
         ]
-        reads = {place.name: place.reads + times for place in self.places}
+        reads = {lane.name: lane.reads + times for lane in self.lanes}
         ends = time.monotonic() + _PATIENCE
         while True:
-            behind = [
-                f"{place.name}:{writer}"
-                for place, writer, count in wanted
-                if len(place.acknowledged.get(writer, ())) < count
+            following = [
+                f"{lane.name}:{writer}"
+                for lane, writer, count in wanted
+                if len(lane.acknowledged.get(writer, ())) < count
             ]
-            behind += [place.name for place in self.places if place.reads < reads[place.name]]
-            if not behind:
+            following += [lane.name for lane in self.lanes if lane.reads < reads[lane.name]]
+            if not following:
                 return
             for task in self._tasks:
                 if task.done():
                     task.result()
-            assert time.monotonic() < ends, f"no progress: {behind}"
+            assert time.monotonic() < ends, f"no progress: {following}"
             await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
@@ -151,8 +151,8 @@ class Load:
 
     async def check(self) -> None:
         """Check that what was acknowledged is there, once and in order, and nothing else."""
-        for place in self.places:
-            place.check(await place.read(), place.known, is_all=True)
+        for lane in self.lanes:
+            lane.check(await lane.read(), lane.known, is_all=True)
 
     async def _timed(self, work: Awaitable[Any]) -> Any:
         began = time.monotonic()
@@ -160,25 +160,25 @@ class Load:
         self.longest = max(self.longest, time.monotonic() - began)
         return result
 
-    async def _write(self, place: Place, writer: int) -> None:
-        acknowledged = place.acknowledged.setdefault(writer, [])
+    async def _write(self, lane: Lane, writer: int) -> None:
+        acknowledged = lane.acknowledged.setdefault(writer, [])
         while not self._stopped.is_set():
-            id = f"{place.name}:{writer}:{len(acknowledged)}"
-            await self._timed(place.write(id, text_of(id)))
+            id = f"{lane.name}:{writer}:{len(acknowledged)}"
+            await self._timed(lane.write(id, text_of(id)))
             acknowledged.append(id)
             await asyncio.sleep(_WRITER_PAUSE)
 
-    async def _read(self, place: Place) -> None:
+    async def _read(self, lane: Lane) -> None:
         seen: list[str] = []
         while not self._stopped.is_set():
-            known, began = place.known, time.monotonic()
-            found = await self._timed(place.read())
-            place.check(found, known)
+            known, began = lane.known, time.monotonic()
+            found = await self._timed(lane.read())
+            lane.check(found, known)
             ids = [id for id, _ in found]
-            if place.is_append_only:
-                assert ids[: len(seen)] == seen, f"{place.name}: what was read has changed its place"
+            if lane.is_append_only:
+                assert ids[: len(seen)] == seen, f"{lane.name}: what was read has changed its place"
             seen = ids
-            place.reads += 1
+            lane.reads += 1
             taken = time.monotonic() - began
             await asyncio.sleep(min(max(_READER_PAUSE, 10 * taken), _LONGEST_READER_PAUSE))
 
@@ -197,11 +197,11 @@ class Stores:
 
     async def load(self, tag: str = "") -> Load:
         """Make places that bear that tag, and a load on them."""
-        places = [*await self._core(tag), await self._chainlit(tag)]
+        lanes = [*await self._core(tag), await self._chainlit(tag)]
         if self.roomkit is not None:
-            places.append(await self._roomkit(tag))
+            lanes.append(await self._roomkit(tag))
         builders = (self._facade, self._threadmem, self._director)
-        return Load([*places, *[await self.run(build, tag) for build in builders]])
+        return Load([*lanes, *[await self.run(build, tag) for build in builders]])
 
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run what blocks in a thread."""
@@ -210,7 +210,7 @@ class Stores:
     def _in_threads(self, work: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         return functools.partial(self.run, work)
 
-    async def _core(self, tag: str) -> list[Place]:
+    async def _core(self, tag: str) -> list[Lane]:
         store = self.core
         session_id, edited_id, room_id, thread_id = (f"{name}{tag}" for name in ("s", "edited", "r", "t"))
         await store.sessions.create(session_id)
@@ -246,14 +246,14 @@ class Stores:
             return [(one.id, one.content) async for one in store.threads.messages.iter(thread_id)]
 
         return [
-            Place(f"session{tag}", append, lambda: messages(session_id), writers=2),
-            Place(f"edits{tag}", edit, lambda: messages(edited_id), writers=2),
-            Place(f"room{tag}", commit, events, writers=2),
+            Lane(f"session{tag}", append, lambda: messages(session_id), writers=2),
+            Lane(f"edits{tag}", edit, lambda: messages(edited_id), writers=2),
+            Lane(f"room{tag}", commit, events, writers=2),
             # By the times at which writers begin, which are not those at which they come.
-            Place(f"thread{tag}", merge, merged, writers=2, is_append_only=False),
+            Lane(f"thread{tag}", merge, merged, writers=2, is_append_only=False),
         ]
 
-    def _facade(self, tag: str) -> Place:
+    def _facade(self, tag: str) -> Lane:
         store, session_id = self.blocking, f"facade{tag}"
         store.sessions.create(session_id)
 
@@ -263,9 +263,9 @@ class Stores:
         def messages() -> Found:
             return [(one.id, one.content) for one in store.sessions.messages.iter(session_id)]
 
-        return Place(f"facade{tag}", self._in_threads(append), self._in_threads(messages), writers=2)
+        return Lane(f"facade{tag}", self._in_threads(append), self._in_threads(messages), writers=2)
 
-    def _director(self, tag: str) -> Place:
+    def _director(self, tag: str) -> Lane:
         # One a request, as Director makes them; they share a store.
         make = functools.partial(
             importlib.import_module("mongostore.adapters.director").MongoDB, self.uri, self.database
@@ -276,13 +276,13 @@ class Stores:
         def say(id: str, text: str) -> None:
             make().add_or_update_msg_to_conv(session_id, "c", id, "input", [], [], [{"text": text}])
 
-        def said() -> Found:
+        def read_found() -> Found:
             rows = make().get_conversations(session_id)
             return [(row["msg_id"], row["content"][0]["text"]) for row in rows]
 
-        return Place(f"director{tag}", self._in_threads(say), self._in_threads(said))
+        return Lane(f"director{tag}", self._in_threads(say), self._in_threads(read_found))
 
-    def _threadmem(self, tag: str) -> Place:
+    def _threadmem(self, tag: str) -> Lane:
         from mongostore.adapters.threadmem import RoleThread
         from mongostore.adapters.threadmem.file_storage import FileStorage
 
@@ -296,9 +296,9 @@ class Stores:
             messages = kind.find(id=f"role{tag}")[0].messages()
             return [(message.metadata["id"], message.text) for message in messages]
 
-        return Place(f"threadmem{tag}", self._in_threads(post), self._in_threads(posted))
+        return Lane(f"threadmem{tag}", self._in_threads(post), self._in_threads(posted))
 
-    async def _chainlit(self, tag: str) -> Place:
+    async def _chainlit(self, tag: str) -> Lane:
         from tests.adapters.chainlit_parts import claim, enter, http_session, message
 
         layer, thread_id = self.chainlit, f"chainlit{tag}"
@@ -310,14 +310,14 @@ class Stores:
             await layer.create_step(step)
             await layer.update_step({**step, "output": text})
 
-        async def said() -> Found:
+        async def read_found() -> Found:
             thread = await layer.get_thread(thread_id)
             assert thread is not None
             return [(step["id"], step["output"]) for step in thread["steps"]]
 
-        return Place(f"chainlit{tag}", say, said)
+        return Lane(f"chainlit{tag}", say, read_found)
 
-    async def _roomkit(self, tag: str) -> Place:
+    async def _roomkit(self, tag: str) -> Lane:
         from roomkit.models.event import EventSource, RoomEvent, TextContent
         from roomkit.models.room import Room as KitRoom
 
@@ -334,7 +334,7 @@ class Stores:
             assert [event.index for event in found] == [*range(len(found))]
             return [(event.id, getattr(event.content, "body", None)) for event in found]
 
-        return Place(f"roomkit{tag}", commit, events)
+        return Lane(f"roomkit{tag}", commit, events)
 
 
 @contextmanager

@@ -27,16 +27,16 @@ async def check_interrupted(framework: Framework, begun: int) -> None:
     """Check what is left of a scenario that ended in its last step begun; take that again."""
     steps = framework.steps[:begun]
     before, after, seen = framework.after(steps[:-1]), framework.after(steps), await framework.read()
-    place = f"{framework.id}, in {steps[-1]}"
+    lane = f"{framework.id}, in {steps[-1]}"
     if steps[-1][0] in framework.in_parts:
         names = {*seen, *before, *after}
-        assert all(seen.get(name) in (before.get(name), after.get(name)) for name in names), place
+        assert all(seen.get(name) in (before.get(name), after.get(name)) for name in names), lane
     else:
-        assert seen in (before, after), place
+        assert seen in (before, after), lane
     await framework.do(*steps[-1])
-    assert await framework.read() == after, place
+    assert await framework.read() == after, lane
     await framework.delete()
-    assert await framework.read() == {}, place
+    assert await framework.read() == {}, lane
 
 
 @types.coroutine
@@ -132,15 +132,15 @@ async def test_sixteen_writers_in_four_processes_lose_double_and_tear_nothing(
     ]
     ended = await asyncio.gather(*(asyncio.to_thread(one.communicate, "go\n", 300) for one in writers))
     assert [one.returncode for one in writers] == [0] * 4, ended
-    [said] = (await FRAMEWORKS[name](server_store, "s").read()).values()
-    own = [one for one in said if not one.startswith("shared")]
+    [texts] = (await FRAMEWORKS[name](server_store, "s").read()).values()
+    own = [one for one in texts if not one.startswith("shared")]
     expected = [f"{writer}/{turn}/a" for writer in range(16) for turn in range(WRITES)]
     assert sorted(one for one in own if one.endswith("/a")) == sorted(expected)
-    assert len(said) == len({*said})
+    assert len(texts) == len({*texts})
     for writer in range(16):
         turns = [one for one in own if one.startswith(f"{writer}/") and one.endswith("/a")]
         assert turns == [f"{writer}/{turn}/a" for turn in range(WRITES)]
     if name == "claude_agent_sdk":
-        assert {*said} - {*own} == {f"shared{turn}" for turn in range(WRITES)}
+        assert {*texts} - {*own} == {f"shared{turn}" for turn in range(WRITES)}
     else:
-        assert said[1::2] == [one.replace("/a", "/b") for one in said[::2]]
+        assert texts[1::2] == [one.replace("/a", "/b") for one in texts[::2]]

@@ -61,7 +61,7 @@ class Calls:
         self.store = store
         self.kinds: list[Callable[[str], Awaitable[object]]] = [
             *(self.append, self.append_many, self.edit, self.commit, self.edit_event, self.merge),
-            *(self.upload, self.identify, self.note, self.lease, self.remove, self.bind),
+            *(self.upload, self.identify, self.record, self.lease, self.remove, self.bind),
             *(self.iterate, self.page, self.watch, self.watch_events, self.search, self.look),
         ]
         self.messages: set[str] = set()
@@ -118,7 +118,7 @@ class Calls:
         await self.store.rooms.identities.link_address(id, "email", id)
         await self.store.rooms.identities.unlink_address(id, "sms", id)
 
-    async def note(self, id: str) -> None:
+    async def record(self, id: str) -> None:
         await self.store.rooms.tasks.create("cancelled", Task(id=id))
         await self.store.rooms.observations.create("cancelled", Observation(id=id))
         await self.store.rooms.read_markers.advance("cancelled", id, "first")
@@ -233,7 +233,7 @@ class Looker:
         return await (await self.admin.admin.aggregate(stages)).to_list()
 
 
-@pytest.mark.parametrize("parts", [1, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("parts", [1, pytest.param(10, marks=pytest.mark.long)])
 async def test_cancelled_calls_leave_nothing_behind(
     alone: Cluster, record_property: Record, parts: int
 ) -> None:
@@ -272,8 +272,8 @@ async def test_cancelled_calls_leave_nothing_behind(
             await soon("transactions are open", looker.transactions)
             await soon("cursors are open", looker.cursors)
             await check_pool(store, looker)
-    told = {"calls": outcomes.total(), **outcomes, "seconds": round(seconds, 1), "writes beside": writes}
-    tell(record_property, "cancelled calls", told)
+    received = {"calls": outcomes.total(), **outcomes, "seconds": round(seconds, 1), "writes beside": writes}
+    tell(record_property, "cancelled calls", received)
     assert outcomes["cancelled"] > 0
     assert outcomes.total() == parts * PART
 

@@ -201,7 +201,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def told(record_property: Record, request: pytest.FixtureRequest) -> Callable[[float], None]:
+async def record_seconds(record_property: Record, request: pytest.FixtureRequest) -> Callable[[float], None]:
     """Record the longest call beyond its deadline."""
 
     def tell(seconds: float) -> None:
@@ -212,7 +212,7 @@ async def told(record_property: Record, request: pytest.FixtureRequest) -> Calla
 
 
 @asynccontextmanager
-async def wounded(uri: str, **how: Any) -> AsyncIterator[None]:
+async def faulty(uri: str, **how: Any) -> AsyncIterator[None]:
     """Have the server do this with the commands of our verbs."""
     data = {"failCommands": COMMANDS, "appName": APP, **how}
     async with AsyncMongoClient[dict[str, Any]](uri) as admin:
@@ -224,11 +224,11 @@ async def wounded(uri: str, **how: Any) -> AsyncIterator[None]:
 
 
 async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None:
-    given, silence, after = list[float](), iter([True] * 4 + [False] * 3), iter(range(8))
+    sent, silence, after = list[float](), iter([True] * 4 + [False] * 3), iter(range(8))
 
     class Silent(EmbeddedEngine):
         def deadline(self, seconds: float) -> AbstractContextManager[object]:
-            given.append(seconds)
+            sent.append(seconds)
             return nullcontext()
 
         async def recover(self) -> bool:
@@ -241,26 +241,26 @@ async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None
 
     connection = Connection(Silent("", "silent"), timeout=60.0)
     connection.attach()
-    given.clear()
+    sent.clear()
     assert await retry_step(connection, answer)
     # The last three attempts are made at a server that has said something since: what is slow there may take
     # all the time that is left.
-    assert given == pytest.approx([9, 3, 6, 9, 9, 60, 60, 60], abs=5)
+    assert sent == pytest.approx([9, 3, 6, 9, 9, 60, 60, 60], abs=5)
 
 
-async def test_a_slow_server(alone: Cluster, told: Callable[[float], None]) -> None:
+async def test_a_slow_server(alone: Cluster, record_seconds: Callable[[float], None]) -> None:
     uri = with_options(alone.uri_of(), appName=APP, maxPoolSize=200)
     slow = {"blockConnection": True, "blockTimeMS": SLOW_MS}
-    async with AsyncMongoStore(uri, "slow") as store, wounded(alone.uri_of(), **slow):
-        told(await check_every_verb(store, "no answer in time"))
+    async with AsyncMongoStore(uri, "slow") as store, faulty(alone.uri_of(), **slow):
+        record_seconds(await check_every_verb(store, "no answer in time"))
 
 
-async def test_a_server_that_stands_still(alone: Cluster, told: Callable[[float], None]) -> None:
+async def test_a_server_that_stands_still(alone: Cluster, record_seconds: Callable[[float], None]) -> None:
     [member] = alone.members
     async with AsyncMongoStore(with_options(alone.uri_of(), maxPoolSize=200), "still") as store:
         member.send(SIGSTOP)
         try:
-            told(await check_every_verb(store, "no answer in time"))
+            record_seconds(await check_every_verb(store, "no answer in time"))
             for ask in (store.describe, store.usage, store.check_indexes):
                 limit = Limit(TIMEOUT + GRACE)
                 with pytest.raises(UnavailableError, match="no answer in time"):
@@ -270,13 +270,13 @@ async def test_a_server_that_stands_still(alone: Cluster, told: Callable[[float]
             member.send(SIGCONT)
 
 
-async def test_a_full_pool(alone: Cluster, told: Callable[[float], None]) -> None:
+async def test_a_full_pool(alone: Cluster, record_seconds: Callable[[float], None]) -> None:
     async with AsyncMongoStore(with_options(alone.uri_of(), maxPoolSize=1), "full") as store:
         sleep = {"sleep": 1, "lock": "none", "secs": 60}
         occupying = asyncio.create_task(store.engine.database.client.admin.command(sleep))
         try:
             await asyncio.sleep(0.1)
-            told(await check_every_verb(store, "no answer in time", mostly="maxPoolSize"))
+            record_seconds(await check_every_verb(store, "no answer in time", mostly="maxPoolSize"))
         finally:
             occupying.cancel()
             await asyncio.gather(occupying, return_exceptions=True)
@@ -302,30 +302,30 @@ def unknown() -> None:
 
 
 async def test_names_that_cannot_be_looked_up_any_more(
-    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+    alone: Cluster, record_seconds: Callable[[float], None], names: dict[str, Callable[[], object]]
 ) -> None:
     [member] = alone.members
     uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=200"
     async with AsyncMongoStore(uri, "names") as store:
         names["look_up"] = unknown
-        async with wounded(alone.uri_of(), closeConnection=True):
+        async with faulty(alone.uri_of(), closeConnection=True):
             words = "no answer in time", "the connection was lost"
-            told(await check_every_verb(store, *words, mostly="no server to ask"))
+            record_seconds(await check_every_verb(store, *words, mostly="no server to ask"))
         names["look_up"] = lambda: None
         await comes_back(store)
 
 
 async def test_names_that_nobody_looks_up_any_more(
-    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+    alone: Cluster, record_seconds: Callable[[float], None], names: dict[str, Callable[[], object]]
 ) -> None:
     [member], over = alone.members, Flag()
     uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=200"
     async with AsyncMongoStore(uri, "unanswered") as store:
         names["look_up"] = over.wait
         try:
-            async with wounded(alone.uri_of(), closeConnection=True):
+            async with faulty(alone.uri_of(), closeConnection=True):
                 words = "no answer in time", "the connection was lost"
-                told(await check_every_verb(store, *words, mostly="no server to ask"))
+                record_seconds(await check_every_verb(store, *words, mostly="no server to ask"))
         finally:
             over.set()
         await comes_back(store)
@@ -363,42 +363,48 @@ async def refused_in_time(uri: str, *words: str, within: float = OPEN_SECONDS) -
 
 
 async def test_a_first_connection_to_a_server_that_stands_still(
-    alone: Cluster, told: Callable[[float], None]
+    alone: Cluster, record_seconds: Callable[[float], None]
 ) -> None:
     [member] = alone.members
     member.send(SIGSTOP)
     try:
-        told(await refused_in_time(alone.uri_of(), member.address, "does not answer"))
+        record_seconds(await refused_in_time(alone.uri_of(), member.address, "does not answer"))
     finally:
         member.send(SIGCONT)
 
 
 async def test_a_first_connection_to_a_server_that_says_who_it_is_and_nothing_more(
-    alone: Cluster, told: Callable[[float], None], soon: float
+    alone: Cluster, record_seconds: Callable[[float], None], soon: float
 ) -> None:
     uri, silent = with_options(alone.uri_of(), appName=APP), {"blockConnection": True, "blockTimeMS": 2500}
     # Its first commands look for what is there and ask what the deployment can do.
     commands = ["ping", "find", "aggregate", "insert", "killSessions", "listCollections", "listIndexes"]
-    async with wounded(alone.uri_of(), failCommands=commands, **silent):
-        told(await refused_in_time(uri, alone.members[0].address, "does not answer", within=soon))
+    async with faulty(alone.uri_of(), failCommands=commands, **silent):
+        record_seconds(await refused_in_time(uri, alone.members[0].address, "does not answer", within=soon))
 
 
 async def test_a_first_connection_to_a_name_that_is_not_known(
-    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]], soon: float
+    alone: Cluster,
+    record_seconds: Callable[[float], None],
+    names: dict[str, Callable[[], object]],
+    soon: float,
 ) -> None:
     names["look_up"] = unknown
     uri = f"mongodb://localhost:{alone.members[0].port}"
-    told(await refused_in_time(uri, "no such host", within=soon))
+    record_seconds(await refused_in_time(uri, "no such host", within=soon))
 
 
 async def test_a_first_connection_while_nobody_looks_up_names(
-    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]], soon: float
+    alone: Cluster,
+    record_seconds: Callable[[float], None],
+    names: dict[str, Callable[[], object]],
+    soon: float,
 ) -> None:
     over = Flag()
     names["look_up"] = over.wait
     try:
         uri = f"mongodb://localhost:{alone.members[0].port}"
-        told(await refused_in_time(uri, "does not answer", within=soon))
+        record_seconds(await refused_in_time(uri, "does not answer", within=soon))
     finally:
         over.set()
 

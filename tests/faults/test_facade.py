@@ -18,7 +18,7 @@ from motor import motor_asyncio
 from mongostore import AsyncMongoStore, ConfigurationError, Message, MongoStore, NotOpenError
 from tests.faults.deployments import with_options
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def message(n: int) -> Message:
@@ -151,18 +151,18 @@ def test_closing_ends_the_calls_of_other_threads(store_uri: str, database: str) 
     store = MongoStore(store_uri, database)
     store.open()
     store.sessions.create("s")
-    watching, told = threading.Event(), threading.Event()
+    watching, received = threading.Event(), threading.Event()
 
     def watch() -> None:
         threading.Timer(0.5, watching.set).start()
         with pytest.raises(NotOpenError):
             next(store.sessions.messages.watch("s"))
-        told.set()
+        received.set()
 
     threading.Thread(target=watch, daemon=True).start()
     watching.wait()
     store.close()
-    assert told.wait(5), "the call waits for ever"
+    assert received.wait(5), "the call waits for ever"
 
 
 async def test_stores_side_by_side_are_never_mixed(store_uri: str, databases: list[str]) -> None:
@@ -225,9 +225,9 @@ def test_a_program_survives(
 async def test_options_of_the_client_win_over_ours_and_not_over_those_of_the_uri(
     server_uri: str, database: str
 ) -> None:
-    given = {"appName": database, "maxPoolSize": 9, "minPoolSize": 1}
+    sent = {"appName": database, "maxPoolSize": 9, "minPoolSize": 1}
     async with AsyncMongoStore(
-        with_options(server_uri, maxPoolSize=7), database, client_options=given
+        with_options(server_uri, maxPoolSize=7), database, client_options=sent
     ) as store:
         options = store.engine.database.client.options.pool_options
         assert (options.appname, options.max_pool_size, options.min_pool_size) == (database, 7, 1)
@@ -259,11 +259,11 @@ async def motor(server_uri: str, database: str) -> AsyncIterator[Any]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("given", ["client", "database"])
+@pytest.mark.parametrize("sent", ["client", "database"])
 async def test_a_motor_client_or_database_opens_a_store_on_the_same_data(
-    motor: Any, database: str, given: str
+    motor: Any, database: str, sent: str
 ) -> None:
-    async with AsyncMongoStore(motor[database] if given == "database" else motor, database) as store:
+    async with AsyncMongoStore(motor[database] if sent == "database" else motor, database) as store:
         await store.sessions.create("s")
         await store.sessions.messages.append("s", message(1))
         options = store.engine.database.client.options

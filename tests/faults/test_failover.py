@@ -26,7 +26,7 @@ ALONE_SECONDS = 1.0
 
 Record = Callable[[str, object], None]
 Child = Callable[..., Popen[str]]
-Wound = Callable[[Cluster], Awaitable[object]]
+Fault = Callable[[Cluster], Awaitable[object]]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ async def kill_twice(members: Cluster) -> None:
     The second time it is alone with what it was told last: no other member has heard of that.
     """
     for is_alone in (False, True):
-        await asyncio.to_thread(members.settle)
+        await asyncio.to_thread(members.wait_until_idle)
         killed = await asyncio.to_thread(members.primary)
         deaf = [member for member in members.members if is_alone and member is not killed]
         for member in deaf:
@@ -109,10 +109,10 @@ async def kill_twice(members: Cluster) -> None:
         await asyncio.to_thread(killed.start)
 
 
-def pause(seconds: float) -> Wound:
+def pause(seconds: float) -> Fault:
     """Return what makes the primary stand still for so long."""
 
-    async def wound(members: Cluster) -> None:
+    async def inject_fault(members: Cluster) -> None:
         paused = await asyncio.to_thread(members.primary)
         paused.send(signal.SIGSTOP)
         try:
@@ -120,7 +120,7 @@ def pause(seconds: float) -> Wound:
         finally:
             paused.send(signal.SIGCONT)
 
-    return wound
+    return inject_fault
 
 
 async def step_down(members: Cluster) -> None:
@@ -128,7 +128,7 @@ async def step_down(members: Cluster) -> None:
     await asyncio.to_thread(members.step_down)
 
 
-WOUNDS = {
+FAULTS = {
     "the primary is killed, twice": kill_twice,
     "the primary steps down": step_down,
     # About as long as the others wait until they elect one of them.
@@ -140,8 +140,8 @@ WOUNDS = {
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(name, marks=() if wound is step_down else pytest.mark.long)
-        for name, wound in WOUNDS.items()
+        pytest.param(name, marks=() if inject_fault is step_down else pytest.mark.long)
+        for name, inject_fault in FAULTS.items()
     ],
 )
 async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
@@ -152,7 +152,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     record_property: Record,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    database = f"failover_{[*WOUNDS].index(what)}"
+    database = f"failover_{[*FAULTS].index(what)}"
     async with (
         lockers(child, members.uri_of(), database, tmp_path) as at_work,
         every_load(members.uri_of(), database) as load,
@@ -160,24 +160,24 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
         load.start()
         await load.progress()
         calm, load.longest = load.longest, 0.0
-        if WOUNDS[what] is not step_down:
+        if FAULTS[what] is not step_down:
             await at_work.stay()
         began = time.monotonic()
-        await WOUNDS[what](members)
+        await FAULTS[what](members)
         await load.progress()
-        wounded = time.monotonic() - began
+        faulty = time.monotonic() - began
         await load.stop()
-        await asyncio.to_thread(members.settle)
+        await asyncio.to_thread(members.wait_until_idle)
         await load.check()
-    if WOUNDS[what] is kill_twice:
+    if FAULTS[what] is kill_twice:
         logged = {(record.name, record.levelname) for record in caplog.records}
         assert {("mongostore.retry", "WARNING"), ("mongostore.failover", "WARNING")} <= logged
-    told = {
+    received = {
         "longest call before, s": round(calm, 2),
         "longest call, s": round(load.longest, 2),
-        "until all had come on, s": round(wounded, 2),
+        "until all had come on, s": round(faulty, 2),
         "writes": load.writes,
         "reads": load.reads,
         **{f"room locks: {name}": number for name, number in at_work.numbers.items()},
     }
-    tell(record_property, f"failover: {what}", told)
+    tell(record_property, f"failover: {what}", received)

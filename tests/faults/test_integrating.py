@@ -40,10 +40,10 @@ async def heard_until_killed(process: Popen[str], lines: int) -> list[str]:
     assert process.stdout
     process.stdin.write("go\n")
     process.stdin.flush()
-    said = [await asyncio.to_thread(process.stdout.readline) for _ in range(lines)]
+    texts = [await asyncio.to_thread(process.stdout.readline) for _ in range(lines)]
     process.kill()
     rest, _ = await asyncio.to_thread(process.communicate)
-    return [line for line in [*said, *rest.splitlines(keepends=True)] if line.endswith("\n")]
+    return [line for line in [*texts, *rest.splitlines(keepends=True)] if line.endswith("\n")]
 
 
 async def heard(process: Popen[str], ended: asyncio.Task[tuple[str, str]]) -> list[str]:
@@ -76,11 +76,11 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
     ]
     dying, *others = processes
     running = [started(process) for process in others]
-    said = await heard_until_killed(dying, 40)
+    texts = await heard_until_killed(dying, 40)
     while not all(task.done() for task in running):
         check_view(await sessions.get("s"))
     for process, task in zip(others, running, strict=True):
-        said += await heard(process, task)
+        texts += await heard(process, task)
 
     async def insights_of(participant: str, turns: Sequence[Turn]) -> list[list[object]]:
         return [[turn.number, turn.content] for turn in turns]
@@ -94,7 +94,7 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
         assert one.insights == [[turn.number, turn.content] for turn in turns]
         assert max(Counter(turn.content for turn in turns).values()) == 1
         there = {(turn.number, turn.content) for turn in turns}
-        answered = {tuple(line.split()[1:]) for line in said if line.split()[0] == one.id}
+        answered = {tuple(line.split()[1:]) for line in texts if line.split()[0] == one.id}
         assert {(int(number), content) for number, content in answered} <= there
         for process in range(PROCESSES):
             of_one = [
@@ -105,7 +105,7 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
             # Whole up to where it was killed, in order.
             assert of_one == [*range(len(of_one))]
             assert process == 0 or len(of_one) >= amount
-        covered = sum(int(line.split()[2]) for line in said if line.startswith(f"covered {one.id} "))
+        covered = sum(int(line.split()[2]) for line in texts if line.startswith(f"covered {one.id} "))
         assert 0 < covered <= len(turns)
     assert session.count == 0
 

@@ -86,7 +86,7 @@ def logged() -> Iterator[list[str]]:
     root.setLevel(before)
 
 
-def is_told(text: str) -> bool:
+def is_leaked(text: str) -> bool:
     """Whether a text tells what nobody should see."""
     return SECRET in text or TEXT in text
 
@@ -122,7 +122,7 @@ async def problem_of(error: MongoStoreError) -> str:
     return f"{answer.headers} {answer.text}"
 
 
-def said(**members: Any) -> Message:
+def new_message(**members: Any) -> Message:
     return Message(**{"id": "m", "role": "user", "content": TEXT, "data": {"k": TEXT}, **members})
 
 
@@ -130,7 +130,7 @@ async def talk(store: AsyncMongoStore) -> None:
     """Say what nobody else should hear."""
     await store.sessions.delete("s")
     await store.sessions.create("s", name=TEXT, description=TEXT, data={"k": TEXT}, metadata={"k": TEXT})
-    await store.sessions.messages.append("s", said())
+    await store.sessions.messages.append("s", new_message())
 
 
 @asynccontextmanager
@@ -161,7 +161,7 @@ async def nonsense_option(secret: Cluster) -> None:
         pass
 
 
-async def nobody_there(secret: Cluster) -> None:
+async def no_server(secret: Cluster) -> None:
     async with AsyncMongoStore(f"mongodb://root:{SECRET}@127.0.0.1:{free_port()}", DATABASE):
         pass
 
@@ -169,7 +169,7 @@ async def nobody_there(secret: Cluster) -> None:
 async def no_right(secret: Cluster) -> None:
     uri = secret.uri_of(f"reader:{SECRET}@")
     async with AsyncMongoStore(uri, DATABASE, ensure_indexes=False) as store:
-        await store.sessions.messages.append("s", said(id="n"))
+        await store.sessions.messages.append("s", new_message(id="n"))
 
 
 async def duplicate_id(secret: Cluster) -> None:
@@ -194,7 +194,7 @@ async def duplicate_address(secret: Cluster) -> None:
 async def other_content(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
-        await store.sessions.messages.append("s", said(content=[TEXT, TEXT]))
+        await store.sessions.messages.append("s", new_message(content=[TEXT, TEXT]))
 
 
 async def not_valid(secret: Cluster) -> None:
@@ -207,7 +207,7 @@ async def not_valid(secret: Cluster) -> None:
 async def too_large(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
-        await store.sessions.messages.append("s", said(id="n", data={"k": TEXT * 1_200_000}))
+        await store.sessions.messages.append("s", new_message(id="n", data={"k": TEXT * 1_200_000}))
 
 
 async def no_json(secret: Cluster) -> None:
@@ -222,7 +222,7 @@ async def not_readable(secret: Cluster) -> None:
         await store.engine.database.sessions.update_one({"session_id": "s"}, change)
         page = await store.sessions.list()
         assert page.errors
-        assert not any(map(is_told, map(repr, page.errors)))
+        assert not any(map(is_leaked, map(repr, page.errors)))
         await store.sessions.get("s")
 
 
@@ -238,7 +238,7 @@ async def no_answer(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
         async with failing(secret, blockConnection=True, blockTimeMS=2000):
-            await store.sessions.messages.append("s", said(id="n"))
+            await store.sessions.messages.append("s", new_message(id="n"))
 
 
 async def refused(secret: Cluster) -> None:
@@ -254,7 +254,7 @@ async def killed(secret: Cluster) -> None:
         await talk(store)
         server.send(signal.SIGKILL)
         try:
-            await store.sessions.messages.append("s", said(id="n"))
+            await store.sessions.messages.append("s", new_message(id="n"))
         finally:
             server.start()
             await asyncio.to_thread(secret.primary)
@@ -264,7 +264,7 @@ FAULTS: dict[Callable[[Cluster], Awaitable[None]], type[MongoStoreError]] = {
     wrong_password: AccessDeniedError,
     unescaped_password: ConfigurationError,
     nonsense_option: ConfigurationError,
-    nobody_there: UnavailableError,
+    no_server: UnavailableError,
     no_right: AccessDeniedError,
     duplicate_id: AlreadyExistsError,
     duplicate_key: IdempotencyKeyError,
@@ -288,10 +288,10 @@ async def test_no_fault_tells_a_password_or_what_somebody_said(
     with pytest.raises(MongoStoreError) as caught:
         await fault(secret)
     assert type(caught.value) is FAULTS[fault]
-    assert [form for form in forms_of(caught.value) if is_told(form)] == []
-    assert not is_told(await problem_of(caught.value))
+    assert [form for form in forms_of(caught.value) if is_leaked(form)] == []
+    assert not is_leaked(await problem_of(caught.value))
     assert logged
-    assert [line for line in logged if is_told(line)] == []
+    assert [line for line in logged if is_leaked(line)] == []
 
 
 async def test_commands_are_logged_for_whoever_asks_for_them_by_name(
@@ -313,25 +313,25 @@ async def test_nothing_shows_the_password_that_it_was_given(
 ) -> None:
     monkeypatch.setenv("MONGOSTORE_URI", secret.admin_uri)
     assert Settings().uri == secret.admin_uri
-    assert not is_told(repr(Settings()))
+    assert not is_leaked(repr(Settings()))
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        shown = [
+        printed = [
             store,
             store.engine,
             *repositories_of(store).values(),
             store.capabilities,
             await store.describe(),
         ]
-        shown += [*await store.diagnose(), *await store.check_indexes(), *await store.usage()]
+        printed += [*await store.diagnose(), *await store.check_indexes(), *await store.usage()]
         key = await store.keys.create(name="k", namespaces=["a"])
         token = key.token
         assert token not in repr(key) + repr(pickle.dumps(key)) + key.model_dump_json()
-        assert not [one for one in shown for text in (str(one), repr(one)) if is_told(text)]
+        assert not [one for one in printed for text in (str(one), repr(one)) if is_leaked(text)]
     with MongoStore(secret.admin_uri, DATABASE) as blocking:
         public = [one for name, one in vars(blocking).items() if name[0] != "_"]
         public += [part for one in public for name, part in vars(one).items() if name[0] != "_"]
-        assert not [one for one in public if is_told(repr(one))]
-        assert not is_told(repr(blocking))
+        assert not [one for one in public if is_leaked(repr(one))]
+        assert not is_leaked(repr(blocking))
 
 
 OUTPUT = {
@@ -358,9 +358,9 @@ def test_no_command_prints_a_password_or_what_somebody_said(
     lines.write_text("\n".join([f'{{"messages": "{TEXT}', TEXT, *map(json.dumps, bad)]))
     credentials = f"{user}:{SECRET}@" if ":" not in user else f"{user}@"
     target = ["--uri", secret.uri_of(credentials), "--database", DATABASE]
-    given = [str(lines) if argument == "LINES" else argument for argument in arguments]
-    result = CliRunner().invoke(cli, [*given, *target])
+    sent = [str(lines) if argument == "LINES" else argument for argument in arguments]
+    result = CliRunner().invoke(cli, [*sent, *target])
     assert result.output, result.exception
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert not is_told(result.output)
-    assert [line for line in logged if is_told(line)] == []
+    assert not is_leaked(result.output)
+    assert [line for line in logged if is_leaked(line)] == []

@@ -132,15 +132,15 @@ TABLES = {
 }
 
 
-def marks(name: str) -> list[pytest.MarkDecorator]:
+def markers(name: str) -> list[pytest.MarkDecorator]:
     return [pytest.mark.long] if TABLES[name].is_long else []
 
 
-each_table = pytest.mark.parametrize("table", [pytest.param(name, marks=marks(name)) for name in TABLES])
+each_table = pytest.mark.parametrize("table", [pytest.param(name, marks=markers(name)) for name in TABLES])
 each_case = pytest.mark.parametrize(
     ("table", "claim"),
     [
-        pytest.param(name, case.claim, marks=marks(name), id=f"{name}-{case.claim}")
+        pytest.param(name, case.claim, marks=markers(name), id=f"{name}-{case.claim}")
         for name, table in TABLES.items()
         for case in table.cases
     ],

@@ -21,7 +21,7 @@ PARTS = ("session_segments", "session_overflows", "session_turns", "session_insi
 COLLECTIONS = {"sessions": "_id", **dict.fromkeys(PARTS, "session")}
 
 
-def nothing_said() -> dict[str, Any]:
+def without_output() -> dict[str, Any]:
     return {"turns": [], "insights": [], "marker": None}
 
 
@@ -42,9 +42,9 @@ class Model:
             case "append", pairs:
                 self.messages += map(tuple, pairs)
             case (("edit" | "upsert"), id, content):
-                places = [i for i, message in enumerate(self.messages) if message and message[0] == id]
-                if places:
-                    self.messages[places[0]] = id, content
+                ranks = [i for i, message in enumerate(self.messages) if message and message[0] == id]
+                if ranks:
+                    self.messages[ranks[0]] = id, content
                 else:
                     self.messages.append((id, content))
             case "delete", ids:
@@ -55,9 +55,9 @@ class Model:
                 self.messages = []
             case ["truncate"]:
                 self.messages = []
-                self.participants = {name: nothing_said() for name in self.participants}
+                self.participants = {name: without_output() for name in self.participants}
             case "bind", name:
-                self.participants[name] = nothing_said()
+                self.participants[name] = without_output()
             case "unbind", name:
                 del self.participants[name]
             case "turns", name, contents:
@@ -80,7 +80,7 @@ class Model:
                 self.__init__()
 
     @property
-    def placed(self) -> list[tuple[int, str, str]]:
+    def positions(self) -> list[tuple[int, str, str]]:
         return [(position, *message) for position, message in enumerate(self.messages) if message]
 
 
@@ -117,7 +117,7 @@ async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> 
 def expected(model: Model) -> dict[str, Any]:
     return {
         "state": model.state,
-        "messages": model.placed,
+        "messages": model.positions,
         "context": model.context,
         "participants": model.participants,
     }
@@ -138,8 +138,8 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
     scenario = child("scenario.py", server_uri, database, json.dumps(asdict(tail_limits)))
     crashes = 0
     for line in scenario.stdout or ():
-        told = json.loads(line)
-        id, steps = told["session"], told["steps"]
+        received = json.loads(line)
+        id, steps = received["session"], received["steps"]
         done = Model()
         for step in steps[:-1]:
             done.do(*step)
@@ -173,7 +173,7 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
         done.do("edit", first, "changed")
         assert await sessions.messages.delete(id, "after 0")
         done.do("delete", ["after 0"])
-        assert (await observe(server_store, id, readers))["messages"] == done.placed
+        assert (await observe(server_store, id, readers))["messages"] == done.positions
         assert await sessions.delete(id)
         for collection, field in COLLECTIONS.items():
             left = await server_store.engine.database[collection].count_documents({field: f"default/{id}"})

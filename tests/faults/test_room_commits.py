@@ -42,13 +42,13 @@ FAULTS = {
 EVERYWHERE = ("closed", "conflict")
 
 
-def said(n: int | str) -> Event:
+def new_event(n: int | str) -> Event:
     return Event(id=f"e{n}", room_id="r", channel_id="c", content="said", idempotency_key=f"k{n}")
 
 
 def edit(target: Event, n: int | str) -> tuple[Event, Event]:
     """Return an event that edits another one, and that one as it is to be."""
-    event = said(n).model_copy(update={"type": "edit", "change": "edit", "target_event_id": target.id})
+    event = new_event(n).model_copy(update={"type": "edit", "change": "edit", "target_event_id": target.id})
     return event, target.model_copy(update={"content": f"edited by {event.id}"})
 
 
@@ -84,7 +84,7 @@ async def check_no_task() -> None:
 async def room(faults: Any) -> Event:
     """The first event of a new room; nothing fails yet."""
     await faults.store.rooms.create("r")
-    return await faults.store.rooms.events.append("r", said("first"))
+    return await faults.store.rooms.events.append("r", new_event("first"))
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ async def test_a_commit_of_which_a_statement_fails_is_stored_once(
         await faults.fail([command], times, **FAULTS[fault])
         if aborting:
             with pytest.raises(MongoStoreError):
-                await store.rooms.events.append("r", said(f"none-{times}"), target=said("missing"))
+                await store.rooms.events.append("r", new_event(f"none-{times}"), target=new_event("missing"))
         single = event.model_copy(update={"id": f"single-{times}", "idempotency_key": f"single-{times}"})
         stored = await store.rooms.events.append("r", single, target=target)
         assert await store.rooms.events.get("r", single.id) == stored
-        group = [said(f"{times}-{n}") for n in range(GROUP)]
+        group = [new_event(f"{times}-{n}") for n in range(GROUP)]
         await faults.fail([command], times, **FAULTS[fault])
         committed = await asyncio.gather(*(store.rooms.events.append("r", one) for one in group))
         assert [await store.rooms.events.get("r", one.id) for one in group] == committed
@@ -139,7 +139,9 @@ async def test_commits_throughout_a_fault_are_stored_once_when_it_is_over(
 ) -> None:
     commands = ["insert"] if fault == "late" else STATEMENTS
     async with faults.failing(commands, **FAULTS[fault]):
-        working = [asyncio.create_task(faults.store.rooms.events.append("r", said(n))) for n in range(GROUP)]
+        working = [
+            asyncio.create_task(faults.store.rooms.events.append("r", new_event(n))) for n in range(GROUP)
+        ]
         # What only the majority has yet to acknowledge is found stored, and waited for.
         done, _ = await asyncio.wait(working, timeout=15 if fault == "late" else 1.5)
         assert len(done) == (GROUP if fault == "late" else 0)
@@ -162,7 +164,9 @@ async def test_a_commit_that_stalls_beyond_an_attempt_is_stored_once(
     working = [
         asyncio.create_task(faults.store.rooms.events.append("r", edit(room, 0)[0], target=edit(room, 0)[1]))
     ]
-    working += [asyncio.create_task(faults.store.rooms.events.append("r", said(n))) for n in range(1, GROUP)]
+    working += [
+        asyncio.create_task(faults.store.rooms.events.append("r", new_event(n))) for n in range(1, GROUP)
+    ]
     await asyncio.gather(*working)
     await check_nothing_open(faults.admin)
     await check_room(faults.store, "efirst", *(f"e{n}" for n in range(GROUP)))
@@ -241,7 +245,7 @@ async def test_a_commit_whose_answers_are_lost_is_stored_once(
         assert await faults.store.rooms.events.get("r", event.id) == stored
         assert not network.loses
         network.loses = [command] * losses
-        group = [said(n) for n in range(GROUP)]
+        group = [new_event(n) for n in range(GROUP)]
         committed = await asyncio.gather(*(store.rooms.events.append("r", one) for one in group))
         assert sorted(one.index for one in committed) == list(range(2, 2 + GROUP))
     await check_nothing_open(faults.admin)
@@ -256,7 +260,7 @@ async def test_a_room_whose_creation_was_tried_again_has_one_log(
         await store.rooms.create("r")
         assert not network.loses
         for number, one in enumerate((store, faults.store, store)):
-            assert (await one.rooms.events.append("r", said(number))).index == number
+            assert (await one.rooms.events.append("r", new_event(number))).index == number
     await check_room(faults.store, "e0", "e1", "e2")
 
 
@@ -268,7 +272,8 @@ async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
     while cancelled < 30:
         round += 1
         working = [
-            asyncio.create_task(store.rooms.events.append("r", said(f"{round}-{n}"))) for n in range(GROUP)
+            asyncio.create_task(store.rooms.events.append("r", new_event(f"{round}-{n}")))
+            for n in range(GROUP)
         ]
         await asyncio.sleep(chance.random() * 0.02)
         cancelled += sum(task.cancel() for task in working[:3])
@@ -291,9 +296,11 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
     async with AsyncMongoStore(app, database) as store:
         stalled = replace(faults, app=f"stalled-{database}")
         await stalled.fail(["insert"], 2, blockConnection=True, blockTimeMS=1500)
-        working = [asyncio.create_task(store.rooms.events.append("r", said(0)))]
+        working = [asyncio.create_task(store.rooms.events.append("r", new_event(0)))]
         await asyncio.sleep(0.3)
-        working += [asyncio.create_task(store.rooms.events.append("r", said(n))) for n in range(1, GROUP)]
+        working += [
+            asyncio.create_task(store.rooms.events.append("r", new_event(n))) for n in range(1, GROUP)
+        ]
         async with asyncio.timeout(12):
             ended = await asyncio.gather(*working, return_exceptions=True)
         assert {type(one) for one in ended} == {UnavailableError}
@@ -301,7 +308,7 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
         async with asyncio.timeout(12):
             while True:
                 with suppress(UnavailableError):
-                    await store.rooms.events.append("r", said("after"))
+                    await store.rooms.events.append("r", new_event("after"))
                     break
     await check_nothing_open(faults.admin)
     stored = [event.id async for event in faults.store.rooms.events.iter("r")]
@@ -320,9 +327,9 @@ async def test_closing_the_store_ends_those_who_wait(
     await store.open()
     if stalled:
         await faults.fail([stalled], 1, blockConnection=True, blockTimeMS=600)
-    working = [asyncio.create_task(store.rooms.events.append("r", said(0)))]
+    working = [asyncio.create_task(store.rooms.events.append("r", new_event(0)))]
     await asyncio.sleep(moment)
-    working += [asyncio.create_task(store.rooms.events.append("r", said(n))) for n in range(1, GROUP)]
+    working += [asyncio.create_task(store.rooms.events.append("r", new_event(n))) for n in range(1, GROUP)]
     await asyncio.sleep(0)
     await store.close()
     async with asyncio.timeout(15):
@@ -333,7 +340,7 @@ async def test_closing_the_store_ends_those_who_wait(
     await check_no_task()
     assert not [record for record in caplog.records if record.name == "asyncio"]
     acknowledged = {one.id for one in ended if isinstance(one, Event)}
-    await faults.store.rooms.events.append("r", said("after"))
+    await faults.store.rooms.events.append("r", new_event("after"))
     stored = [event.id async for event in faults.store.rooms.events.iter("r")]
     assert acknowledged <= set(stored)
     await check_room(faults.store, *stored)
@@ -351,7 +358,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
     ),
     "create-event": (
         ["insert"],
-        lambda store: store.rooms.events.create("r", said("own").model_copy(update={"index": 7})),
+        lambda store: store.rooms.events.create("r", new_event("own").model_copy(update={"index": 7})),
     ),
     "create-identity": (
         ["findAndModify", "insert", "commitTransaction"],
@@ -376,7 +383,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
         ),
     ),
 }
-KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
+REMAINING = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
 VARYING = {
     *("op", "created_at", "updated_at", "active_at", "room_created_at"),
     *("epoch", "log", "counters", "ops", "delete_op", "unindexed", "stored_at"),
@@ -386,13 +393,13 @@ VARYING = {
 async def prepare(store: AsyncMongoStore) -> None:
     # What is left of a room keeps other processes from adding to it.
     await store.rooms.delete("r")
-    for name in KEPT:
+    for name in REMAINING:
         await store.engine.database[name].delete_many({"emptied_at": None})
     await store.rooms.create("r")
-    first = await store.rooms.events.append("r", said("first"))
+    first = await store.rooms.events.append("r", new_event("first"))
     event, target = edit(first, "edit")
     await store.rooms.events.append("r", event, target=target)
-    await store.rooms.events.append("r", said("reply").model_copy(update={"parent_event_id": "efirst"}))
+    await store.rooms.events.append("r", new_event("reply").model_copy(update={"parent_event_id": "efirst"}))
     await store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
 
 
@@ -406,7 +413,7 @@ def plain(value: Any) -> Any:
 
 async def left(store: AsyncMongoStore) -> Any:
     found = {}
-    for name in KEPT:
+    for name in REMAINING:
         found_documents = store.engine.database[name].find({"emptied_at": None}).sort("_id", 1)
         documents = [plain(one) async for one in found_documents]
         found[name] = documents

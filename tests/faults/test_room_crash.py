@@ -26,7 +26,7 @@ class Model:
     def do(self, verb: str, *rest: Any) -> None:
         match verb, *rest:
             case ["create"]:
-                self.exists, self.status, self.note, self.next_index = True, "active", None, 0
+                self.exists, self.status, self.record, self.next_index = True, "active", None, 0
                 self.events: dict[int, tuple[str, Any, bool]] = {}
                 self.count, self.latest = 0, None
                 self.bindings: list[str] = []
@@ -53,8 +53,8 @@ class Model:
                 self.bindings.append(channel_id)
             case "mark", channel_id:
                 self.markers[channel_id] = max(self.events)
-            case "note", note:
-                self.note = note
+            case "note", record:
+                self.record = record
             case ["remove"]:
                 self.exists = False
 
@@ -68,7 +68,7 @@ class Model:
         if not self.exists:
             return None
         events = [(index, *event) for index, event in sorted(self.events.items())]
-        counters = self.status, self.count, self.latest, self.note
+        counters = self.status, self.count, self.latest, self.record
         return events, counters, self.bindings, self.markers
 
 

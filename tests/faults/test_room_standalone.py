@@ -39,7 +39,7 @@ async def store(standalone_uri: str, database: str) -> AsyncIterator[AsyncMongoS
         await opened.engine.database.client.drop_database(database)
 
 
-def said(n: int | str, **members: Any) -> Event:
+def new_event(n: int | str, **members: Any) -> Event:
     return Event(**{"id": f"e{n}", "room_id": "r", "channel_id": "c", "content": "said", **members})
 
 
@@ -69,7 +69,7 @@ async def test_a_server_without_transactions_is_refused_unless_asked_for(
 
 
 async def test_commits_at_once_are_dense_and_counted(store: AsyncMongoStore) -> None:
-    committed = await asyncio.gather(*(store.rooms.events.append("r", said(n)) for n in range(300)))
+    committed = await asyncio.gather(*(store.rooms.events.append("r", new_event(n)) for n in range(300)))
     assert sorted(event.index or 0 for event in committed) == list(range(300))
     stored = [event async for event in store.rooms.events.iter("r")]
     assert stored == sorted(committed, key=lambda event: event.index or 0)
@@ -82,24 +82,28 @@ async def test_commits_of_several_stores_take_no_index_twice(
     async with AsyncMongoStore(standalone_uri, database, transactions="off") as other:
         stores = (store, other)
         committed = await asyncio.gather(
-            *(stores[n % 2].rooms.events.append("r", said(n)) for n in range(200))
+            *(stores[n % 2].rooms.events.append("r", new_event(n)) for n in range(200))
         )
     assert sorted(event.index or 0 for event in committed) == list(range(200))
     assert await counters(store) == (200, 199)
 
 
 REFUSED = {
-    "taken-id": (said("0", idempotency_key="other"), None, AlreadyExistsError),
-    "taken-key": (said("new", idempotency_key="k"), None, AlreadyExistsError),
-    "missing-target": (said("new", type="edit", change="edit"), said("none"), NotFoundError),
-    "taken-key-with-target": (said("new", idempotency_key="k"), said("0", content="new"), AlreadyExistsError),
-    "missing-room": (said("new", room_id="none"), None, NotFoundError),
+    "taken-id": (new_event("0", idempotency_key="other"), None, AlreadyExistsError),
+    "taken-key": (new_event("new", idempotency_key="k"), None, AlreadyExistsError),
+    "missing-target": (new_event("new", type="edit", change="edit"), new_event("none"), NotFoundError),
+    "taken-key-with-target": (
+        new_event("new", idempotency_key="k"),
+        new_event("0", content="new"),
+        AlreadyExistsError,
+    ),
+    "missing-room": (new_event("new", room_id="none"), None, NotFoundError),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_commit_that_is_refused_writes_nothing(store: AsyncMongoStore, case: str) -> None:
-    await store.rooms.events.append("r", said("0", idempotency_key="k"))
+    await store.rooms.events.append("r", new_event("0", idempotency_key="k"))
     before = await everything(store)
     event, target, refusal = REFUSED[case]
     with pytest.raises(refusal):
@@ -111,7 +115,7 @@ async def test_a_key_that_several_commits_want_at_once_is_taken_once_and_counted
     store: AsyncMongoStore,
 ) -> None:
     ended = await asyncio.gather(
-        *(store.rooms.events.append("r", said(n, idempotency_key=f"k{n % 10}")) for n in range(40)),
+        *(store.rooms.events.append("r", new_event(n, idempotency_key=f"k{n % 10}")) for n in range(40)),
         return_exceptions=True,
     )
     stored = [one for one in ended if isinstance(one, Event)]
@@ -124,7 +128,7 @@ async def test_a_key_that_several_commits_want_at_once_is_taken_once_and_counted
 async def test_a_commit_that_fails_leaves_no_gap(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store.rooms.events.append("r", said(0))
+    await store.rooms.events.append("r", new_event(0))
     events = type(store.engine.database["events"])
     insert = events.insert_one
 
@@ -133,10 +137,10 @@ async def test_a_commit_that_fails_leaves_no_gap(
 
     monkeypatch.setattr(events, "insert_one", crash)
     with pytest.raises(Exception, match="PyMongoError"):
-        await store.rooms.events.append("r", said(1))
+        await store.rooms.events.append("r", new_event(1))
     monkeypatch.setattr(events, "insert_one", insert)
     assert await counters(store) == (1, 0)
-    assert (await store.rooms.events.append("r", said(1))).index == 1
+    assert (await store.rooms.events.append("r", new_event(1))).index == 1
     assert [event.index async for event in store.rooms.events.iter("r")] == [0, 1]
     assert await counters(store) == (2, 1)
 
@@ -145,7 +149,7 @@ async def test_a_commit_that_fails_leaves_no_gap(
 async def test_an_edit_whose_effect_fails_is_stored_once_and_has_its_effect(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, is_lost: bool
 ) -> None:
-    target = await store.rooms.events.append("r", said(0))
+    target = await store.rooms.events.append("r", new_event(0))
     events = type(store.engine.database["events"])
     update, failures = events.update_one, 0
 
@@ -159,7 +163,7 @@ async def test_an_edit_whose_effect_fails_is_stored_once_and_has_its_effect(
         raise AutoReconnect("lost")
 
     monkeypatch.setattr(events, "update_one", fail)
-    edit = said("edit", type="edit", change="edit", target_event_id="e0")
+    edit = new_event("edit", type="edit", change="edit", target_event_id="e0")
     edited = target.model_copy(update={"content": "new"})
     assert (await store.rooms.events.append("r", edit, target=edited)).index == 1
     assert failures > 1
@@ -183,7 +187,7 @@ async def test_activity_wakes_a_paused_room_though_its_first_attempt_fails(
         return await update(*arguments, **options)
 
     monkeypatch.setattr(rooms, "update_one", fail)
-    assert (await store.rooms.events.append("r", said(0))).index == 0
+    assert (await store.rooms.events.append("r", new_event(0))).index == 0
     assert (await store.rooms.get("r")).status == "active"
     assert await counters(store) == (1, 0)
 
@@ -204,7 +208,7 @@ async def test_commits_whose_answer_is_lost_are_stored_once(
         return answer
 
     monkeypatch.setattr(events, method, lose)
-    committed = await asyncio.gather(*(store.rooms.events.append("r", said(n)) for n in range(amount)))
+    committed = await asyncio.gather(*(store.rooms.events.append("r", new_event(n)) for n in range(amount)))
     assert lost
     assert sorted(event.index or 0 for event in committed) == list(range(amount))
     assert await counters(store) == (amount, amount - 1)
@@ -219,7 +223,7 @@ async def test_a_process_killed_before_its_write_leaves_no_gap(
     stored = [event async for event in store.rooms.events.iter("r")]
     assert [(event.id, event.index) for event in stored] == [("e0", 0)]
     assert await counters(store) == (1, 0)
-    assert (await store.rooms.events.append("r", said(1))).index == 1
+    assert (await store.rooms.events.append("r", new_event(1))).index == 1
 
 
 async def test_what_one_write_does_holds(store: AsyncMongoStore) -> None:
@@ -232,13 +236,13 @@ async def test_what_one_write_does_holds(store: AsyncMongoStore) -> None:
     await asyncio.gather(*(store.rooms.update("r", metadata={f"n{n}": n}) for n in range(16)))
     room = await store.rooms.get("r")
     assert room.metadata == {f"n{n}": n for n in range(16)}
-    await store.rooms.events.create("r", said(5, index=5))
+    await store.rooms.events.create("r", new_event(5, index=5))
     with pytest.raises(AlreadyExistsError):
-        await store.rooms.events.create("r", said("other", index=5))
-    assert (await store.rooms.events.create("r", said(6))).index == 6
+        await store.rooms.events.create("r", new_event("other", index=5))
+    assert (await store.rooms.events.create("r", new_event(6))).index == 6
     assert await store.rooms.events.delete("r", "e6")
     # Never again, though it is free.
-    assert (await store.rooms.events.create("r", said(7))).index == 7
+    assert (await store.rooms.events.create("r", new_event(7))).index == 7
 
 
 async def test_only_one_of_several_gets_an_address_or_a_claim(store: AsyncMongoStore) -> None:
@@ -257,7 +261,7 @@ async def test_only_one_of_several_gets_an_address_or_a_claim(store: AsyncMongoS
 
 
 async def test_a_room_that_is_deleted_takes_all_with_it(store: AsyncMongoStore) -> None:
-    await store.rooms.events.append("r", said(0))
+    await store.rooms.events.append("r", new_event(0))
     await asyncio.gather(*(store.rooms.bindings.upsert("r", Binding(channel_id="c")) for _ in range(8)))
     await store.rooms.participants.upsert("r", RoomParticipant(id="p"))
     await store.rooms.tasks.create("r", Task(id="t"))

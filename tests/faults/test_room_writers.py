@@ -34,17 +34,17 @@ def log_of(store: AsyncMongoStore) -> RoomLog:
 
 def heard(process: Popen[str], kill_after: int | None) -> dict[str, int]:
     """Return the indexes of the events that a process was told are stored, by their ids."""
-    told: dict[str, int] = {}
+    received: dict[str, int] = {}
     assert process.stdout
     for line in process.stdout:
         if not line.endswith("\n"):
             break
         index, id = line.split()
-        assert id not in told
-        told[id] = int(index)
-        if len(told) == kill_after:
+        assert id not in received
+        received[id] = int(index)
+        if len(received) == kill_after:
             process.kill()
-    return told
+    return received
 
 
 async def paged(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, str]]:
@@ -91,7 +91,7 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = await asyncio.gather(
+    received = await asyncio.gather(
         *(
             asyncio.to_thread(heard, process, killed_after if number == 0 else None)
             for number, process in enumerate(processes)
@@ -100,15 +100,15 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
     for number, process in enumerate(processes):
         assert process.wait() == (-9 if number == 0 else 0), process.stderr and process.stderr.read()
         if number:
-            assert len(told[number]) == 4 * amount
-    assert killed_after <= len(told[0]) < 4 * amount
+            assert len(received[number]) == 4 * amount
+    assert killed_after <= len(received[0]) < 4 * amount
 
     stored = await everything(server_store)
     assert [event.index for event in stored] == list(range(len(stored)))
-    places = {event.id: event.index for event in stored}
-    assert len(places) == len(stored)
-    acknowledged: dict[str, Any] = {id: index for one in told for id, index in one.items()}
-    assert {id: places.get(id) for id in acknowledged} == acknowledged
+    ranks = {event.id: event.index for event in stored}
+    assert len(ranks) == len(stored)
+    acknowledged: dict[str, Any] = {id: index for one in received for id, index in one.items()}
+    assert {id: ranks.get(id) for id in acknowledged} == acknowledged
     # Of each killed writer one event at most is stored that nobody was told of.
     assert len(stored) - len(acknowledged) <= 4
     for writer in range(4 * PROCESSES):
@@ -278,19 +278,19 @@ async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_delete
     events = server_store.rooms.events
     await server_store.rooms.create("r")
     for round in range(20):
-        said = await events.append("r", Event(id=f"{round}", channel_id="c", content="said"))
+        texts = await events.append("r", Event(id=f"{round}", channel_id="c", content="said"))
         changes = [
             Event(
                 id=f"{round}-{change}-{n}",
                 channel_id="c",
                 type=change,
                 change=change,
-                target_event_id=said.id,
+                target_event_id=texts.id,
                 content="again",
             )
             for n, change in enumerate(["edit", "edit", "delete"])
         ]
-        await asyncio.gather(*(events.append("r", change, target=said) for change in changes))
+        await asyncio.gather(*(events.append("r", change, target=texts) for change in changes))
     stored = await everything(server_store)
     erased = [event for event in stored if event.type == "delete"]
     assert len(erased) == 20

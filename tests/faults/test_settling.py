@@ -19,7 +19,7 @@ from tests.faults.deployments import Cluster, cluster
 
 pytestmark = pytest.mark.server
 
-PATIENCE = 10
+PATIENCE = 60
 CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "create": lambda store: store.sessions.create("new"),
     "update": lambda store: store.sessions.update("s", name="new"),
@@ -44,7 +44,7 @@ CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
 def members(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three members."""
     with cluster(mongod_binary, tmp_path_factory.mktemp("members")) as started:
-        started.settle()
+        started.wait_until_idle()
         yield started
 
 
@@ -107,7 +107,7 @@ async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Clust
 async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowledged(
     members: Cluster,
 ) -> None:
-    members.settle()
+    members.wait_until_idle()
     wire = Wire()
     async with wired_store(members.uri_of(), "acknowledged", wire) as store:
         # The first election is that before it opened.
@@ -128,7 +128,7 @@ async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowl
 
 @pytest.mark.long
 async def test_what_was_acknowledged_is_shown_at_once_after_each_election(members: Cluster) -> None:
-    members.settle()
+    members.wait_until_idle()
 
     async def write(session_id: str) -> int:
         await store.sessions.create(session_id)
@@ -155,7 +155,7 @@ async def test_what_was_acknowledged_is_shown_at_once_after_each_election(member
 
 
 async def test_what_a_later_attempt_finds_done_is_told_when_the_majority_has_it(members: Cluster) -> None:
-    members.settle()
+    members.wait_until_idle()
     primary, wire = members.primary(), Wire()
     uri = with_options(members.uri_of(), heartbeatFrequencyMS=500)
     async with wired_store(uri, "confirmed", wire) as store:
@@ -185,7 +185,7 @@ async def test_what_a_later_attempt_finds_done_is_told_when_the_majority_has_it(
 async def test_nothing_is_acknowledged_that_the_majority_does_not_have(
     members: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members.settle()
+    members.wait_until_idle()
     monkeypatch.setenv("MONGOSTORE_TIMEOUT", "3")
     primary = members.primary()
     others = [member for member in members.members if member is not primary]

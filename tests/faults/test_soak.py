@@ -124,7 +124,7 @@ async def fail(members: Cluster) -> None:
 FAULTS: list[Callable[[Cluster], Awaitable[None]]] = [fail, pause, fail, step_down, fail, kill]
 
 
-async def wound(members: Cluster, load: Load, faults: Counter[str], ends: float) -> None:
+async def inject_fault(members: Cluster, load: Load, faults: Counter[str], ends: float) -> None:
     """Do the members harm until it is time to let them be."""
     while time.monotonic() < ends:
         await asyncio.sleep(random.uniform(0.2, 1))
@@ -141,7 +141,7 @@ async def wound(members: Cluster, load: Load, faults: Counter[str], ends: float)
 
 async def heal(members: Cluster) -> None:
     """Have every member follow again, and no command fail."""
-    await asyncio.to_thread(members.settle)
+    await asyncio.to_thread(members.wait_until_idle)
     for member in members.members:
         await asyncio.to_thread(members.ask, member, {"configureFailPoint": "failCommand", "mode": "off"})
 
@@ -159,7 +159,7 @@ async def test_a_soak(mongod_binary: Path, tmp_path: Path, record_property: Reco
                 load.start()
                 try:
                     round_ends = time.monotonic() + ROUND_SECONDS
-                    await wound(members, load, faults, round_ends)
+                    await inject_fault(members, load, faults, round_ends)
                     await heal(members)
                     await load.progress()
                     await load.stop()

@@ -85,10 +85,10 @@ async def prepare(store: Any, id: str) -> None:
 
 async def put_file(store: Any, id: str) -> Element:
     """Show another file, for which the one before goes."""
-    shown: Element = await store.threads.elements.upsert(
+    output: Element = await store.threads.elements.upsert(
         id, element(f"{id} shown", {"by": "ours"}, f"{id} new")
     )
-    return shown
+    return output
 
 
 VERBS: dict[str, Verb] = {

@@ -252,8 +252,8 @@ LOSSES = [
     *({n: "request"} for n in range(1, 3)),
     *({n: "reply", n + 1: "reply"} for n in range(1, 4)),
 ]
-# Of each kind the first, and the second reply.
-FEW_LOSSES = [LOSSES[number] for number in (0, 1, 5, 7)]
+# The first reply, and the first request.
+FEW_LOSSES = [LOSSES[0], LOSSES[5]]
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -279,10 +279,10 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
             id = f"{number}-{name}"
             await prepare(server_store, id)
             network.lose(losses)
-            given = plain(await VERBS[name](store, id))
+            sent = plain(await VERBS[name](store, id))
             network.lose({})
-            assert (given, await left(server_store, id)) == expected, losses
-    assert network.lost >= 3
+            assert (sent, await left(server_store, id)) == expected, losses
+    assert network.lost >= min(len(losses_of), 3)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +319,9 @@ async def test_verbs_during_a_fault_give_and_leave_the_same(faults: Any, how: di
         working = {name: asyncio.create_task(verb(faults.store, name)) for name, verb in VERBS.items()}
         await asyncio.sleep(0.6)
         early = {name for name, task in working.items() if task.done()}
-    given = await asyncio.gather(*working.values(), return_exceptions=True)
+    sent = await asyncio.gather(*working.values(), return_exceptions=True)
     outcomes = {
-        name: (plain(one), await left(faults.store, name)) for name, one in zip(VERBS, given, strict=True)
+        name: (plain(one), await left(faults.store, name)) for name, one in zip(VERBS, sent, strict=True)
     }
     assert {name: outcome for name, outcome in outcomes.items() if outcome != expected[name]} == {}
     # Of some that are tried again the own write is found, and is what the majority has.
@@ -346,13 +346,13 @@ async def test_an_append_cancelled_at_any_moment_and_repeated_is_there_once(
 
     async def insist(session_id: str, n: int) -> None:
         nonlocal cancelled
-        given = Message(role="user", content=LARGE if n % 20 == 0 else f"text {n}")
+        sent = Message(role="user", content=LARGE if n % 20 == 0 else f"text {n}")
         for _ in range(3):
-            work = asyncio.create_task(sessions.messages.append(session_id, given))
+            work = asyncio.create_task(sessions.messages.append(session_id, sent))
             await asyncio.sleep(chance.random() * 0.01)
             cancelled += work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        await sessions.messages.append(session_id, given)
+        await sessions.messages.append(session_id, sent)
 
     async def fill(session_id: str) -> None:
         await sessions.create(session_id)
@@ -375,17 +375,17 @@ async def test_a_message_with_a_minted_id_is_known_when_it_comes_again(
 ) -> None:
     sessions = server_store.sessions
     await sessions.create("s")
-    given = Message(role="user", content="once")
+    sent = Message(role="user", content="once")
     again = {
-        "same": lambda: given,
-        "copy": given.model_copy,
-        "deepcopy": lambda: copy.deepcopy(given),
-        "dumped": lambda: Message.model_validate(given.model_dump()),
+        "same": lambda: sent,
+        "copy": sent.model_copy,
+        "deepcopy": lambda: copy.deepcopy(sent),
+        "dumped": lambda: Message.model_validate(sent.model_dump()),
     }[way]()
     if first == "append":
-        await sessions.messages.append("s", given)
+        await sessions.messages.append("s", sent)
     else:
-        stored = await sessions.messages.upsert("s", given)
+        stored = await sessions.messages.upsert("s", sent)
         assert stored.created_at == stored.updated_at
     await sessions.messages.append_many("s", [message(n) for n in range(FULL)])
     await sessions.messages.append("s", again)

@@ -21,7 +21,7 @@ class Views:
     """What one reader saw, each view compared with all before it."""
 
     def __init__(self) -> None:
-        self.places: dict[str, int] = {}
+        self.ranks: dict[str, int] = {}
         self.gone: set[str] = set()
         self.lasting: list[str] = []
         self.here: set[str] = set()
@@ -36,7 +36,7 @@ class Views:
         assert lasting[: len(self.lasting)] == self.lasting
         assert not here & self.gone
         for message in messages:
-            assert self.places.setdefault(message.id, message.position) == message.position
+            assert self.ranks.setdefault(message.id, message.position) == message.position
         self.gone |= self.here - here
         self.here, self.lasting = here, lasting
 

@@ -47,8 +47,8 @@ async def say(store: AsyncMongoStore) -> None:
     await sessions.create("s", participants=["a.b"])
     await sessions.participants.ensure("s", "late")
     contents = [*range(300), {"$k": float("inf")}, "x" * 2**21]
-    said = [Turn(role="user", content=content) for content in contents]
-    await sessions.turns.append_many("s", "a.b", said)
+    texts = [Turn(role="user", content=content) for content in contents]
+    await sessions.turns.append_many("s", "a.b", texts)
     await sessions.turns.integrate("s", lambda _, turns: [len(turns), {"k.": None}])
     await sessions.turns.append("s", "a.b", Turn(role="assistant", content="later"))
 

@@ -16,8 +16,8 @@ async def test_chainlit_shows_what_was_imported(store: AsyncMongoStore) -> None:
     for identifier, ids in expected["sidebar"].items():
         user = await layer.get_user(identifier)
         assert user is not None
-        shown = await layer.list_threads(Pagination(first=20), ThreadFilter(userId=user.id))
-        assert [thread["id"] for thread in shown.data] == ids
+        output = await layer.list_threads(Pagination(first=20), ThreadFilter(userId=user.id))
+        assert [thread["id"] for thread in output.data] == ids
     for one in expected["threads"]:
         thread = await layer.get_thread(one["id"])
         assert thread is not None

@@ -172,13 +172,13 @@ async def test_a_server_comes_over_as_roomkit_reads_its_rows(server_store: Async
                 server.execute(SCHEMA)
                 for table, rows in sample().items():
                     columns = schema()[table]
-                    names, marks = (
+                    names, placeholders = (
                         ", ".join(f'"{name}"' for name in columns),
                         ", ".join(["%s"] * len(columns)),
                     )
                     for row in rows:
                         texts = [_text(row[name], type_name) for name, type_name in columns.items()]
-                        server.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", texts)
+                        server.execute(f"INSERT INTO {table} ({names}) VALUES ({placeholders})", texts)
             report = await Importer(server_store).run("roomkit", uri)
     except postgres.MissingError as missing:
         pytest.skip(str(missing))

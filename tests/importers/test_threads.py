@@ -203,14 +203,14 @@ async def test_threadmem_shows_what_was_imported(
             for one in expected["threads"]:
                 (thread,) = RoleThread.find(id=one["id"])
                 assert thread.metadata == one["metadata"]
-                for message, shown in zip(one["messages"], thread.messages(), strict=True):
+                for message, output in zip(one["messages"], thread.messages(), strict=True):
                     data = message["data"]
-                    assert (shown.id, shown.role, shown.created) == (
+                    assert (output.id, output.role, output.created) == (
                         message["id"],
                         data["role"],
                         data["created"],
                     )
-                    assert matches(data["images"], shown.images)
+                    assert matches(data["images"], output.images)
         finally:
             configure()
     assert "threadmem" not in sys.modules

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,10 +17,18 @@ from tests.servers.parts import client
 from tests.servers.serving import Serving
 
 
+@pytest.fixture(scope="session")
+def openapi() -> dict[str, Any]:
+    """The description of the service, which is that of any store, and long in the making."""
+    return create_app(AsyncMongoStore("mongomock://")).openapi()
+
+
 @pytest.fixture
-async def asking(store: AsyncMongoStore) -> AsyncIterator[httpx.AsyncClient]:
+async def asking(store: AsyncMongoStore, openapi: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service, which shares this process and event loop."""
-    async with client(create_app(store)) as opened:
+    app = create_app(store)
+    app.openapi = lambda: openapi  # type: ignore[method-assign]
+    async with client(app) as opened:
         yield opened
 
 

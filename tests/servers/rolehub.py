@@ -41,7 +41,7 @@ class Hub(_Running):
     """Says who has which token: `hub.NAME` is the one of NAME@hub; notes which ones it was shown."""
 
     def __init__(self) -> None:
-        self.shown: list[str | None] = []
+        self.output: list[str | None] = []
         self.status = 200
         # What it says instead of a profile.
         self.content: bytes | None = None
@@ -49,7 +49,7 @@ class Hub(_Running):
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                hub.shown.append(self.headers["Authorization"])
+                hub.output.append(self.headers["Authorization"])
                 status, content = hub.answer(self.path, self.headers["Authorization"] or "")
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
@@ -63,14 +63,14 @@ class Hub(_Running):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
-    def answer(self, path: str, shown: str) -> tuple[int, bytes]:
+    def answer(self, path: str, output: str) -> tuple[int, bytes]:
         if path != "/v1/users/me":
             return 404, b""
         if self.content is not None or self.status != 200:
             return self.status, self.content or b""
-        if not shown.startswith("Bearer hub."):
+        if not output.startswith("Bearer hub."):
             return 401, b'{"detail": "no"}'
-        name = shown.removeprefix("Bearer hub.")
+        name = output.removeprefix("Bearer hub.")
         return 200, json.dumps({"email": f"{name}@hub", "display_name": name}).encode()
 
     def start(self) -> None:

@@ -40,12 +40,12 @@ class Serving:
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + _PATIENCE
-        while not (said := re.search(r"listening at (\S+)\n", self.log)):
+        while not (texts := re.search(r"listening at (\S+)\n", self.log)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise AssertionError(self.log)
             time.sleep(0.05)
-        self.url = said[1]
+        self.url = texts[1]
         return self
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -61,14 +61,14 @@ def test_embedded_service_opens_the_store_of_the_environment(embed: Embed, token
 
 
 @EMBEDDED
-@pytest.mark.parametrize("is_given", [False, True])
+@pytest.mark.parametrize("has_store", [False, True])
 async def test_embedded_service_refuses_strangers_by_default(
-    monkeypatch: pytest.MonkeyPatch, embed: Embed, is_given: bool
+    monkeypatch: pytest.MonkeyPatch, embed: Embed, has_store: bool
 ) -> None:
     monkeypatch.setenv("MONGOSTORE_URI", "mongomock://")
     async with AsyncMongoStore("mongomock://") as store:
         whole = FastAPI()
-        path = embed(whole, store if is_given else None)
+        path = embed(whole, store if has_store else None)
         async with client(whole) as stranger:
             for answer in (
                 await stranger.post(f"{path}{ROOT}", json={"id": "s1"}),

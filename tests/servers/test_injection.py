@@ -21,7 +21,7 @@ from mongostore.adapters.threadmem.file_storage import FileStorage
 from mongostore.errors import ConflictError
 from mongostore.servers.sessions import create_app as sessions_app
 from mongostore.servers.threadmem import create_app as threads_app
-from tests.contract.test_injection import FORGED, LITERAL, NEIGHBOUR, shown, stored
+from tests.contract.test_injection import FORGED, LITERAL, NEIGHBOUR, printed, stored
 from tests.servers.parts import client
 
 TEXTS = [*LITERAL, "neighbor", "{$ne:null}", '{"$ne": null}', "[$ne]", "..", "%00", "x" * 3000, "é\U0001f600"]
@@ -48,13 +48,13 @@ QUERIES = [
 ]
 ROLE = {"name": "boss", "user_id": "u", "user_name": "U", "icon": "i"}
 TURN = {"role": "user", "content": "x"}
-NOTES = {"data": {"k": 1}, "metadata": {"k": 1}}
+METADATA = {"data": {"k": 1}, "metadata": {"k": 1}}
 NAMED = {"name": "n", "description": "d", "user_id": "u"}
-MESSAGE = {**TURN, **NOTES, "conversation_id": "c"}
+MESSAGE = {**TURN, **METADATA, "conversation_id": "c"}
 # A good body of each operation that has one, with every member that it may have.
 BODIES: dict[str, dict[str, Any]] = {
-    "create_session": {**NOTES, "id": "new", **NAMED, "participants": ["p"]},
-    "update_session": {**NOTES, **NAMED},
+    "create_session": {**METADATA, "id": "new", **NAMED, "participants": ["p"]},
+    "update_session": {**METADATA, **NAMED},
     "append_chat_turns": {"turns": [TURN]},
     "append_messages": {"messages": [{**MESSAGE, "id": None, "created_at": "2026-01-01T00:00:00Z"}]},
     "update_message": MESSAGE,
@@ -258,8 +258,8 @@ async def misdeeds(service: Service, every: int) -> list[str]:
             if answer.is_success:
                 unanswered.discard(operation["operationId"])
             if answer.status_code >= 500 or NEIGHBOUR in answer.text:
-                asked = f"{method} {shown(request['url'])} {shown(request.get('content'))}"
-                wrong.append(f"{asked} answers {answer.status_code} {shown(answer.text)}")
+                asked = f"{method} {printed(request['url'])} {printed(request.get('content'))}"
+                wrong.append(f"{asked} answers {answer.status_code} {printed(answer.text)}")
         now = await stored(service.store)
         wrong += [f"{method} {path} changes {key}" for name, key, row in theirs if now[name].get(key) != row]
     assert theirs

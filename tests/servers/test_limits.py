@@ -188,9 +188,9 @@ class SlowHub(Hub):
         super().__init__()
         self.release = threading.Event()
 
-    def answer(self, path: str, shown: str) -> tuple[int, bytes]:
+    def answer(self, path: str, output: str) -> tuple[int, bytes]:
         self.release.wait(60)
-        return super().answer(path, shown)
+        return super().answer(path, output)
 
 
 async def test_slow_hub_delays_neither_keys_nor_health(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,12 +204,12 @@ async def test_slow_hub_delays_neither_keys_nor_health(monkeypatch: pytest.Monke
                 asyncio.create_task(guessing.get(path, headers={"Authorization": f"Bearer made-up-{n}"}))
                 for n in range(100)
             ]
-            while len(hub.shown) < 4:
+            while len(hub.output) < 4:
                 await asyncio.sleep(0.01)
             for _ in range(50):
                 assert (await known.get(path)).status_code == 200
                 assert (await guessing.get("/health")).status_code == 200
-            assert len(hub.shown) == 4
+            assert len(hub.output) == 4
             hub.release.set()
             statuses = sorted([(await guess).status_code for guess in guesses])
     assert statuses == [401] * 64 + [429] * 36

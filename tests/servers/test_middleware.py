@@ -208,9 +208,9 @@ async def test_a_wrong_method_is_told_the_right_ones(asking: httpx.AsyncClient) 
 
 async def test_what_is_said_of_a_path_is_a_uri(asking: httpx.AsyncClient) -> None:
     for path in ("/é b", "/%0a%22", "/a%2Fb?q=1"):
-        said = (await asking.get(path)).json()["instance"]
-        assert said.isascii()
-        assert unquote(said) == unquote(path).partition("?")[0]
+        texts = (await asking.get(path)).json()["instance"]
+        assert texts.isascii()
+        assert unquote(texts) == unquote(path).partition("?")[0]
     assert is_problem(await asking.get("/docs/none"), 404, "/docs/none")
 
 

@@ -15,7 +15,7 @@ from tests.conftest import absent
 from tests.docs.pages import SITE, read_blocks
 from tests.servers.serving import Serving
 
-SHOWN = "http://127.0.0.1:8000"
+SHOWS = "http://127.0.0.1:8000"
 SESSIONS = [
     block for block in read_blocks(SITE / "frameworks" / "sessions-service.md") if block.language != "text"
 ]
@@ -28,7 +28,7 @@ def test_the_sessions_service_is_started_and_asked_as_shown(serve: Callable[...,
     assert start.code == "mongostore serve sessions --port 8000\n"
     running = serve()
     ran = subprocess.run(
-        ["sh", "-ec", curl.code.replace(SHOWN, running.url)], capture_output=True, text=True, check=False
+        ["sh", "-ec", curl.code.replace(SHOWS, running.url)], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     decoder, answers, rest = json.JSONDecoder(), [], ran.stdout

@@ -146,9 +146,9 @@ def is_open(url: str) -> bool:
 
 def test_a_public_address_is_refused_to_a_store_without_keys(refusal: Callable[..., str]) -> None:
     for host in ("0.0.0.0", "::"):
-        said = refusal("--host", host, "--port", "0")
-        assert said.startswith(f"error: {host} can be reached from elsewhere and the store has no keys")
-        assert len(said.splitlines()) == 1
+        texts = refusal("--host", host, "--port", "0")
+        assert texts.startswith(f"error: {host} can be reached from elsewhere and the store has no keys")
+        assert len(texts.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_a_public_address_is_refused_to_a_store_without_keys(refusal: Callable[.
 def test_what_cannot_be_is_one_line(
     refusal: Callable[..., str], options: tuple[str, ...], reason: str
 ) -> None:
-    said = refusal(*options)
-    assert said.startswith(reason)
-    assert len(said.splitlines()) == 1
-    assert "secret" not in said
+    texts = refusal(*options)
+    assert texts.startswith(reason)
+    assert len(texts.splitlines()) == 1
+    assert "secret" not in texts
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:

@@ -86,8 +86,8 @@ async def test_a_list_is_filtered_by_words_notes_times_and_participants(asking: 
         {"id": "s2", "metadata": {}},
     ]
     created = [(await asking.post(ROOT, json=body)).json()["created_at"] for body in bodies]
-    said = {"messages": [{"role": "user", "content": "Where is my FÁN?"}]}
-    assert (await asking.post(f"{ROOT}/s2/messages", json=said)).status_code == 201
+    texts = {"messages": [{"role": "user", "content": "Where is my FÁN?"}]}
+    assert (await asking.post(f"{ROOT}/s2/messages", json=texts)).status_code == 201
 
     async def listed(**query: object) -> list[str]:
         answer = await asking.get(ROOT, params=query)

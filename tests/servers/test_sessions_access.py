@@ -114,8 +114,8 @@ async def service() -> AsyncIterator[Service]:
 
 async def test_every_route_is_listed_here(service: Service) -> None:
     assert routes().keys() == OPERATIONS.keys() | OPEN
-    shown = service.app.openapi()["paths"].keys()
-    assert {route.path for route in iter_route_contexts(service.app.routes)} - shown == UNLISTED
+    output = service.app.openapi()["paths"].keys()
+    assert {route.path for route in iter_route_contexts(service.app.routes)} - output == UNLISTED
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

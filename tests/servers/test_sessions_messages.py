@@ -30,7 +30,7 @@ async def append(
     return appended
 
 
-def said(number: int, **members: Any) -> dict[str, Any]:
+def new_message(number: int, **members: Any) -> dict[str, Any]:
     return {"id": f"m{number}", "role": "user", "content": number, **members}
 
 
@@ -51,7 +51,7 @@ class TestMessages:
         await make(asking)
         data, metadata = {"tool_calls": [1]}, {"a.b": 1, "c": 2}
         [first, second] = await append(
-            asking, said(0, data=data, metadata=metadata, conversation_id="c1"), {"role": "assistant"}
+            asking, new_message(0, data=data, metadata=metadata, conversation_id="c1"), {"role": "assistant"}
         )
         assert (first["data"], first["metadata"], first["conversation_id"]) == (data, metadata, "c1")
         assert (first["position"], first["status"], second["content"]) == (0, "complete", None)
@@ -75,7 +75,7 @@ class TestMessages:
 
     async def test_lists_have_both_directions_and_all_bounds(self, asking: httpx.AsyncClient) -> None:
         await make(asking)
-        await append(asking, *[said(n, conversation_id=f"c{n % 2}") for n in range(150)])
+        await append(asking, *[new_message(n, conversation_id=f"c{n % 2}") for n in range(150)])
 
         def numbers(pages: list[list[Any]]) -> list[list[int]]:
             return [[message["content"] for message in page] for page in pages]
@@ -91,7 +91,7 @@ class TestMessages:
     async def test_a_page_of_large_messages_ends_early(self, asking: httpx.AsyncClient) -> None:
         await make(asking)
         for number in range(21):
-            await append(asking, said(number, content="x" * 500_000))
+            await append(asking, new_message(number, content="x" * 500_000))
         pages = await walk(asking, MESSAGES, newest=True)
         assert [len(page) for page in pages] == [20, 1]
         assert [page[0]["id"] for page in pages] == ["m1", "m0"]
@@ -99,9 +99,9 @@ class TestMessages:
     async def test_a_guard_binds_a_change_to_a_version(self, asking: httpx.AsyncClient) -> None:
         made = await asking.post(ROOT, json={"id": "s1"})
         old = {"If-Match": made.headers["etag"]}
-        await append(asking, said(0), headers=old)
+        await append(asking, new_message(0), headers=old)
         await asking.patch(S1, json={"name": "other"})
-        problem(await asking.post(MESSAGES, json={"messages": [said(1)]}, headers=old), 412)
+        problem(await asking.post(MESSAGES, json={"messages": [new_message(1)]}, headers=old), 412)
         seen = {"If-Match": (await asking.get(f"{MESSAGES}/m0")).headers["etag"]}
         changed = await asking.patch(f"{MESSAGES}/m0", json={"content": 1}, headers=seen)
         assert changed.status_code == 200
@@ -129,14 +129,14 @@ class TestMessages:
     )
     async def test_bad_ones_are_refused(self, embedded: httpx.AsyncClient, message: Any) -> None:
         await make(embedded)
-        problem(await embedded.post(MESSAGES, json={"messages": [said(0), message]}), 422)
+        problem(await embedded.post(MESSAGES, json={"messages": [new_message(0), message]}), 422)
         assert (await embedded.get(MESSAGES)).json()["items"] == []
 
     async def test_other_content_of_an_id_is_a_conflict(self, embedded: httpx.AsyncClient) -> None:
         await make(embedded)
-        first = await append(embedded, said(0))
-        assert await append(embedded, said(0)) == first
-        problem(await embedded.post(MESSAGES, json={"messages": [said(0, content="other")]}), 409)
+        first = await append(embedded, new_message(0))
+        assert await append(embedded, new_message(0)) == first
+        problem(await embedded.post(MESSAGES, json={"messages": [new_message(0, content="other")]}), 409)
 
 
 class TestKeys:
@@ -165,7 +165,9 @@ class TestKeys:
     async def test_a_key_is_of_its_own_path(self, asking: httpx.AsyncClient) -> None:
         for name in ("s1", "s2"):
             await asking.post(ROOT, json={"id": name})
-            answer = await asking.post(f"{ROOT}/{name}/messages", json={"messages": [said(0)]}, headers=KEY)
+            answer = await asking.post(
+                f"{ROOT}/{name}/messages", json={"messages": [new_message(0)]}, headers=KEY
+            )
             assert answer.status_code == 201
 
     async def test_a_session_of_others_is_no_answer(self, asking: httpx.AsyncClient) -> None:
@@ -288,7 +290,7 @@ async def take(events: AsyncIterator[ServerSentEvent], count: int) -> list[Serve
         return [await anext(events) for _ in range(count)]
 
 
-def shown(events: list[ServerSentEvent]) -> list[tuple[str, Any]]:
+def summaries_of(events: list[ServerSentEvent]) -> list[tuple[str, Any]]:
     found = []
     for event in events:
         message = json.loads(event.data).get("message")
@@ -302,31 +304,35 @@ class TestStream:
         messages = store.sessions.in_namespace("acme").messages
         async with serving(store) as asking:
             await make(asking)
-            await append(asking, said(0), said(1), said(2))
+            await append(asking, new_message(0), new_message(1), new_message(2))
             async with listening(asking, last=2) as events:
-                assert shown(await take(events, 2)) == [("append", 1), ("append", 2)]
-                await append(asking, said(3))
+                assert summaries_of(await take(events, 2)) == [("append", 1), ("append", 2)]
+                await append(asking, new_message(3))
                 [third] = await take(events, 1)
-                assert shown([third]) == [("append", 3)]
+                assert summaries_of([third]) == [("append", 3)]
                 assert json.loads(third.data)["position"] == 3
-            await append(asking, said(4))
+            await append(asking, new_message(4))
             await messages.update("s1", "m0", content="changed")
             # Whichever process answers: the id is all that is remembered.
             async with serving(store) as other, listening(other, after=third.id) as events:
-                assert shown(await take(events, 2)) == [("append", 4), ("update", "changed")]
+                assert summaries_of(await take(events, 2)) == [("append", 4), ("update", "changed")]
                 async with messages.stream("s1", id="a", flush_every=5) as out:
                     await out.write("Hel")
                     await out.flush()
                     await out.write("lo")
                 [begun, grown, whole] = await take(events, 3)
-                assert [kind for kind, _ in shown([begun, grown, whole])] == ["append", "update", "update"]
+                assert [kind for kind, _ in summaries_of([begun, grown, whole])] == [
+                    "append",
+                    "update",
+                    "update",
+                ]
                 assert json.loads(begun.data)["message"]["status"] == "streaming"
                 assert json.loads(whole.data)["message"]["content"] == "Hello"
                 assert json.loads(whole.data)["message"]["status"] == "complete"
                 await messages.delete("s1", "m0")
                 await messages.truncate("s1")
                 await other.delete(S1)
-                assert shown(await take(events, 3)) == [
+                assert summaries_of(await take(events, 3)) == [
                     *(("delete", None), ("truncate", None), ("close", None))
                 ]
                 with pytest.raises(StopAsyncIteration):

@@ -41,12 +41,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def schema(serving: Serving) -> BaseSchema:
-    said = httpx.get(f"{serving.url}/openapi.json").json()
-    for operations in said["paths"].values():
+    texts = httpx.get(f"{serving.url}/openapi.json").json()
+    for operations in texts["paths"].values():
         for operation in operations.values():
             # Nobody needs a key where there is none.
             operation.pop("security", None)
-    found = schemathesis.openapi.from_dict(said)
+    found = schemathesis.openapi.from_dict(texts)
     found.config.update(base_url=serving.url)
     return found
 
@@ -57,14 +57,14 @@ def operation_of(schema: BaseSchema, name: str) -> APIOperation:
     return found
 
 
-def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **given_parts: Any) -> None:
+def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **fixed_parts: Any) -> None:
     """Ask an operation many things; whatever it answers has to be what is declared."""
     load_all_checks()
     names = {one["name"] for one in operation.definition.raw.get("parameters", [])}
     chosen = not CHOSEN_BY_SERVER.isdisjoint(names)
     excluded = CHECKS.get_by_names(["positive_data_acceptance"] if chosen else [])
 
-    @given(case=operation.as_strategy(mode, **given_parts))
+    @given(case=operation.as_strategy(mode, **fixed_parts))
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[*HealthCheck])
     def run(case: Case) -> None:
         if before:

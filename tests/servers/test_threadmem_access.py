@@ -89,11 +89,11 @@ def credentials(server: RoleServer, owner: str) -> dict[str, bytes | None]:
         "long": "mgs_" + "x" * 20_000,
         "not Latin": "k.é",
     }
-    shown: dict[str, bytes | None] = {
+    output: dict[str, bytes | None] = {
         name: f"Bearer {token}".encode("latin-1") for name, token in bearers.items()
     }
     return {
-        **shown,
+        **output,
         "none": None,
         "basic": b"Basic YTpi",
         "empty": b"Bearer",
@@ -101,13 +101,13 @@ def credentials(server: RoleServer, owner: str) -> dict[str, bytes | None]:
     }
 
 
-def ask(server: RoleServer, name: str, thread: RoleThread, shown: bytes | None) -> httpx.Response:
+def ask(server: RoleServer, name: str, thread: RoleThread, output: bytes | None) -> httpx.Response:
     method, path = {
         operation["operationId"]: (method, path)
         for path, operations in server.app.openapi()["paths"].items()
         for method, operation in operations.items()
     }[name]
-    headers = {} if shown is None else {"Authorization": shown}
+    headers = {} if output is None else {"Authorization": output}
     with server.client(None) as client:
         url, body = path.format(id=thread.id), OPERATIONS.get(name, (None,))[0]
         return client.request(method, url, json=body, headers=headers)  # type: ignore[arg-type]
@@ -149,21 +149,21 @@ def test_others_see_and_change_nothing_of_it_even_if_it_is_public(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_nobody_else_gets_anything(server: RoleServer, thread: RoleThread, hub: Hub, name: str) -> None:
-    shown = credentials(server, str(thread.owner_id))
+    output = credentials(server, str(thread.owner_id))
     for caller in REFUSED:
-        answer = ask(server, name, thread, shown[caller])
+        answer = ask(server, name, thread, output[caller])
         assert answer.status_code == 401, (caller, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["www-authenticate"].startswith("Bearer"), caller
         assert "said" not in answer.text
     is_untouched(server, thread)
     # Tokens of ours are nobody else's business.
-    assert not [one for one in hub.shown if "mgs_" in str(one)]
+    assert not [one for one in hub.output if "mgs_" in str(one)]
 
 
-@pytest.mark.parametrize("shown", ["Bearer mgs_nonsense", "Bearer k.forged", ""])
-def test_nobody_else_has_it_read_what_they_say(server: RoleServer, hub: Hub, shown: str) -> None:
-    headers = {"Authorization": shown, "Content-Type": "application/json"}
+@pytest.mark.parametrize("output", ["Bearer mgs_nonsense", "Bearer k.forged", ""])
+def test_nobody_else_has_it_read_what_they_say(server: RoleServer, hub: Hub, output: str) -> None:
+    headers = {"Authorization": output, "Content-Type": "application/json"}
     with server.client(None) as client:
         for path in ("", "/t/msgs", "/t/roles"):
             answer = client.post(f"/v1/rolethreads{path}", content=b"no JSON", headers=headers)
@@ -209,7 +209,7 @@ def test_a_hub_that_does_not_say_who_it_is_lets_nobody_in(
         answer = ask(server, name, nobodys, b"Bearer k.some")
         assert answer.status_code == expected, answer.text
         assert "of nobody" not in answer.text
-    assert hub.shown == ["Bearer k.some"] * 3
+    assert hub.output == ["Bearer k.some"] * 3
 
 
 def test_a_hub_that_is_down_is_a_503(
@@ -242,7 +242,7 @@ def test_the_servers_own_passwords_are_not_shown_instead_of_the_callers(
     monkeypatch.setenv("AGENTSEA_HUB_URL", hub.url.replace("//", "//hub:secret@"))
     answer = ask(server, "get_role_threads", server.threads(), b"Bearer k.forged")
     assert answer.status_code == 401
-    assert hub.shown == ["Bearer k.forged"]
+    assert hub.output == ["Bearer k.forged"]
 
 
 def test_a_key_whose_owner_a_store_cannot_look_for_finds_nothing(server: RoleServer, hub: Hub) -> None:

@@ -19,7 +19,7 @@ from mongostore.servers.threadmem import create_app
 from tests.servers.rolehub import RoleServer
 
 EXAMPLES = 15
-SAID = create_app("mongomock://").openapi()
+MESSAGES = create_app("mongomock://").openapi()
 BOSS = V1Role(name="boss", user_id="u", user_name="U", icon="i")
 OPERATIONS = {
     "create_role_thread": ("post", "/v1/rolethreads"),
@@ -56,19 +56,19 @@ def schema(server: RoleServer) -> BaseSchema:
 def test_the_operations_have_names() -> None:
     found = {
         operation["operationId"]: (method, path)
-        for path, operations in SAID["paths"].items()
+        for path, operations in MESSAGES["paths"].items()
         for method, operation in operations.items()
     }
     assert found == OPERATIONS
 
 
 def test_what_a_message_may_have_is_told() -> None:
-    members = SAID["components"]["schemas"]["PostMessageModel"]["properties"]
+    members = MESSAGES["components"]["schemas"]["PostMessageModel"]["properties"]
     assert members.keys() == {"role", "msg", "images", "private", "metadata"}
 
 
 def test_every_operation_of_threads_asks_for_a_token() -> None:
-    for path, operations in SAID["paths"].items():
+    for path, operations in MESSAGES["paths"].items():
         for operation in operations.values():
             assert ("security" in operation) is path.startswith("/v1"), operation["operationId"]
 

@@ -101,9 +101,9 @@ def test_threads_are_listed_in_the_order_of_their_creation(
     made = [server.threads(owner) for _ in range(4)]
     server.threads("somebody else")
     made[0].post("user", "hi", ["https://x/y"], True, {"k": 1})
-    [*shown] = ada.get(ROOT).json()["threads"]
-    assert [one["id"] for one in shown] == [one.id for one in made]
-    assert [message["text"] for message in shown[0]["messages"]] == ["hi"]
+    [*output] = ada.get(ROOT).json()["threads"]
+    assert [one["id"] for one in output] == [one.id for one in made]
+    assert [message["text"] for message in output[0]["messages"]] == ["hi"]
 
 
 def test_threads_are_listed_by_pages_that_end_at_their_limit_or_their_size(
@@ -151,9 +151,9 @@ def test_a_long_list_is_sent_while_it_is_read(
     answer: Any = get_role_threads(server.threads, owner, PageQuery())
     assert read == ids[:2]
     assert not hasattr(answer, "content")
-    shown = ada.get(ROOT)
-    assert [one["id"] for one in shown.json()["threads"]] == ids
-    assert shown.headers["transfer-encoding"] == "chunked"
+    output = ada.get(ROOT)
+    assert [one["id"] for one in output.json()["threads"]] == ids
+    assert output.headers["transfer-encoding"] == "chunked"
 
 
 def test_a_put_changes_what_it_says(server: RoleServer, ada: httpx.Client, thread: RoleThread) -> None:
@@ -246,7 +246,7 @@ def test_no_file_of_the_server_is_opened(
 ) -> None:
     opened: list[Any] = []
 
-    def note(real: Callable[..., Any]) -> Callable[..., Any]:
+    def record_call(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(file: Any, *arguments: Any, **options: Any) -> Any:
             opened.append(file)
             return real(file, *arguments, **options)
@@ -254,8 +254,8 @@ def test_no_file_of_the_server_is_opened(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(builtins, "open", note(open))
-        patch.setattr(Image, "open", note(Image.open))
+        patch.setattr(builtins, "open", record_call(open))
+        patch.setattr(Image, "open", record_call(Image.open))
         for images in ([image], ["data:,", image]):
             is_problem(ada.post(path(thread, "/msgs"), json={"role": "u", "msg": "x", "images": images}), 422)
     assert image not in opened
@@ -426,9 +426,9 @@ def test_no_log_says_what_was_said_or_by_whom(
     ]
     assert len([line for line in ours if '"path": "/v1' in line]) == 9
     assert not [line for line in ours if SECRET in line or token in line]
-    said = "".join(capsys.readouterr())
-    assert SECRET not in said
-    assert token not in said
+    texts = "".join(capsys.readouterr())
+    assert SECRET not in texts
+    assert token not in texts
 
 
 def test_pages_from_anywhere_may_ask(server: RoleServer) -> None:

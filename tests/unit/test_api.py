@@ -159,11 +159,11 @@ def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository
     mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
-        shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
+        output, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
         returned = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
         returned = returned.replace("AbstractAsyncContextManager[", "AbstractContextManager[")
         returned = returned.replace("[AsyncMessageStream]", "[MessageStream]")
-        assert shown == signature.replace(return_annotation=returned), name
+        assert output == signature.replace(return_annotation=returned), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
     public = {name for name in dir(twin) if not name.startswith("_")}
     # Some need no server and are the same function.

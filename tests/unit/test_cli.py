@@ -53,9 +53,9 @@ def test_the_help_imports_no_driver_and_no_models():
         "import sys; from mongostore.cli import app; app(['--help'], standalone_mode=False); "
         "print(sorted({'beanie', 'bson', 'pydantic', 'pymongo'} & sys.modules.keys()))"
     )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.splitlines()[-1] == "[]"
-    assert "Commands" not in shown.stdout
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.splitlines()[-1] == "[]"
+    assert "Commands" not in printed.stdout
 
 
 def test_a_look_imports_only_what_it_needs_and_builds_no_validators():
@@ -74,8 +74,8 @@ for one in classes:
 ours = [one for one in classes if one.__module__.startswith(("mongostore.models", "mongostore.documents"))]
 print(len(ours) > 40, [one.__name__ for one in ours if one.__pydantic_complete__])
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.splitlines() == ["[]", "True []"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["[]", "True []"]
 
 
 def test_completion_names_the_commands_and_their_options():
@@ -156,8 +156,8 @@ def test_the_script_of_the_demo_keeps_its_data_where_a_server_can_run(monkeypatc
     commands = re.findall(r"^  mongostore (.*)$", printed, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["ls", "show", "studio"]
     for command in commands[:2]:
-        shown = run(*shlex.split(command))
-        assert "first" in shown.stdout, shown.output
+        printed = run(*shlex.split(command))
+        assert "first" in printed.stdout, printed.output
 
 
 @pytest.mark.server
@@ -258,10 +258,10 @@ def test_export_ends_quietly_when_its_reader_has_had_enough(server_uri, database
 
 @pytest.mark.parametrize("command", [["-m", "mongostore"], ["-c", "from mongostore.cli import main; main()"]])
 def test_the_version_is_shown(command: list[str]) -> None:
-    shown = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, *command, "--version"], capture_output=True, text=True, check=True
     )
-    assert shown.stdout == f"mongostore {mongostore.__version__}\n"
+    assert printed.stdout == f"mongostore {mongostore.__version__}\n"
 
 
 def test_output_has_no_control_characters_of_stored_texts():

@@ -20,7 +20,7 @@ CHECKS = ["topology", "capabilities", "server", "write concern", "rights", "cloc
 CHECKS += ["connections", "indexes", "schema", "leftovers"]
 
 
-def told(uri: str, *more: str, well: bool = True) -> dict[str, tuple[str, str, str]]:
+def run_doctor(uri: str, *more: str, well: bool = True) -> dict[str, tuple[str, str, str]]:
     """Return what each check says as status, finding and advice."""
     done = CliRunner().invoke(app, ["doctor", "--json", "--uri", uri, *more])
     report = json.loads(done.stdout)
@@ -29,7 +29,7 @@ def told(uri: str, *more: str, well: bool = True) -> dict[str, tuple[str, str, s
 
 
 def test_the_embedded_engine_is_well_but_forgets() -> None:
-    findings = told("mongomock://")
+    findings = run_doctor("mongomock://")
     assert findings["topology"][0] == "warning"
     assert findings["indexes"][:2] == ("ok", "made when a store opens")
     done = CliRunner().invoke(app, ["doctor", "--uri", "mongomock://"])
@@ -39,14 +39,14 @@ def test_the_embedded_engine_is_well_but_forgets() -> None:
 
 @pytest.mark.server
 def test_what_a_server_lacks_is_said_and_nothing_is_written(server_uri: str, database: str) -> None:
-    findings = told(server_uri, "--database", database, well=False)
+    findings = run_doctor(server_uri, "--database", database, well=False)
     assert list(findings) == CHECKS
     assert findings["indexes"][0] == "error"
     assert "mongostore indexes apply" in findings["indexes"][2]
     with MongoClient[dict[str, Any]](server_uri) as client:
         assert client[database].list_collection_names() == []
     CliRunner().invoke(app, ["indexes", "apply", "--uri", server_uri, "--database", database])
-    findings = told(server_uri, "--database", database)
+    findings = run_doctor(server_uri, "--database", database)
     assert findings["indexes"][0] == findings["write concern"][0] == findings["clocks"][0] == "ok"
     assert findings["topology"][0] == "warning"
     assert "three members" in findings["topology"][2]
@@ -58,18 +58,18 @@ def test_unfinished_deletions_are_named_and_mended(database: str) -> None:
         store.sessions.create("s1")
         heads = store.core.engine.collection("sessions")
         store.portal.run(heads.update_one({}, {"$set": {"state": "deleting"}}))
-        status, found, advice = told(uri)["leftovers"]
+        status, found, advice = run_doctor(uri)["leftovers"]
         assert (status, found) == ("warning", "1 unfinished deletion in sessions")
         assert "mongostore doctor --mend" in advice
-        assert told(uri, "--mend")["leftovers"] == ("ok", "1 mended, none left", "")
-        assert told(uri)["leftovers"] == ("ok", "none", "")
+        assert run_doctor(uri, "--mend")["leftovers"] == ("ok", "1 mended, none left", "")
+        assert run_doctor(uri)["leftovers"] == ("ok", "none", "")
 
 
 @pytest.mark.server
 def test_an_index_that_differs_is_bad(server_uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](server_uri) as client:
         client[database].threads.create_index([("kind", 1)], name="threads_of_kind")
-    status, found, advice = told(server_uri, "--database", database, well=False)["indexes"]
+    status, found, advice = run_doctor(server_uri, "--database", database, well=False)["indexes"]
     assert (status, found) == ("error", "differing: threads_of_kind")
     assert "indexes check" in advice
 
@@ -78,7 +78,7 @@ def test_an_index_that_differs_is_bad(server_uri: str, database: str) -> None:
 def test_a_document_of_a_newer_version_is_bad(server_uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](server_uri) as client:
         client[database].rooms.insert_one({"_id": "r", "schema_version": diagnostics.SCHEMA_VERSION + 1})
-    status, found, advice = told(server_uri, "--database", database, well=False)["schema"]
+    status, found, advice = run_doctor(server_uri, "--database", database, well=False)["schema"]
     assert (status, found) == ("error", f"newer than {diagnostics.SCHEMA_VERSION} in rooms")
     assert "update" in advice
 
@@ -172,14 +172,14 @@ def test_each_user_s_rights_are_told(mongod_binary: Path, tmp_path: Path) -> Non
         with MongoClient[dict[str, Any]](guarded.admin_uri) as client:
             privileges = [{"resource": {"db": "chat", "collection": ""}, "actions": [*crud, "listIndexes"]}]
             client.chat.command("createRole", "crud", privileges=privileges, roles=[])
-            for user, given in roles.items():
-                client.chat.command("createUser", user, pwd=SECRET, roles=given)
+            for user, sent in roles.items():
+                client.chat.command("createUser", user, pwd=SECRET, roles=sent)
         rights = {}
         CliRunner().invoke(app, ["indexes", "apply", "--uri", guarded.uri_of(f"owner:{SECRET}@", "chat")])
         for user in roles:
             uri = guarded.uri_of(f"{user}:{SECRET}@", "chat")
-            rights[user] = told(uri, well=user != "reader")["rights"]
-        rights["root"] = told(f"{guarded.admin_uri}&authSource=admin", "--database", "chat")["rights"]
+            rights[user] = run_doctor(uri, well=user != "reader")["rights"]
+        rights["root"] = run_doctor(f"{guarded.admin_uri}&authSource=admin", "--database", "chat")["rights"]
     assert {user: status for user, (status, _, _) in rights.items()} == {
         "reader": "error",
         "crud": "warning",

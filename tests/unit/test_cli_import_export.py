@@ -135,16 +135,16 @@ def test_any_data_and_content_pass_through_a_line(data, content):
 
 def test_foreign_members_go_into_data_and_come_back_as_members(uri, tmp_path):
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    given = [
+    messages = [
         {"role": "system", "content": "You help."},
         {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None},
         {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "ok"}]},
     ]
-    imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": given, "tools": [1]}])
+    imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": messages, "tools": [1]}])
     assert messages(uri, "s")[1].data == {"tool_calls": [call], "refusal": None}
     line = json.loads(run("export", "--uri", uri).stdout)
     assert line["data"] == {"tools": [1]}
-    for message, source in zip(line["messages"], given, strict=True):
+    for message, source in zip(line["messages"], messages, strict=True):
         assert source.items() <= message.items()
 
 
@@ -206,14 +206,14 @@ def test_sessions_are_stored_at_once_unless_the_writes_give_their_order(uri, tmp
             under_way.remove(session_id)
 
     monkeypatch.setattr(SessionTransfer, "append_many", slow)
-    said = [{"role": "user", "content": i, **({"created_at": time} if time else {})} for i in range(3)]
+    texts = [{"role": "user", "content": i, **({"created_at": time} if time else {})} for i in range(3)]
     lines = [
-        {"id": f"s{i % 20:02}", "messages": [{"id": f"m{i}-{j}", **one} for j, one in enumerate(said)]}
+        {"id": f"s{i % 20:02}", "messages": [{"id": f"m{i}-{j}", **one} for j, one in enumerate(texts)]}
         for i in range(40)
     ]
     # Lines of a session, of its messages, and of it again stay in this order.
-    mixed = [{"id": "mixed", "messages": said[:1]}, {"session_id": "mixed", **said[1]}]
-    mixed += [{"id": "mixed", "messages": [{"id": "last", **said[2]}]}, {"session_id": "mixed", **said[0]}]
+    mixed = [{"id": "mixed", "messages": texts[:1]}, {"session_id": "mixed", **texts[1]}]
+    mixed += [{"id": "mixed", "messages": [{"id": "last", **texts[2]}]}, {"session_id": "mixed", **texts[0]}]
     imported(uri, tmp_path / "x.jsonl", lines=[*lines, *mixed])
     assert [message.id for message in messages(uri, "s07")] == [
         f"m{i}-{j}" for i in (7, 27) for j in range(3)
@@ -288,10 +288,10 @@ def test_an_import_that_broke_off_before_the_context_sets_it_the_next_time(uri, 
 
 def test_an_imported_session_is_as_active_as_its_newest_message(uri, tmp_path):
     times = ["2024-05-01T00:00:00+00:00", "2024-05-03T00:00:00+00:00", "2024-05-02T00:00:00+00:00"]
-    said = [{"role": "user", "created_at": time} for time in times]
+    texts = [{"role": "user", "created_at": time} for time in times]
     lines = [
-        {"id": "talk", "messages": said, "context": ["c"]},
-        *({"session_id": "log", **one} for one in said),
+        {"id": "talk", "messages": texts, "context": ["c"]},
+        *({"session_id": "log", **one} for one in texts),
         {"id": "empty", "created_at": times[0], "messages": [], "context": ["c"]},
     ]
     imported(uri, tmp_path / "x.jsonl", lines=lines)

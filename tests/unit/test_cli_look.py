@@ -105,7 +105,7 @@ def test_brackets_and_colons_are_shown_as_they_are(monkeypatch: pytest.MonkeyPat
     with MongoStore(uri) as store:
         store.sessions.create("[i]", user_id="[b]", name=text)
         store.sessions.messages.append("[i]", Message(role="[u]", content=text))
-    for shown, *command in (
+    for printed, *command in (
         (text, "ls"),
         (text, "show", "[i]"),
         (text, "search", "x"),
@@ -113,7 +113,7 @@ def test_brackets_and_colons_are_shown_as_they_are(monkeypatch: pytest.MonkeyPat
         ("mongostore[mongod]", "demo"),
     ):
         output = re.sub(r"\x1b\[[\d;]*m", "", run(*command, "--uri", uri).output)
-        assert shown in output, output
+        assert printed in output, output
 
 
 def test_a_terminal_gets_a_table_in_its_width(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +121,12 @@ def test_a_terminal_gets_a_table_in_its_width(uri: str, monkeypatch: pytest.Monk
     id = str(uuid4())
     with MongoStore(uri) as store:
         store.threads.create(id, name="A thread with a long name")
-    shown = re.sub(r"\x1b\[[\d;]*m", "", run("ls", "--uri", uri).stdout)
-    assert "Session 0" in shown
+    printed = re.sub(r"\x1b\[[\d;]*m", "", run("ls", "--uri", uri).stdout)
+    assert "Session 0" in printed
     # The id is to be copied.
-    assert f" {id} " in shown
-    assert "house" in shown.splitlines()[1]
-    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert f" {id} " in printed
+    assert "house" in printed.splitlines()[1]
+    assert all(len(line) <= 80 for line in printed.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_show_asks_which_of_several_is_meant(uri: str) -> None:
 
 
 def test_show_as_text_is_of_the_newest_and_says_so(uri: str) -> None:
-    shown = run("show", "s0", "--as", "text", "--uri", uri).stdout
-    assert ("step 9\n" in shown, "step 10" in shown, "step 59" in shown) == (False, True, True)
-    assert "the newest 50 of 60 messages: --limit 0 for all" in shown
+    printed = run("show", "s0", "--as", "text", "--uri", uri).stdout
+    assert ("step 9\n" in printed, "step 10" in printed, "step 59" in printed) == (False, True, True)
+    assert "the newest 50 of 60 messages: --limit 0 for all" in printed
     assert "step 9 " in run("show", "s0", "--as", "text", "--limit", 0, "--uri", uri).stdout
     assert len(lines("show", "s0", "--uri", uri)) == 61
     assert [one.get("position") for one in lines("show", "s0", "--limit", 2, "--uri", uri)] == [None, 58, 59]
@@ -181,8 +181,8 @@ class Markup(HTMLParser):
 
 def test_html_is_one_file_in_which_no_stored_text_is_markup(uri: str) -> None:
     markup = Markup()
-    shown = run("show", EVIL, "--as", "html", "--uri", uri).stdout
-    markup.feed(shown)
+    printed = run("show", EVIL, "--as", "html", "--uri", uri).stdout
+    markup.feed(printed)
     own = {
         "html",
         "head",
@@ -200,9 +200,9 @@ def test_html_is_one_file_in_which_no_stored_text_is_markup(uri: str) -> None:
     }
     assert {*markup.tags} == own | {"article", "details", "summary"}
     assert markup.attributes == {"lang", "charset", "name", "content", "http-equiv", "class"}
-    assert "http" not in shown.replace("http-equiv", "")
-    assert "default-src 'none'; style-src 'sha256-" in shown
-    assert shown.count("&lt;script&gt;") >= 4
+    assert "http" not in printed.replace("http-equiv", "")
+    assert "default-src 'none'; style-src 'sha256-" in printed
+    assert printed.count("&lt;script&gt;") >= 4
 
 
 def test_no_form_lets_stored_text_control_a_terminal(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +236,8 @@ def test_search_shows_where_the_words_are(uri: str, monkeypatch: pytest.MonkeyPa
     assert lines("search", "step", "--house", "rooms", "--uri", uri) == []
     assert lines("search", "nowhere", "--uri", uri) == []
     monkeypatch.setenv("FORCE_COLOR", "1")
-    shown = run("search", "two", "--uri", uri).stdout
-    assert "#0 sms One, two!" in shown
+    printed = run("search", "two", "--uri", uri).stdout
+    assert "#0 sms One, two!" in printed
     assert "Nothing found." in run("search", "nowhere", "--uri", uri).stdout
 
 
@@ -260,9 +260,9 @@ def test_stats_are_numbers_bars_and_an_image_without_addresses(
     assert len(found["days"]) == 30  # type: ignore[arg-type]
     monkeypatch.setenv("FORCE_COLOR", "1")
     svg = tmp_path / "days.svg"
-    shown = run("stats", "--plot", "--days", 3, "--svg", svg, "--uri", uri).stdout
-    assert "█" * 30 in shown
-    assert all(text in shown for text in ("sessions 62", "50-99", "collection"))
+    printed = run("stats", "--plot", "--days", 3, "--svg", svg, "--uri", uri).stdout
+    assert "█" * 30 in printed
+    assert all(text in printed for text in ("sessions 62", "50-99", "collection"))
     assert re.findall('https?://[^"]*', svg.read_text()) == ["http://www.w3.org/2000/svg"]
     assert "<script" not in svg.read_text()
     ElementTree.fromstring(svg.read_text())

@@ -161,12 +161,12 @@ def test_any_other_position_is_refused(value: object) -> None:
 
 
 def test_members_are_copied() -> None:
-    given = {"title": "x"}
+    sent = {"title": "x"}
 
-    checked = arguments.check_members(given, Members)
+    checked = arguments.check_members(sent, Members)
 
-    assert checked == given
-    assert checked is not given
+    assert checked == sent
+    assert checked is not sent
 
 
 def test_a_member_of_another_name_is_refused_and_the_names_told() -> None:

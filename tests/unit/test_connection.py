@@ -541,8 +541,8 @@ async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, ac
 async def test_an_opened_stream_is_closed_at_the_end(connection: Connection, engine: ScriptedEngine) -> None:
     stream = Stream(engine)
 
-    async with open_stream(connection, Script(away(), stream)) as given:
-        assert given is stream
+    async with open_stream(connection, Script(away(), stream)) as sent:
+        assert sent is stream
         assert stream.closings == []
 
     assert stream.closings == [1]
@@ -567,8 +567,8 @@ async def test_what_is_opened_is_given_its_arguments(connection: Connection, eng
         assert (args, kwargs) == ((1,), {"name": 2})
         return stream
 
-    async with open_stream(connection, act, 1, name=2) as given:
-        assert given is stream
+    async with open_stream(connection, act, 1, name=2) as sent:
+        assert sent is stream
 
 
 async def test_a_stream_that_cannot_be_opened_is_not_read(connection: Connection) -> None:

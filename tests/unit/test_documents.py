@@ -101,7 +101,7 @@ class Entity:
     fields: type[BaseModel]
     spoilt: str
     names: str = "_id"
-    given: dict[str, Any] = field(default_factory=dict)
+    sent: dict[str, Any] = field(default_factory=dict)
 
 
 def keep_room(room: Room) -> StoredDocument:
@@ -115,17 +115,17 @@ def keep_event(event: Event) -> StoredDocument:
     return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
-PLACE = {"position": 0, "room_is_closed": False, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
+MEMBER = {"position": 0, "room_is_closed": False, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
 
 
 def keep_binding(binding: Binding) -> StoredDocument:
     key = rooms.part_id(binding.room_id, binding.channel_id)
-    return {"_id": key, **rooms.to_stored_binding(binding), **PLACE}
+    return {"_id": key, **rooms.to_stored_binding(binding), **MEMBER}
 
 
 def keep_participant(participant: RoomParticipant) -> StoredDocument:
     key = rooms.part_id(participant.room_id, participant.id)
-    return {"_id": key, **rooms.to_stored_participant(participant), **PLACE}
+    return {"_id": key, **rooms.to_stored_participant(participant), **MEMBER}
 
 
 def keep_user(user: User) -> StoredDocument:
@@ -260,7 +260,7 @@ ENTITIES = {
         rooms.to_room,
         rooms.StoredRoom,
         "status",
-        given={"created_at": NOON, "updated_at": NOON},
+        sent={"created_at": NOON, "updated_at": NOON},
     ),
     "event": Entity(
         Event(
@@ -290,7 +290,7 @@ ENTITIES = {
         rooms.to_event,
         rooms.StoredEvent,
         "visibility",
-        given={"created_at": NOON, "index": 0},
+        sent={"created_at": NOON, "index": 0},
     ),
     "binding": Entity(
         Binding(
@@ -419,7 +419,7 @@ ENTITIES = {
         threads.to_thread_message,
         threads.StoredThreadMessage,
         "parent_id",
-        given={"created_at": NOON},
+        sent={"created_at": NOON},
     ),
     "element": Entity(
         Element(id="l1", thread_id="t1", message_id="m1", file_key="a/b", data=ODD),
@@ -490,7 +490,7 @@ ENTITIES = {
         sessions.StoredMessage,
         "role",
         names="id",
-        given={"created_at": NOON, "updated_at": NOON, "position": 4},
+        sent={"created_at": NOON, "updated_at": NOON, "position": 4},
     ),
 }
 TAKES_VALUES: dict[str, Callable[[Any], Any]] = {
@@ -540,7 +540,7 @@ def test_a_value_with_every_member_comes_back_equal(entity: Entity) -> None:
 @every_entity
 def test_a_value_with_the_required_members_alone_comes_back_equal(entity: Entity) -> None:
     read = entity.read(deep_copy(entity.keep(entity.least)))
-    assert read == entity.least.model_copy(update=entity.given)
+    assert read == entity.least.model_copy(update=entity.sent)
 
 
 @every_entity

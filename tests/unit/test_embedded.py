@@ -244,8 +244,10 @@ async def outcome(database: Database, update: tuple[dict[str, Any], dict[str, An
         event = await stream.next()
     if changes := event.get("updateDescription"):
         changes["updatedFields"] = sorted(changes["updatedFields"].items())
-    told = [event.get(name) for name in ("operationType", "documentKey", "updateDescription", "fullDocument")]
-    return exact((answer, told, event["ns"]["coll"], await sessions.find_one(S)))
+    received = [
+        event.get(name) for name in ("operationType", "documentKey", "updateDescription", "fullDocument")
+    ]
+    return exact((answer, received, event["ns"]["coll"], await sessions.find_one(S)))
 
 
 @pytest.mark.server
@@ -416,7 +418,7 @@ async def test_a_unique_index_forbids_what_it_forbids_on_a_server(embedded: Data
         {"_id": 9, "room": "e", "list": [3, 3]},
     ]
 
-    async def kept(database: Database) -> str:
+    async def find_type(database: Database) -> str:
         await database.command({"createIndexes": "things", "indexes": indexes})
         with pytest.raises(BulkWriteError) as refused:
             await database["things"].insert_many([dict(item) for item in documents], ordered=False)
@@ -436,7 +438,7 @@ async def test_a_unique_index_forbids_what_it_forbids_on_a_server(embedded: Data
         await database["things"].insert_one({"_id": 10, "room": "a", "index": 2})
         return exact((errors, await database["things"].find({}, sort=[("_id", 1)]).to_list()))
 
-    assert await kept(embedded) == await kept(real)
+    assert await find_type(embedded) == await find_type(real)
 
 
 @pytest.mark.server
@@ -538,12 +540,12 @@ async def test_a_name_is_shared_in_the_process_and_no_name_is_private() -> None:
 
 
 async def test_nothing_is_shared_with_the_caller(embedded: Database) -> None:
-    given: dict[str, Any] = {"_id": 1, "list": [{"x": 1}]}
+    sent: dict[str, Any] = {"_id": 1, "list": [{"x": 1}]}
     pushed: dict[str, Any] = {"y": [1]}
-    await embedded["things"].insert_one(given)
+    await embedded["things"].insert_one(sent)
     await embedded["things"].update_one({"_id": 1}, {"$push": {"list": pushed}, "$set": {"last": pushed}})
     found = await embedded["things"].find_one({"_id": 1})
-    for mutable in (given["list"], pushed["y"], found["list"], found["last"]["y"] if found else []):
+    for mutable in (sent["list"], pushed["y"], found["list"], found["last"]["y"] if found else []):
         mutable.clear()
     expected = {"_id": 1, "list": [{"x": 1}, {"y": [1]}], "last": {"y": [1]}}
     assert await embedded["things"].find_one({"_id": 1}) == expected

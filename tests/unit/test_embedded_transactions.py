@@ -135,8 +135,8 @@ async def test_streams_tell_what_was_kept_when_it_is_kept(engine: EmbeddedEngine
             await engine.transact(failing)
         await engine.transact(statements)
         await things.delete_one({"_id": 20})
-        told = [await stream.next() for _ in range(3)]
-        assert [event["operationType"] for event in told] == ["insert", "update", "delete"]
+        received = [await stream.next() for _ in range(3)]
+        assert [event["operationType"] for event in received] == ["insert", "update", "delete"]
         assert await stream.try_next() is None
 
 

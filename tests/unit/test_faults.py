@@ -38,7 +38,7 @@ class LateError(driver.PyMongoError):
         return True
 
 
-def told(error: Exception, kind: type[MongoStoreError], message: str) -> None:
+def assert_translated(error: Exception, kind: type[MongoStoreError], message: str) -> None:
     reported = translate_error(error, WHERE)
 
     assert type(reported) is kind
@@ -62,7 +62,7 @@ def told(error: Exception, kind: type[MongoStoreError], message: str) -> None:
     ],
 )
 def test_without_an_answer_the_server_is_away(error: driver.PyMongoError, reason: str) -> None:
-    told(error, UnavailableError, f"{WHERE}: {reason}")
+    assert_translated(error, UnavailableError, f"{WHERE}: {reason}")
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_without_an_answer_the_server_is_away(error: driver.PyMongoError, reason
 )
 def test_a_server_in_a_failover_or_under_load_is_away(code: int) -> None:
     message = f"{WHERE}: the server is busy or changing its primary (code {code}, CodeName)"
-    told(failure(code), UnavailableError, message)
+    assert_translated(failure(code), UnavailableError, message)
 
 
 @pytest.mark.parametrize("label", ["RetryableWriteError", "TransientTransactionError"])
 @pytest.mark.parametrize("code", [1, 251])
 def test_what_the_server_labels_as_passing_is_so(code: int, label: str) -> None:
     message = f"{WHERE}: the server is busy or changing its primary (code {code}, CodeName)"
-    told(failure(code, "Other", label), UnavailableError, message)
+    assert_translated(failure(code, "Other", label), UnavailableError, message)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_the_server_has_given_up_has_no_answer_in_time(
     error: driver.OperationFailure, code: int
 ) -> None:
     reason = "no answer in time" if error.timeout else "the server is busy or changing its primary"
-    told(error, UnavailableError, f"{WHERE}: {reason} (code {code}, CodeName)")
+    assert_translated(error, UnavailableError, f"{WHERE}: {reason} (code {code}, CodeName)")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_the_server_has_given_up_has_no_answer_in_time(
 )
 @pytest.mark.parametrize("label", ["Other", "RetryableWriteError"])
 def test_refused_credentials_are_denied_access(code: int, reason: str, label: str) -> None:
-    told(failure(code, label), AccessDeniedError, f"{WHERE}: {reason} (code {code}, CodeName)")
+    assert_translated(failure(code, label), AccessDeniedError, f"{WHERE}: {reason} (code {code}, CodeName)")
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_another_index_of_that_name_is_a_conflict_of_indexes(code: int) -> None:
         f"{WHERE}: an index of that name or those keys differs: see `mongostore indexes check` "
         f"(code {code}, CodeName)"
     )
-    told(failure(code), IndexConflictError, message)
+    assert_translated(failure(code), IndexConflictError, message)
 
 
 @pytest.mark.parametrize("code", [260, 280, 286])
 def test_a_token_older_than_the_history_has_expired(code: int) -> None:
     message = f"{WHERE}: the token is older than the server's history; read anew, then watch"
-    told(failure(code), TokenExpiredError, message)
+    assert_translated(failure(code), TokenExpiredError, message)
 
 
 @pytest.mark.parametrize("code", [59, 115, 238, 263, 303, 40324, 40573])
@@ -148,35 +148,35 @@ def test_what_the_deployment_does_not_know_is_unsupported(code: int) -> None:
         f"{WHERE}: this deployment cannot do that: use a replica set of MongoDB, or Atlas "
         f"(code {code}, CodeName)"
     )
-    told(failure(code), UnsupportedError, message)
+    assert_translated(failure(code), UnsupportedError, message)
 
 
 @pytest.mark.parametrize("code", [11000, 11001, 12582, None])
 def test_a_taken_key_is_a_conflict(code: int | None) -> None:
     error = driver.DuplicateKeyError(SECRET, code, {"keyValue": {"text": SECRET}, "errmsg": SECRET})
-    told(error, ConflictError, f"{WHERE}: a unique key is taken")
+    assert_translated(error, ConflictError, f"{WHERE}: a unique key is taken")
 
 
-@pytest.mark.parametrize(("code", "shown"), [(26, 26), (1, 1), (None, 0)])
-def test_any_other_refusal_is_named_by_its_code(code: int | None, shown: int) -> None:
-    message = f"{WHERE}: the server refused it (code {shown}, CodeName)"
-    told(failure(code, "Other"), MongoStoreError, message)
+@pytest.mark.parametrize(("code", "output"), [(26, 26), (1, 1), (None, 0)])
+def test_any_other_refusal_is_named_by_its_code(code: int | None, output: int) -> None:
+    message = f"{WHERE}: the server refused it (code {output}, CodeName)"
+    assert_translated(failure(code, "Other"), MongoStoreError, message)
 
 
 def test_a_refusal_without_details_has_its_code_alone() -> None:
     message = f"{WHERE}: the server refused it (code 26)"
-    told(driver.OperationFailure(SECRET, 26), MongoStoreError, message)
-    told(driver.OperationFailure(SECRET, 26, {}), MongoStoreError, message)
+    assert_translated(driver.OperationFailure(SECRET, 26), MongoStoreError, message)
+    assert_translated(driver.OperationFailure(SECRET, 26, {}), MongoStoreError, message)
 
 
 def test_a_closed_client_is_a_store_that_is_not_open() -> None:
     for text in ("Cannot use AsyncMongoClient after close", "Cannot use ended session"):
-        told(driver.InvalidOperation(text), NotOpenError, f"{WHERE}: the client is closed")
+        assert_translated(driver.InvalidOperation(text), NotOpenError, f"{WHERE}: the client is closed")
 
 
 def test_what_the_driver_itself_refuses_is_not_a_closed_client() -> None:
     error = driver.InvalidOperation("Read preference in a transaction must be primary")
-    told(error, MongoStoreError, f"{WHERE}: the driver refuses the operation")
+    assert_translated(error, MongoStoreError, f"{WHERE}: the driver refuses the operation")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_what_the_driver_itself_refuses_is_not_a_closed_client() -> None:
     ],
 )
 def test_a_refusal_comes_with_its_remedy(code: int, kind: type[MongoStoreError], reason: str) -> None:
-    told(failure(code), kind, f"{WHERE}: {reason} (code {code}, CodeName)")
+    assert_translated(failure(code), kind, f"{WHERE}: {reason} (code {code}, CodeName)")
 
 
 @pytest.mark.parametrize(
@@ -272,11 +272,11 @@ def bulk(**details: object) -> driver.BulkWriteError:
 def test_of_several_writes_the_first_error_counts(
     error: driver.BulkWriteError, kind: type[MongoStoreError], message: str
 ) -> None:
-    told(error, kind, f"{WHERE}: {message}")
+    assert_translated(error, kind, f"{WHERE}: {message}")
 
 
 def test_values_that_cannot_be_read_are_others() -> None:
-    told(
+    assert_translated(
         InvalidBSON(SECRET),
         MongoStoreError,
         f"{WHERE}: a stored value cannot be read: another program wrote it",
@@ -285,18 +285,18 @@ def test_values_that_cannot_be_read_are_others() -> None:
 
 def test_failing_encryption_is_a_matter_of_configuration() -> None:
     message = f"{WHERE}: client-side encryption failed: see auto_encryption_opts"
-    told(driver.EncryptionError(Exception(SECRET)), ConfigurationError, message)
+    assert_translated(driver.EncryptionError(Exception(SECRET)), ConfigurationError, message)
 
 
 def test_options_that_do_not_go_together_are_a_matter_of_configuration() -> None:
     message = f"{WHERE}: the URI's options do not go together"
-    told(driver.ConfigurationError(SECRET), ConfigurationError, message)
-    told(driver.InvalidURI(SECRET), ConfigurationError, message)
+    assert_translated(driver.ConfigurationError(SECRET), ConfigurationError, message)
+    assert_translated(driver.InvalidURI(SECRET), ConfigurationError, message)
 
 
 def test_a_server_that_has_just_started_is_away() -> None:
     error = driver.ConfigurationError(f"Sessions are not supported by this MongoDB deployment {SECRET}")
-    told(error, UnavailableError, f"{WHERE}: the server has just started")
+    assert_translated(error, UnavailableError, f"{WHERE}: the server has just started")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_server_that_has_just_started_is_away() -> None:
     ],
 )
 def test_what_has_no_meaning_of_its_own_is_named(error: driver.PyMongoError, name: str) -> None:
-    told(error, MongoStoreError, f"{WHERE}: {name}")
+    assert_translated(error, MongoStoreError, f"{WHERE}: {name}")
 
 
 @pytest.mark.parametrize(

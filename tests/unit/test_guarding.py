@@ -219,7 +219,7 @@ async def test_misses_of_different_documents_are_counted_apart(guarded: VersionC
         await guarded.update_one({"place": 7}, {"$set": {"place": 9}})
         await guarded.update_one({"_id": "a", "place": 8}, {"$set": {"place": 9}})
 
-        assert {meant: missed.times for meant, missed in call.missed.items()} == {
+        assert {matching: missed.times for matching, missed in call.missed.items()} == {
             ("things", "a"): 2,
             ("things", "{'place': 7}"): 1,
         }

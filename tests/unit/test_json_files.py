@@ -32,9 +32,9 @@ def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("_pieces")
 @pytest.mark.parametrize("indent", [None, 2])
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b" \r\n "])
-def test_items_of_a_list_come_one_by_one(indent: int | None, mark: bytes) -> None:
-    content = mark + json.dumps(VALUES, indent=indent).encode()
+@pytest.mark.parametrize("sign", [b"", b"\xef\xbb\xbf", b" \r\n "])
+def test_items_of_a_list_come_one_by_one(indent: int | None, sign: bytes) -> None:
+    content = sign + json.dumps(VALUES, indent=indent).encode()
     assert list(iter_items(io.BytesIO(content))) == VALUES
     assert [value for _, value in iter_records(io.BytesIO(content))] == VALUES
 

@@ -268,13 +268,13 @@ OPENAI: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("told", OPENAI, ids=lambda told: "+".join(told))
-def test_a_message_of_openai_keeps_all_that_it_has(told: dict[str, Any]) -> None:
-    message = Message.from_openai(told, id="m1", conversation_id="c", created_at=NOON)
+@pytest.mark.parametrize("received", OPENAI, ids=lambda received: "+".join(received))
+def test_a_message_of_openai_keeps_all_that_it_has(received: dict[str, Any]) -> None:
+    message = Message.from_openai(received, id="m1", conversation_id="c", created_at=NOON)
     assert (message.id, message.conversation_id, message.created_at) == ("m1", "c", NOON)
-    assert (message.role, message.content) == (told["role"], told.get("content"))
-    assert message.to_openai() == told
-    assert Message.model_validate_json(message.model_dump_json()).to_openai() == told
+    assert (message.role, message.content) == (received["role"], received.get("content"))
+    assert message.to_openai() == received
+    assert Message.model_validate_json(message.model_dump_json()).to_openai() == received
 
 
 def test_a_message_of_openai_without_an_id_has_a_new_one() -> None:

@@ -129,14 +129,14 @@ def is_gone(process: psutil.Process, seconds: float = 5) -> bool:
     return True
 
 
-def notes(uri: str) -> list[Any]:
+def stored_ids(uri: str) -> list[Any]:
     with MongoClient[dict[str, Any]](uri) as client:
-        return [note["_id"] for note in client.test.notes.find().sort("_id")]
+        return [document["_id"] for document in client.test.stored_ids.find().sort("_id")]
 
 
 def write(uri: str, *ids: Any) -> None:
     with MongoClient[dict[str, Any]](uri) as client:
-        client.test.notes.insert_many([{"_id": id} for id in ids])
+        client.test.stored_ids.insert_many([{"_id": id} for id in ids])
 
 
 def test_an_explicit_binary_goes_before_the_setting_before_path(
@@ -228,13 +228,13 @@ def test_what_is_written_is_there_after_a_restart(server: MongodProcess, tmp_pat
     server.stop()
     assert is_gone(first)
     assert server.start() == uri
-    assert notes(uri) == [1, 2]
+    assert stored_ids(uri) == [1, 2]
 
 
 @pytest.mark.server
 def test_transactions_and_change_streams_work(server: MongodProcess) -> None:
     with MongoClient[dict[str, Any]](server.start()) as client:
-        collection = client.test.notes
+        collection = client.test.stored_ids
         with collection.watch() as changes:
             with client.start_session() as session, session.start_transaction():
                 collection.insert_one({"_id": 1}, session=session)
@@ -258,9 +258,9 @@ def test_the_last_of_two_processes_to_leave_stops_the_server(
     write(uri, 1)
     process = server_process(tmp_path)
     assert server.start() == uri
-    assert notes(uri) == [1]
+    assert stored_ids(uri) == [1]
     leave(first)
-    assert notes(uri) == [1]
+    assert stored_ids(uri) == [1]
     server.stop()
     assert is_gone(process)
 
@@ -286,7 +286,7 @@ def test_a_killed_server_comes_back_with_every_acknowledged_write(
     def write_until_killed() -> None:
         with contextlib.suppress(PyMongoError), MongoClient[dict[str, Any]](uri, retryWrites=False) as client:
             while True:
-                client.test.notes.insert_one({"_id": len(acknowledged)})
+                client.test.stored_ids.insert_one({"_id": len(acknowledged)})
                 acknowledged.append(len(acknowledged))
 
     writer = threading.Thread(target=write_until_killed)
@@ -296,7 +296,7 @@ def test_a_killed_server_comes_back_with_every_acknowledged_write(
     server_process(tmp_path).kill()
     writer.join()
     assert server.start() == uri
-    assert notes(uri)[: len(acknowledged)] == acknowledged
+    assert stored_ids(uri)[: len(acknowledged)] == acknowledged
 
 
 @pytest.mark.server
@@ -374,7 +374,7 @@ def test_a_taken_port_is_left_to_its_owner(server: MongodProcess) -> None:
         other = server.start()
         assert other != uri
         write(other, 2)
-        assert notes(other) == [1, 2]
+        assert stored_ids(other) == [1, 2]
         owner.shutdown()
 
 
@@ -389,7 +389,7 @@ def test_a_copied_folder_gets_a_server_of_its_own(
     uri = server.start()
     write(copy.start(), 2)
     copy.stop()
-    assert notes(uri) == [1]
+    assert stored_ids(uri) == [1]
 
 
 @pytest.mark.server

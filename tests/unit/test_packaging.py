@@ -71,6 +71,6 @@ def test_the_wheel_works_in_an_empty_environment(built: Path, tmp_path: Path) ->
     assert installed.returncode == 0, installed.stderr
     used = run_apart(tmp_path, python, "-c", USE)
     assert used.stdout == "hi\n", used.stderr
-    shown = run_apart(tmp_path, python.parent / "mongostore", "--help")
-    assert "demo" in shown.stdout, shown.stderr
-    assert (used.returncode, shown.returncode) == (0, 0)
+    output = run_apart(tmp_path, python.parent / "mongostore", "--help")
+    assert "demo" in output.stdout, output.stderr
+    assert (used.returncode, output.returncode) == (0, 0)

@@ -56,9 +56,9 @@ def test_behind_a_place_are_later_keys_of_its_number_and_later_numbers(
 ) -> None:
     where = {"user": "u"}
 
-    behind = order.keyset_filter(where, (3, "k"))
+    following = order.keyset_filter(where, (3, "k"))
 
-    assert behind == {
+    assert following == {
         "$or": [
             {"user": "u", "at": 3, "_id": {operator: "k"}},
             {"user": "u", "at": {operator: 3}},
@@ -96,7 +96,7 @@ def test_no_cursor_names_no_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "key",
     [
         (0, "a"),
         (-5, ""),
@@ -105,8 +105,8 @@ def test_no_cursor_names_no_place() -> None:
         (7, {"a": "room", "b": "participant"}),
     ],
 )
-def test_a_cursor_names_its_place(place: tuple[int, Any]) -> None:
-    assert RISING.decode(RISING.cursor(place)) == place
+def test_a_cursor_names_its_place(key: tuple[int, Any]) -> None:
+    assert RISING.decode(RISING.cursor(key)) == key
 
 
 @pytest.mark.parametrize(

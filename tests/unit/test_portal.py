@@ -152,11 +152,11 @@ def test_a_closed_portal_refuses_calls_and_closes_their_coroutines(closed: Porta
 def test_close_runs_the_last_coroutine_on_the_loop_and_ends_the_thread(portal: Portal) -> None:
     threads: list[threading.Thread] = []
 
-    async def note() -> None:
+    async def record() -> None:
         threads.append(threading.current_thread())
 
-    portal.run(note())
-    portal.close(note())
+    portal.run(record())
+    portal.close(record())
     assert threads[0] is threads[1]
     assert not threads[0].is_alive()
 

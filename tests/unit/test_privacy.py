@@ -55,8 +55,8 @@ def reached(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 names = [name for parts in modules if parts[0] == "mongostore" for name in parts]
             case ast.Call(func=ast.Name(id=function) | ast.Attribute(attr=function)) if function in BY_NAME:
                 # The object may be in the text, as in setattr("package.module._name", value).
-                given = [one.value for one in node.args[:2] if isinstance(one, ast.Constant)]
-                names = [part for text in given if isinstance(text, str) for part in text.split(".")]
+                sent = [one.value for one in node.args[:2] if isinstance(one, ast.Constant)]
+                names = [part for text in sent if isinstance(text, str) for part in text.split(".")]
         yield from ((node.lineno, name) for name in names if is_private(name))  # type: ignore[attr-defined]
 
 

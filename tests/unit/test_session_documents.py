@@ -118,8 +118,8 @@ def test_a_content_of_any_kind_comes_back(content: Any) -> None:
 
 @pytest.mark.parametrize("odd", [{"role": 1}, {"created_at": PRIVATE}, {"data": PRIVATE}], ids=str)
 def test_an_unreadable_message_hides_no_readable_one(odd: StoredDocument) -> None:
-    placed = [(0, message(id="a")), (1, message(id="b", **odd)), (2, message(id="c"))]
-    read, errors = sessions.to_messages(placed)
+    positions = [(0, message(id="a")), (1, message(id="b", **odd)), (2, message(id="c"))]
+    read, errors = sessions.to_messages(positions)
     assert [(one.id, one.position) for one in read] == [("a", 0), ("c", 2)]
     assert [(error.kind, error.id) for error in errors] == [("message", "b")]
     assert PRIVATE not in str(errors[0])

@@ -229,7 +229,7 @@ DOCUMENT = {"_id": 1, "a": 1, "b": {"c": 2, "d": 3}, "l": [{"x": 1, "y": 2}, 5, 
 
 
 @pytest.mark.parametrize(
-    ("projection", "shown"),
+    ("projection", "output"),
     [
         (None, DOCUMENT),
         ({}, DOCUMENT),
@@ -254,8 +254,10 @@ DOCUMENT = {"_id": 1, "a": 1, "b": {"c": 2, "d": 3}, "l": [{"x": 1, "y": 2}, 5, 
     ],
     ids=str,
 )
-def test_a_projection_shows_what_it_includes_or_all_but_what_it_excludes(projection: Any, shown: Any) -> None:
-    assert project(DOCUMENT, projection) == shown
+def test_a_projection_shows_what_it_includes_or_all_but_what_it_excludes(
+    projection: Any, output: Any
+) -> None:
+    assert project(DOCUMENT, projection) == output
 
 
 def test_a_projection_that_includes_and_excludes_is_refused() -> None:

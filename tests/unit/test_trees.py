@@ -17,7 +17,7 @@ def node(id: str, parent: str | None, second: int | None = None, message: Any = 
 
 def outcome(nodes: list[Node], current: str | None = None) -> list[tuple[str, str | None, str]]:
     tree = order_tree(nodes, current)
-    return [(placed.node.id, placed.parent, placed.conversation_id) for placed in tree.nodes]
+    return [(positions.node.id, positions.parent, positions.conversation_id) for positions in tree.nodes]
 
 
 def test_parents_come_first_and_then_times() -> None:
@@ -59,7 +59,7 @@ def test_the_newest_leaf_ends_the_path_if_the_source_names_none(current: str | N
 def test_circles_and_missing_parents_end_nothing() -> None:
     nodes = [node("a", "b", 1), node("b", "a", 2), node("c", "gone", 3), node("self", "self", 4)]
     tree = order_tree(nodes, None)
-    assert {placed.node.id for placed in tree.nodes} == {"a", "b", "c", "self"}
+    assert {positions.node.id for positions in tree.nodes} == {"a", "b", "c", "self"}
     assert "c" in tree.orphans
     assert "self" in tree.orphans
     assert len(tree.orphans) == 3

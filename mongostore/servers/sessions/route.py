@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from mongostore.errors import MongoStoreError, NotFoundError
 from mongostore.models import ApiKey
-from mongostore.servers.error_responses import to_problem
+from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.sessions.service import service_of
 
 
@@ -32,6 +32,8 @@ class SessionsRoute(APIRoute):
                 service = service_of(request.app)
                 await service.open()
                 _check_namespace(request, await service.access.authenticate(request))
+                if self.body_field is not None:
+                    _check_media_type(request)
                 return await answer(request)
             except (HTTPException, RequestValidationError, MongoStoreError) as error:
                 return to_problem(request, error)
@@ -45,3 +47,10 @@ def _check_namespace(request: Request, caller: ApiKey | None) -> None:
     if caller is not None and not caller.allows(namespace):
         session = request.path_params.get("activity_session")
         raise NotFoundError("session", session) if session else NotFoundError("namespace", namespace)
+
+
+def _check_media_type(request: Request) -> None:
+    media_type, _, _ = request.headers.get("content-type", "application/json").partition(";")
+    kind, _, suffix = media_type.strip().lower().partition("/")
+    if kind != "application" or suffix.rpartition("+")[2] != "json":
+        raise ProblemError(415, "Send the body as application/json")

@@ -80,7 +80,7 @@ class Call:
 
     Attributes:
         status: `done`, `failed` or `open`.
-        note: A remark, such as how long it took.
+        remark: A few words, such as how long it took.
         position: Where the result stands.
         whole: Whether nothing of it is left out.
     """
@@ -90,7 +90,7 @@ class Call:
     arguments: Any = None
     result: Any = None
     status: str = "open"
-    note: str = ""
+    remark: str = ""
     position: str = ""
     whole: bool = False
 
@@ -227,7 +227,7 @@ def _roomkit_call(part: dict[str, Any], name: str) -> Call:
     if part.get("status") in ("completed", "success", "ok") or error or part.get("result") is not None:
         call.end(part.get("result") if error is None else error, failed=bool(error))
     if isinstance(took := part.get("duration_ms"), int | float):
-        call.note = f"{took:.0f} ms"
+        call.remark = f"{took:.0f} ms"
     return call
 
 

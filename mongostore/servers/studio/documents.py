@@ -9,34 +9,34 @@ from starlette.responses import Response
 
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.frame import frame, page_response
-from mongostore.servers.studio.places import InRoom, InSession, InThread, Place
+from mongostore.servers.studio.views import InRoom, InSession, InThread, View
 
 router: Final = APIRouter()
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}/document")
-async def stored_message(request: Request, place: InSession, position: int) -> Response:
+async def stored_message(request: Request, view: InSession, position: int) -> Response:
     """Show the message at a position of a session as it is stored."""
-    text = await place.sessions.messages.describe_document(place.id, position)
-    return await _answer(request, place, text, f"Message {position}", f"?at={position}")
+    text = await view.sessions.messages.describe_document(view.id, position)
+    return await _answer(request, view, text, f"Message {position}", f"?at={position}")
 
 
 @router.get("/t/{thread_id}/documents/{message_id}")
-async def stored_thread_message(request: Request, place: InThread, message_id: str) -> Response:
+async def stored_thread_message(request: Request, view: InThread, message_id: str) -> Response:
     """Show a message of a thread as it is stored."""
-    text = await place.store.threads.messages.describe_document(place.id, decode_id(message_id))
-    return await _answer(request, place, text, f"Message {decode_id(message_id)}")
+    text = await view.store.threads.messages.describe_document(view.id, decode_id(message_id))
+    return await _answer(request, view, text, f"Message {decode_id(message_id)}")
 
 
 @router.get("/r/{room_id}/documents/{event_id}")
-async def stored_event(request: Request, place: InRoom, event_id: str) -> Response:
+async def stored_event(request: Request, view: InRoom, event_id: str) -> Response:
     """Show an event of a room as it is stored."""
-    text = await place.store.rooms.events.describe_document(place.id, decode_id(event_id))
-    return await _answer(request, place, text, f"Event {decode_id(event_id)}")
+    text = await view.store.rooms.events.describe_document(view.id, decode_id(event_id))
+    return await _answer(request, view, text, f"Event {decode_id(event_id)}")
 
 
-async def _answer(request: Request, place: Place, text: str, title: str, query: str = "") -> Response:
-    around = await frame(place.studio, place.viewer, request)
+async def _answer(request: Request, view: View, text: str, title: str, query: str = "") -> Response:
+    around = await frame(view.studio, view.viewer, request)
     return await page_response(
-        request, "document.html", around, text=text, title=title, current=place.path, back=place.path + query
+        request, "document.html", around, text=text, title=title, current=view.path, back=view.path + query
     )

@@ -18,11 +18,11 @@ from mongostore.models import Event, Message, Session, ThreadMessage
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.content import to_json
 from mongostore.servers.studio.html_file import html_file
-from mongostore.servers.studio.places import InRoom, InSession, InThread
 from mongostore.servers.studio.reading import room_title
-from mongostore.servers.studio.steps import begins_exchange, thread_turns
+from mongostore.servers.studio.steps import starts_exchange, thread_turns
 from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import name_in, session_items, with_unreadable
+from mongostore.servers.studio.views import InRoom, InSession, InThread
 
 _TYPES = {
     "jsonl": "application/x-ndjson",
@@ -64,11 +64,11 @@ class _Export:
 
 
 @router.get("/s/{namespace}/{session_id}/export")
-async def export_session(place: InSession, form: str = "jsonl") -> Response:
+async def export_session(view: InSession, form: str = "jsonl") -> Response:
     """Send a session with all of its messages."""
-    session = await place.sessions.get(place.id)
+    session = await view.sessions.get(view.id)
     errors: list[InvalidDocumentError] = []
-    messages: Any = place.sessions.messages.iter(place.id, errors=errors)
+    messages: Any = view.sessions.messages.iter(view.id, errors=errors)
     return _send(
         form,
         _Export(
@@ -85,10 +85,10 @@ async def export_session(place: InSession, form: str = "jsonl") -> Response:
 
 
 @router.get("/t/{thread_id}/export")
-async def export_thread(place: InThread, form: str = "jsonl") -> Response:
+async def export_thread(view: InThread, form: str = "jsonl") -> Response:
     """Send a thread with all of its messages."""
-    threads = place.store.threads
-    thread = await threads.get(place.id)
+    threads = view.store.threads
+    thread = await threads.get(view.id)
     errors: list[InvalidDocumentError] = []
     messages: Any = threads.messages.iter(thread.id, errors=errors)
     elements = (await threads.elements.list(thread.id, limit=_ELEMENTS)).items if form == "html" else []
@@ -105,15 +105,15 @@ async def export_thread(place: InThread, form: str = "jsonl") -> Response:
     name = thread.name or thread.id
     return _send(
         form,
-        _Export(thread, name, [thread.id, person], messages, errors, _step_text, items_of, begins_exchange),
+        _Export(thread, name, [thread.id, person], messages, errors, _step_text, items_of, starts_exchange),
     )
 
 
 @router.get("/r/{room_id}/export")
-async def export_room(place: InRoom, form: str = "jsonl") -> Response:
+async def export_room(view: InRoom, form: str = "jsonl") -> Response:
     """Send a room with all of its events."""
-    rooms = place.store.rooms
-    full = await rooms.get_full(place.id)
+    rooms = view.store.rooms
+    full = await rooms.get_full(view.id)
     room = full.room
     errors: list[InvalidDocumentError] = []
     events: Any = rooms.events.iter(room.id, blocked=True, errors=errors)

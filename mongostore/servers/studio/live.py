@@ -19,9 +19,9 @@ from mongostore.models import ChangeKind, Event, Message, MessageChange, RoomPar
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.frame import Studio
 from mongostore.servers.studio.pages import page_names, write
-from mongostore.servers.studio.places import InRoom, InSession, Place, SessionPlace
 from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import Item, is_of_tools, session_items
+from mongostore.servers.studio.views import InRoom, InSession, SessionView, View
 
 # Proxies close what is silent for longer.
 _BEAT_SECONDS = 15.0
@@ -36,24 +36,24 @@ router: Final = APIRouter()
 
 @router.get("/s/{namespace}/{session_id}/live")
 async def session_live(
-    request: Request, place: InSession, after: int = -1, since: AwareDatetime | None = None
+    request: Request, view: InSession, after: int = -1, since: AwareDatetime | None = None
 ) -> Response:
     """Send the changes of a session behind a page, or behind `Last-Event-ID` where that is sent.
 
     A page sends the last position that it shows, and the time of the newest change in it.
     """
-    _require_streams(place.studio)
-    await place.sessions.get(place.id)
-    return _stream(place.studio, _session_changes(request, place, after, since))
+    _require_streams(view.studio)
+    await view.sessions.get(view.id)
+    return _stream(view.studio, _session_changes(request, view, after, since))
 
 
 async def _session_changes(
-    request: Request, place: SessionPlace, after: int, since: datetime | None
+    request: Request, view: SessionView, after: int, since: datetime | None
 ) -> AsyncGenerator[str, None]:
     token = request.headers.get("last-event-id") or None
-    messages = place.sessions.messages
+    messages = view.sessions.messages
     # What has come since the page was made comes first: the stream begins with the newest messages.
-    watching: Any = messages.watch(place.id, after=token, last=None if token else _NEWEST)
+    watching: Any = messages.watch(view.id, after=token, last=None if token else _NEWEST)
     async with aclosing(watching) as changes:
         try:
             expected = None if token else after + 1
@@ -63,7 +63,7 @@ async def _session_changes(
                     yield _event("reset", {})
                 expected = None
                 if not _is_visible(change, after, since):
-                    kind, data = await _of_change(request, place, change)
+                    kind, data = await _of_change(request, view, change)
                     yield _event(kind, data, change.token)
         except (TokenExpiredError, SlowReaderError):
             # What it has missed is on the page when that is loaded again.
@@ -81,50 +81,50 @@ def _is_visible(change: MessageChange, after: int, since: datetime | None) -> bo
 
 
 async def _of_change(
-    request: Request, place: SessionPlace, change: MessageChange
+    request: Request, view: SessionView, change: MessageChange
 ) -> tuple[str, dict[str, Any]]:
     if change.kind in (ChangeKind.APPEND, ChangeKind.UPDATE) and change.message is not None:
-        item = await _item(place, change.message)
+        item = await _item(view, change.message)
         return ("skip", {}) if item is None else ("put", _put(request, item, "item.html"))
     if change.kind is ChangeKind.DELETE:
         return "drop", {"id": f"m{change.position}"}
     return ("close" if change.kind is ChangeKind.CLOSE else "reset"), {}
 
 
-async def _item(place: SessionPlace, message: Message) -> Item | None:
+async def _item(view: SessionView, message: Message) -> Item | None:
     """Return what shows a message: the result of a tool is shown by the message that has called it."""
-    items = session_items([message], place.path)
+    items = session_items([message], view.path)
     item = items[0] if items else None
     if item is None or message.position is None or not is_of_tools(message):
         return item
-    around_message = await place.sessions.messages.list(place.id, around=message.position, limit=_AROUND)
+    around_message = await view.sessions.messages.list(view.id, around=message.position, limit=_AROUND)
     label = str(message.position)
-    for found in session_items(around_message.items, place.path):
+    for found in session_items(around_message.items, view.path):
         if found.label == label or any(call.position == label for call in found.calls):
             return found
     return item
 
 
 @router.get("/r/{room_id}/live")
-async def room_live(request: Request, place: InRoom, after: int = -1) -> Response:
+async def room_live(request: Request, view: InRoom, after: int = -1) -> Response:
     """Send the events of a room behind an index, and behind `Last-Event-ID` where that is sent."""
-    _require_streams(place.studio)
+    _require_streams(view.studio)
     last = request.headers.get("last-event-id", "")
-    full = await place.store.rooms.get_full(place.id)
+    full = await view.store.rooms.get_full(view.id)
     after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else after
-    return _stream(place.studio, _room_changes(request, place, full.participants, after))
+    return _stream(view.studio, _room_changes(request, view, full.participants, after))
 
 
 async def _room_changes(
-    request: Request, place: Place, participants: Sequence[RoomParticipant], after: int
+    request: Request, view: View, participants: Sequence[RoomParticipant], after: int
 ) -> AsyncGenerator[str, None]:
-    rooms = place.store.rooms
+    rooms = view.store.rooms
     try:
-        watching: Any = rooms.events.watch(place.id, after=max(after, -1))
+        watching: Any = rooms.events.watch(view.id, after=max(after, -1))
         async with aclosing(watching) as events:
             async for event in events:
-                some = [*await _target_of(place, event), event]
-                *changed, entry = timeline(some, participants, place.path)
+                some = [*await _target_of(view, event), event]
+                *changed, entry = timeline(some, participants, view.path)
                 for one in changed:
                     yield _event("change", _put(request, one, "entry.html"))
                 yield _event("put", _put(request, entry, "entry.html"), str(event.index))
@@ -134,12 +134,12 @@ async def _room_changes(
     yield _event("close", {})
 
 
-async def _target_of(place: Place, event: Event) -> list[Event]:
+async def _target_of(view: View, event: Event) -> list[Event]:
     """Return the event that another one edits or deletes, if it does and that can be read."""
     if event.target_event_id is None:
         return []
     try:
-        target = await place.store.rooms.events.find(place.id, event.target_event_id)
+        target = await view.store.rooms.events.find(view.id, event.target_event_id)
     except InvalidDocumentError:
         return []
     return [] if target is None else [target]

@@ -15,7 +15,7 @@ _LONG = 1500
 
 
 @dataclass(frozen=True)
-class Mark:
+class Bar:
     """A bar: a message, or a stretch of them.
 
     Attributes:
@@ -29,7 +29,7 @@ class Mark:
     height: float
 
 
-def marks(messages: Iterable[Message], end: int) -> list[Mark]:
+def bars(messages: Iterable[Message], end: int) -> list[Bar]:
     """Return the bars of messages: longer texts are longer, and errors are red."""
     step = HEIGHT / max(end, 1)
     height = max(min(step - 1, 6), 0.8)
@@ -40,7 +40,7 @@ def marks(messages: Iterable[Message], end: int) -> list[Mark]:
         failed = isinstance(message.content, dict) and bool(message.content.get("error"))
         style = "e" if failed else _STYLES.get(message.role, "a")
         found.append(
-            Mark(
+            Bar(
                 message.position or 0,
                 style,
                 round((message.position or 0) * step, 1),
@@ -51,13 +51,13 @@ def marks(messages: Iterable[Message], end: int) -> list[Mark]:
     return found
 
 
-def stretches(outline: Sequence[StorageStretch], end: int) -> list[Mark]:
+def stretches(outline: Sequence[StorageStretch], end: int) -> list[Bar]:
     """Return the bars of parts of a long session: wider where messages are longer."""
     step = HEIGHT / max(end, 1)
     sizes = [one.bytes / max(one.end - one.start, 1) for one in outline]
     most = max(sizes, default=0) or 1
     return [
-        Mark(
+        Bar(
             one.start,
             "a",
             round(one.start * step, 1),

@@ -32,8 +32,8 @@ class Row:
         at: When it was last active.
         order: By what the list is merged.
         path: Its address within the studio.
-        place: The namespace or the person it belongs to.
-        person: The one whose it is; empty if it is nobody's.
+        owner: The namespace or the person it belongs to.
+        person: The user it belongs to, or an empty text.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Row:
     at: datetime
     order: datetime
     path: str
-    place: str = ""
+    owner: str = ""
     person: str = ""
 
     @property

@@ -11,9 +11,9 @@ from starlette.responses import Response
 from mongostore.models import Event, Page
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.frame import frame, page_response
-from mongostore.servers.studio.places import InRoom
 from mongostore.servers.studio.reading import room_title
 from mongostore.servers.studio.timeline import lanes, timeline
+from mongostore.servers.studio.views import InRoom
 from mongostore.store import AsyncMongoStore
 
 PAGE = 50
@@ -26,19 +26,19 @@ Index = Annotated[int | None, Query(ge=0)]
 @router.get("/r/{room_id}")
 async def room_page(
     request: Request,
-    place: InRoom,
+    view: InRoom,
     at: Index = None,
     before: Index = None,
     after: Index = None,
     channel: str | None = None,
 ) -> Response:
     """Show a room's events: the newest, those around an index, or those before or after one."""
-    rooms, room_id, path = place.store.rooms, place.id, place.path
+    rooms, room_id, path = view.store.rooms, view.id, view.path
     full, page, markers, around = await asyncio.gather(
         rooms.get_full(room_id),
-        _events(place.store, room_id, at, before, after, channel),
+        _events(view.store, room_id, at, before, after, channel),
         rooms.read_markers.list(room_id, limit=_MARKERS),
-        frame(place.studio, place.viewer, request),
+        frame(view.studio, view.viewer, request),
     )
     replies = await rooms.events.summarize_replies(room_id, [event.id for event in page]) if page else {}
     indexes = [event.index for event in page if event.index is not None]
@@ -87,12 +87,12 @@ async def _events(
 
 
 @router.get("/r/{room_id}/at/{index}")
-async def event_details(request: Request, place: InRoom, index: int, fragment: bool = False) -> Response:
+async def event_details(request: Request, view: InRoom, index: int, fragment: bool = False) -> Response:
     """Show all about one event."""
-    rooms, path, after = place.store.rooms, place.path, index - 1 if index else None
+    rooms, path, after = view.store.rooms, view.path, index - 1 if index else None
     full, page = await asyncio.gather(
-        rooms.get_full(place.id),
-        rooms.events.list(place.id, after=after, before=index + 1, limit=1, blocked=True),
+        rooms.get_full(view.id),
+        rooms.events.list(view.id, after=after, before=index + 1, limit=1, blocked=True),
     )
     if page.errors:
         raise page.errors[0]
@@ -107,14 +107,14 @@ async def event_details(request: Request, place: InRoom, index: int, fragment: b
     if fragment:
         return await page_response(request, "event_details.html", {}, **known)
     entries = timeline(page.items, full.participants, path, at=index)
-    around = await frame(place.studio, place.viewer, request)
+    around = await frame(view.studio, view.viewer, request)
     return await page_response(request, "event.html", around, current=path, entries=entries, **known)
 
 
 @router.get("/r/{room_id}/{part}")
-async def room_part(request: Request, place: InRoom, part: str) -> Response:
+async def room_part(request: Request, view: InRoom, part: str) -> Response:
     """Show the people and channels of a room, its tasks or its observations."""
-    rooms, room_id, path = place.store.rooms, place.id, place.path
+    rooms, room_id, path = view.store.rooms, view.id, view.path
     full = await rooms.get_full(room_id)
     known: dict[str, Any] = {"tasks": [], "observations": []}
     match part:
@@ -129,7 +129,7 @@ async def room_part(request: Request, place: InRoom, part: str) -> Response:
     return await page_response(
         request,
         "room_part.html",
-        await frame(place.studio, place.viewer, request),
+        await frame(view.studio, view.viewer, request),
         room=full.room,
         title=room_title(full.room),
         bindings=full.bindings,

@@ -167,7 +167,7 @@ class Found:
         rows = [hit.row for hit in self.hits]
         found = {
             "role": Counter(one.role for hit in self.hits for one in hit.snippets),
-            "namespace": Counter(row.place for row in rows if row.kind == "session"),
+            "namespace": Counter(row.owner for row in rows if row.kind == "session"),
             "user": Counter(row.person for row in rows),
         }
         return {key: _most_frequent(counts) for key, counts in found.items()}

@@ -12,9 +12,9 @@ from mongostore.models import Message, Session
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import frame, page_response
-from mongostore.servers.studio.outline import HEIGHT, MOST, marks, stretches
-from mongostore.servers.studio.places import InSession
+from mongostore.servers.studio.outline import HEIGHT, MOST, bars, stretches
 from mongostore.servers.studio.transcript import session_items, with_unreadable
+from mongostore.servers.studio.views import InSession
 
 PAGE = 50
 _MOST = 10_000
@@ -26,7 +26,7 @@ Position = Annotated[int | None, Query(ge=0)]
 @router.get("/s/{namespace}/{session_id}")
 async def session_page(
     request: Request,
-    place: InSession,
+    view: InSession,
     at: Position = None,
     before: Position = None,
     after: Position = None,
@@ -34,7 +34,7 @@ async def session_page(
     conversation: str | None = None,
 ) -> Response:
     """Show a session's messages: the newest, those around a position, or those before or after one."""
-    sessions, session_id, path = place.sessions, place.id, place.path
+    sessions, session_id, path = view.sessions, view.id, view.path
     at = all if at is None else at
     bounds: dict[str, Any] = {"newest": True, "before": before}
     if at is not None or after is not None:
@@ -43,7 +43,7 @@ async def session_page(
         sessions.get(session_id),
         sessions.describe_storage(session_id),
         sessions.messages.list(session_id, limit=PAGE, conversation_id=conversation, **bounds),
-        frame(place.studio, place.viewer, request),
+        frame(view.studio, view.viewer, request),
     )
     selected = next((message for message in page if message.position == at), None) if at is not None else None
     items = session_items(page.items, path, at=at, whole=[] if all is None else [all])
@@ -74,11 +74,11 @@ async def session_page(
 
 @router.get("/s/{namespace}/{session_id}/at/{position}")
 async def message_details(
-    request: Request, place: InSession, position: int, fragment: bool = False
+    request: Request, view: InSession, position: int, fragment: bool = False
 ) -> Response:
     """Show all about one message."""
-    session, message = await _message(place, position)
-    path = place.path
+    session, message = await _message(view, position)
+    path = view.path
     if fragment:
         return await page_response(
             request, "message_details.html", {}, session=session, selected=message, path=path, layout=None
@@ -86,7 +86,7 @@ async def message_details(
     return await page_response(
         request,
         "message.html",
-        await frame(place.studio, place.viewer, request),
+        await frame(view.studio, view.viewer, request),
         session=session,
         path=path,
         current=path,
@@ -96,11 +96,11 @@ async def message_details(
     )
 
 
-async def _message(place: InSession, position: int) -> tuple[Session, Message]:
+async def _message(view: InSession, position: int) -> tuple[Session, Message]:
     after = position - 1 if position else None
     session, page = await asyncio.gather(
-        place.sessions.get(place.id),
-        place.sessions.messages.list(place.id, after=after, before=position + 1, limit=1),
+        view.sessions.get(view.id),
+        view.sessions.messages.list(view.id, after=after, before=position + 1, limit=1),
     )
     if page.errors:
         raise page.errors[0]
@@ -110,42 +110,42 @@ async def _message(place: InSession, position: int) -> tuple[Session, Message]:
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}/images/{number}")
-async def message_image(place: InSession, position: int, number: int) -> Response:
+async def message_image(view: InSession, position: int, number: int) -> Response:
     """Return an image that stands inside of a message."""
-    _, message = await _message(place, position)
+    _, message = await _message(view, position)
     return image_response(message.content, message.data, number, f"{position}-{number}")
 
 
 @router.get("/s/{namespace}/{session_id}/map")
-async def session_map(request: Request, place: InSession, first: int = 0, last: int = 0) -> Response:
+async def session_map(request: Request, view: InSession, first: int = 0, last: int = 0) -> Response:
     """Return the map of a session, which its page asks for when it is shown."""
-    layout = await place.sessions.describe_storage(place.id)
+    layout = await view.sessions.describe_storage(view.id)
     end = layout.in_tail + layout.in_segments
     if end > MOST:
         found = stretches(layout.outline, end)
     else:
-        found = marks(await place.sessions.messages.list(place.id, limit=MOST), end)
+        found = bars(await view.sessions.messages.list(view.id, limit=MOST), end)
     return await page_response(
-        request, "map.html", {}, marks=found, path=place.path, first=first, last=last, end=end, height=HEIGHT
+        request, "map.html", {}, bars=found, path=view.path, first=first, last=last, end=end, height=HEIGHT
     )
 
 
 @router.get("/s/{namespace}/{session_id}/{part}")
-async def session_part(request: Request, place: InSession, part: str) -> Response:
+async def session_part(request: Request, view: InSession, part: str) -> Response:
     """Show the participants of a session, its context, or where its messages are stored."""
-    sessions = place.sessions
-    session, layout = await asyncio.gather(sessions.get(place.id), sessions.describe_storage(place.id))
-    known: dict[str, Any] = {"session": session, "layout": layout, "path": place.path, "part": part}
+    sessions = view.sessions
+    session, layout = await asyncio.gather(sessions.get(view.id), sessions.describe_storage(view.id))
+    known: dict[str, Any] = {"session": session, "layout": layout, "path": view.path, "part": part}
     match part:
         case "participants" | "documents":
             pass
         case "context":
-            known["context"] = await sessions.context.find(place.id)
+            known["context"] = await sessions.context.find(view.id)
         case "conversations":
             if session.count > _MOST:
                 raise ProblemError(422, f"Conversations of more than {_MOST:,} messages are not counted here")
-            known["conversations"] = await sessions.conversations.list(place.id, limit=200)
+            known["conversations"] = await sessions.conversations.list(view.id, limit=200)
         case _:
             raise ProblemError(404)
-    around = await frame(place.studio, place.viewer, request)
-    return await page_response(request, "session_part.html", around, current=place.path, **known)
+    around = await frame(view.studio, view.viewer, request)
+    return await page_response(request, "session_part.html", around, current=view.path, **known)

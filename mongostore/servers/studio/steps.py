@@ -222,7 +222,7 @@ def _depth(step: ThreadMessage, known: dict[str, ThreadMessage]) -> int:
     return sum(not _is_spoken(one) for one in _ancestors(step, known))
 
 
-def begins_exchange(message: ThreadMessage) -> bool:
+def starts_exchange(message: ThreadMessage) -> bool:
     """Return whether it is a user's text, to which the following steps belong."""
     return message.parent_id is None and _is_spoken(message) and _speaker(message) == "user"
 

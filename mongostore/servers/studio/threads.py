@@ -13,9 +13,9 @@ from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import frame, page_response
-from mongostore.servers.studio.places import InThread
 from mongostore.servers.studio.reading import thread_row
 from mongostore.servers.studio.steps import Turn, seconds_of, thread_turns, waterfall
+from mongostore.servers.studio.views import InThread
 from mongostore.store import AsyncMongoStore
 
 # Messages and steps together: an answer has many of them.
@@ -27,15 +27,15 @@ router: Final = APIRouter()
 
 @router.get("/t/{thread_id}")
 async def thread_page(
-    request: Request, place: InThread, at: str | None = None, before: str | None = None
+    request: Request, view: InThread, at: str | None = None, before: str | None = None
 ) -> Response:
     """Show a thread's messages: the newest, those from one on, or those before one."""
-    threads, path = place.store.threads, place.path
+    threads, path = view.store.threads, view.path
     thread, page, elements, around = await asyncio.gather(
-        threads.get(place.id),
-        read_page(place.store, place.id, at, before),
-        threads.elements.list(place.id, limit=_ELEMENTS),
-        frame(place.studio, place.viewer, request),
+        threads.get(view.id),
+        read_page(view.store, view.id, at, before),
+        threads.elements.list(view.id, limit=_ELEMENTS),
+        frame(view.studio, view.viewer, request),
     )
     turns = turns_of(thread, page, elements.items, at)
     selected = next((message for message in page if message.id == at), None)
@@ -85,23 +85,23 @@ async def read_page(
 
 
 @router.get("/t/{thread_id}/messages/{message_id}/images/{number}")
-async def message_image(place: InThread, message_id: str, number: int) -> Response:
+async def message_image(view: InThread, message_id: str, number: int) -> Response:
     """Return an image that stands inside of a message."""
-    message = await place.store.threads.messages.get(place.id, decode_id(message_id))
+    message = await view.store.threads.messages.get(view.id, decode_id(message_id))
     return image_response(message.content, message.data, number, f"{message_id}-{number}")
 
 
 @router.get("/t/{thread_id}/{part}")
-async def thread_part(request: Request, place: InThread, part: str) -> Response:
+async def thread_part(request: Request, view: InThread, part: str) -> Response:
     """Show the steps, the elements or the feedback of a thread."""
     if part not in ("steps", "elements", "feedback"):
         raise ProblemError(404)
-    threads, path = place.store.threads, place.path
+    threads, path = view.store.threads, view.path
     thread, page, elements, around = await asyncio.gather(
-        threads.get(place.id),
-        read_page(place.store, place.id, None, None),
-        threads.elements.list(place.id, limit=_ELEMENTS),
-        frame(place.studio, place.viewer, request),
+        threads.get(view.id),
+        read_page(view.store, view.id, None, None),
+        threads.elements.list(view.id, limit=_ELEMENTS),
+        frame(view.studio, view.viewer, request),
     )
     return await page_response(
         request,

@@ -72,10 +72,10 @@ def look_of(role: str) -> tuple[str, str]:
     return _LOOKS.get(role.lower(), ("", ""))
 
 
-def name_in(role: str, *places: dict[str, Any]) -> str:
-    """Return who speaks: the name that one of these places has, else the role."""
-    for place in places:
-        if isinstance(name := place.get("name"), str) and name:
+def name_in(role: str, *sources: dict[str, Any]) -> str:
+    """Return who speaks: the name that one of these sources has, else the role."""
+    for source in sources:
+        if isinstance(name := source.get("name"), str) and name:
             return name.replace("_", " ")
     return role
 
@@ -108,7 +108,7 @@ def session_items(
         for id, call in known.items():
             result, failed = results[id]
             call.end(result, failed=failed, position=str(position))
-            call.note = call.note or (shorten(_reason(result), 60) if failed else "")
+            call.remark = call.remark or (shorten(_reason(result), 60) if failed else "")
         rest = [
             Call(id, "result", None, result) for id, (result, _) in content.results.items() if id not in known
         ]
@@ -154,9 +154,9 @@ def with_unreadable(
     items: Sequence[Item], errors: Sequence[InvalidDocumentError]
 ) -> list[Item | InvalidDocumentError]:
     """Return messages in their order, with those that could not be read where they stand."""
-    places = {id(item): int(item.label) for item in items}
+    sources = {id(item): int(item.label) for item in items}
     both: list[Item | InvalidDocumentError] = [*items, *errors]
-    return sorted(both, key=lambda one: places.get(id(one), getattr(one, "position", None) or 0))
+    return sorted(both, key=lambda one: sources.get(id(one), getattr(one, "position", None) or 0))
 
 
 def _session_chips(message: Message) -> list[Chip]:
@@ -165,8 +165,8 @@ def _session_chips(message: Message) -> list[Chip]:
         chips.append(Chip("being written", "acc"))
     elif message.status == "interrupted":
         chips.append(Chip("interrupted", "warn"))
-    for place in (message.data, message.metadata):
-        if isinstance(model := place.get("model"), str):
+    for source in (message.data, message.metadata):
+        if isinstance(model := source.get("model"), str):
             chips.append(Chip(model, "opt"))
             break
     if message.updated_at and message.created_at and message.updated_at > message.created_at:

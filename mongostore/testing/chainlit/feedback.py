@@ -9,7 +9,7 @@ from typing import Any
 
 from chainlit.types import Feedback
 
-from mongostore.testing.chainlit.parts import THREAD, claim, listed, message, steps_of, told
+from mongostore.testing.chainlit.parts import THREAD, claim, listed, message, received, steps_of
 from mongostore.testing.chainlit.session import InSession
 
 
@@ -28,7 +28,7 @@ class FeedbackSuite(InSession):
         assert found == {"id": id, "forId": "m", "value": 1, "comment": "good"}
         assert await layer.upsert_feedback(Feedback(forId="m", value=0, id=id)) == id
         found = (await steps_of(layer))["m"]["feedback"]
-        assert told(found) == {"id": id, "forId": "m", "value": 0}
+        assert received(found) == {"id": id, "forId": "m", "value": 0}
         assert type(found["value"]) is int
         await layer.update_step(message("m", "edited", feedback={"value": 1}))
         assert (await steps_of(layer))["m"]["feedback"] == found
@@ -38,8 +38,8 @@ class FeedbackSuite(InSession):
     async def test_thumbs_at_once_are_one_feedback(self, layer: Any) -> None:
         user_id = await claim(layer, THREAD)
         await layer.create_step(message("m"))
-        given = [Feedback(forId="m", value=1 if number % 2 else 0) for number in range(6)]
-        ids = await asyncio.gather(*(layer.upsert_feedback(feedback) for feedback in given))
+        sent = [Feedback(forId="m", value=1 if number % 2 else 0) for number in range(6)]
+        ids = await asyncio.gather(*(layer.upsert_feedback(feedback) for feedback in sent))
         found = (await steps_of(layer))["m"]["feedback"]
         assert {*ids} == {found["id"]}
         assert await listed(layer, user_id, feedback=found["value"]) == [THREAD]
@@ -48,25 +48,25 @@ class FeedbackSuite(InSession):
     async def test_favourites_are_the_users_own_newest_first_and_whole(self, layer: Any) -> None:
         user_id = await claim(layer, THREAD, "other")
         await claim(layer, "theirs", identifier="bob")
-        said = [message(f"m{n}", f"text {n}", n, metadata={"a": n}) for n in range(3)]
-        for one in said:
+        texts = [message(f"m{n}", f"text {n}", n, metadata={"a": n}) for n in range(3)]
+        for one in texts:
             await layer.create_step(one)
         await layer.create_step(message("theirs", threadId="theirs", metadata={"favorite": True}))
         await layer.create_step(message("deep", metadata={"x": {"favorite": True}}))
         await layer.create_step(message("no", metadata={"favorite": "yes"}))
-        kept = deepcopy(said)
+        remaining = deepcopy(texts)
         for number in (0, 2):
-            changed = await layer.set_step_favorite(said[number], True)
-            assert changed == {**kept[number], "metadata": {"a": number, "favorite": True}}
+            changed = await layer.set_step_favorite(texts[number], True)
+            assert changed == {**remaining[number], "metadata": {"a": number, "favorite": True}}
         await layer.create_step(message("elsewhere", "", 1, threadId="other", metadata={"favorite": True}))
         found = await layer.get_favorite_steps(user_id)
         assert [one["id"] for one in found] == ["m2", "elsewhere", "m0"]
-        assert told(found[0]) == told({**kept[2], "metadata": {"a": 2, "favorite": True}})
+        assert received(found[0]) == received({**remaining[2], "metadata": {"a": 2, "favorite": True}})
         json.dumps(found)
         changed = await layer.set_step_favorite(found[0], False)
         assert changed["metadata"] == {"a": 2, "favorite": False}
         assert [one["id"] for one in await layer.get_favorite_steps(user_id)] == ["elsewhere", "m0"]
-        assert (await steps_of(layer))["m2"] == told({**kept[2], "metadata": changed["metadata"]})
+        assert (await steps_of(layer))["m2"] == received({**remaining[2], "metadata": changed["metadata"]})
 
     async def test_a_favourite_before_its_thread_is_claimed_is_found(self, layer: Any) -> None:
         await layer.create_step(message("m", metadata={"favorite": True}))

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from mongostore.testing.chainlit.parts import CONTENT, SHELF, THREAD, Shelf, element, message, stored
+from mongostore.testing.chainlit.parts import (
+    CONTENT,
+    STORAGE_URL,
+    THREAD,
+    FakeStorage,
+    element,
+    message,
+    stored,
+)
 from mongostore.testing.chainlit.session import InSession
 
 Served = Callable[[str], Awaitable[bytes | None]]
@@ -37,9 +45,9 @@ class FileSuite(InSession):
     async def test_every_kind_of_element_is_whole(
         self, layer: Any, served: Served, kind: str, members: dict[str, Any]
     ) -> None:
-        given = element(kind, **members)
-        expected = given.to_dict()
-        found = await stored(layer, kind=kind, **members, id=given.id)
+        sent = element(kind, **members)
+        expected = sent.to_dict()
+        found = await stored(layer, kind=kind, **members, id=sent.id)
         assert found == {**expected, "url": found["url"], "objectKey": found["objectKey"], "props": {}}
         content = members["content"]
         assert await served(found["url"]) == (content.encode() if isinstance(content, str) else content)
@@ -49,12 +57,12 @@ class FileSuite(InSession):
     ) -> None:
         path = tmp_path / "big.bin"
         path.write_bytes(CONTENT)
-        given = element(path=str(path), content=b"not this", url="https://nor.example/this")
-        storing = asyncio.create_task(layer.create_element(given))
+        sent = element(path=str(path), content=b"not this", url="https://nor.example/this")
+        storing = asyncio.create_task(layer.create_element(sent))
         await asyncio.sleep(0)
         path.unlink()
         await storing
-        found = await layer.get_element(THREAD, given.id)
+        found = await layer.get_element(THREAD, sent.id)
         assert found is not None
         assert await served(found["url"]) == CONTENT
 
@@ -71,11 +79,11 @@ class FileSuite(InSession):
         assert await layer.get_element(THREAD, found["id"]) is None
 
     async def test_a_replaced_file_is_the_new_one(self, layer: Any, served: Served) -> None:
-        given = element(content=b"old")
-        await layer.create_element(given)
-        given.content = b"new"
-        await layer.create_element(given)
-        found = await layer.get_element(THREAD, given.id)
+        sent = element(content=b"old")
+        await layer.create_element(sent)
+        sent.content = b"new"
+        await layer.create_element(sent)
+        found = await layer.get_element(THREAD, sent.id)
         assert found is not None
         assert await served(found["url"]) == b"new"
 
@@ -88,30 +96,32 @@ class StorageSuite(FileSuite):
     """
 
     @pytest.fixture
-    def shelf(self) -> Shelf:
-        return Shelf()
+    def storage(self) -> FakeStorage:
+        return FakeStorage()
 
     @pytest.fixture
-    def served(self, shelf: Shelf) -> Served:
+    def served(self, storage: FakeStorage) -> Served:
         async def served(url: str) -> bytes | None:
-            key = url.removeprefix(SHELF).rpartition("?read=")[0]
-            data, _ = shelf.files.get(key, (None, ""))
+            key = url.removeprefix(STORAGE_URL).rpartition("?read=")[0]
+            data, _ = storage.files.get(key, (None, ""))
             return data.encode() if isinstance(data, str) else data
 
         return served
 
-    async def test_the_storage_gets_files_and_is_asked_for_addresses(self, layer: Any, shelf: Shelf) -> None:
+    async def test_the_storage_gets_files_and_is_asked_for_addresses(
+        self, layer: Any, storage: FakeStorage
+    ) -> None:
         found = await stored(layer, id="e", name="a.png", content=b"x", mime="image/png")
         again = await layer.get_element(THREAD, "e")
-        assert shelf.files == {found["objectKey"]: (b"x", "image/png")}
-        assert found["url"].startswith(f"{SHELF}{found['objectKey']}?read=")
+        assert storage.files == {found["objectKey"]: (b"x", "image/png")}
+        assert found["url"].startswith(f"{STORAGE_URL}{found['objectKey']}?read=")
         assert again is not None
         assert again["url"] != found["url"]
         await stored(layer, kind="CustomElement", props={"a": 1})
         await stored(layer, url="https://cat.example/cat.png")
-        assert len(shelf.files) == 1
+        assert len(storage.files) == 1
 
-    async def test_the_storage_is_told_of_every_deletion(self, layer: Any, shelf: Shelf) -> None:
+    async def test_the_storage_is_told_of_every_deletion(self, layer: Any, storage: FakeStorage) -> None:
         await layer.create_step(message("m"))
         await layer.create_step(message("n"))
         keys = {
@@ -120,9 +130,9 @@ class StorageSuite(FileSuite):
         }
         await layer.delete_element("e1")
         await layer.delete_element("unknown")
-        assert len(shelf.files) == 3
+        assert len(storage.files) == 3
         await layer.delete_step("m")
-        assert {*shelf.files} == {keys["e3"], keys["e4"]}
+        assert {*storage.files} == {keys["e3"], keys["e4"]}
         await layer.delete_thread(THREAD)
         await layer.create_element(element(content=b"late"))
-        assert shelf.files == {}
+        assert storage.files == {}

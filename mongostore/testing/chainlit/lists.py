@@ -110,13 +110,13 @@ class ThreadListSuite(InSession):
         for id in "abc":
             await layer.create_step(message(f"m-{id}", "same words", threadId=id))
         await layer.upsert_feedback(Feedback(forId="m-a", value=0))
-        given = await layer.upsert_feedback(Feedback(forId="m-b", value=1, comment="good"))
+        sent = await layer.upsert_feedback(Feedback(forId="m-b", value=1, comment="good"))
         assert await listed(layer, user_id, feedback=0) == ["a"]
         assert await listed(layer, user_id, feedback=1) == ["b"]
         assert await listed(layer, user_id, feedback=0, search="SAME") == ["a"]
         assert await listed(layer, user_id, feedback=0, search="other") == []
-        await layer.upsert_feedback(Feedback(forId="m-b", value=0, id=given))
+        await layer.upsert_feedback(Feedback(forId="m-b", value=0, id=sent))
         assert sorted(await listed(layer, user_id, feedback=0)) == ["a", "b"]
-        await layer.delete_feedback(given)
+        await layer.delete_feedback(sent)
         await layer.delete_step("m-a")
         assert await listed(layer, user_id, feedback=0) == []

@@ -16,7 +16,7 @@ BEGIN = datetime(2026, 1, 1, 10)
 THREAD = "thread-1"
 ODD: dict[str, Any] = {"a.b": 1, "$x": {"": [None, 2**80]}, "": True, "_id": "mine", "x\0": "\0", "ü": "🙂"}
 # Where the addresses of files of the storage begin.
-SHELF = "https://shelf.example/"
+STORAGE_URL = "https://shelf.example/"
 CONTENT = bytes(range(256)) * 4096
 
 
@@ -75,7 +75,7 @@ def step(id: str, output: str = "", seconds: float = 0, **more: Any) -> dict[str
     }
 
 
-def told(step: Mapping[str, Any]) -> dict[str, Any]:
+def received(step: Mapping[str, Any]) -> dict[str, Any]:
     """The members of a step: None counts as absent."""
     return {key: value for key, value in step.items() if value is not None}
 
@@ -101,7 +101,7 @@ async def listed(layer: Any, user_id: str | None, first: int = 20, **wanted: Any
 async def steps_of(layer: Any, thread_id: str = THREAD) -> dict[str, Any]:
     """The texts of the steps of a thread by their ids, in their order."""
     thread = await layer.get_thread(thread_id)
-    return {one["id"]: told(one) for one in thread["steps"]} if thread else {}
+    return {one["id"]: received(one) for one in thread["steps"]} if thread else {}
 
 
 def element(kind: str = "Image", **members: Any) -> Any:
@@ -111,14 +111,14 @@ def element(kind: str = "Image", **members: Any) -> Any:
 
 async def stored(layer: Any, **members: Any) -> dict[str, Any]:
     """An element in the form in which it is read."""
-    given = element(**members)
-    await layer.create_element(given)
-    found = await layer.get_element(THREAD, given.id)
+    sent = element(**members)
+    await layer.create_element(sent)
+    found = await layer.get_element(THREAD, sent.id)
     assert found is not None
     return dict(found)
 
 
-class Shelf(BaseStorageClient):
+class FakeStorage(BaseStorageClient):
     """A storage of files in memory, which notes what is asked of it."""
 
     def __init__(self) -> None:
@@ -138,13 +138,13 @@ class Shelf(BaseStorageClient):
         if self.fails:
             return {}
         self.files[object_key] = data, mime
-        return {"object_key": object_key, "url": f"{SHELF}{object_key}"}
+        return {"object_key": object_key, "url": f"{STORAGE_URL}{object_key}"}
 
     async def delete_file(self, object_key: str) -> bool:
         return self.files.pop(object_key, None) is not None
 
     async def get_read_url(self, object_key: str) -> str:
-        return f"{SHELF}{object_key}?read={uuid4().hex}"
+        return f"{STORAGE_URL}{object_key}?read={uuid4().hex}"
 
     async def close(self) -> None:
         self.closed += 1

@@ -16,8 +16,8 @@ from chainlit.session import HTTPSession, WebsocketSession
 
 from mongostore.testing.chainlit.parts import THREAD
 
-FAR_FROM_UTC = "Pacific/Auckland"
-zones: pytest.MarkDecorator = pytest.mark.parametrize("zone", ["UTC", FAR_FROM_UTC], indirect=True)
+AUCKLAND = "Pacific/Auckland"
+zones: pytest.MarkDecorator = pytest.mark.parametrize("zone", ["UTC", AUCKLAND], indirect=True)
 
 
 def enter(session: HTTPSession | WebsocketSession) -> None:
@@ -64,7 +64,7 @@ class InSession:
 
     @pytest.fixture(autouse=True)
     def zone(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        with in_zone(getattr(request, "param", FAR_FROM_UTC)):
+        with in_zone(getattr(request, "param", AUCKLAND)):
             yield
 
     @pytest_asyncio.fixture(autouse=True)

@@ -13,7 +13,17 @@ from typing import Any
 import chainlit
 from chainlit.types import Feedback
 
-from mongostore.testing.chainlit.parts import ODD, THREAD, at, claim, element, message, step, steps_of, told
+from mongostore.testing.chainlit.parts import (
+    ODD,
+    THREAD,
+    at,
+    claim,
+    element,
+    message,
+    received,
+    step,
+    steps_of,
+)
 from mongostore.testing.chainlit.session import InSession, zones
 
 CREATED = step("s", input="", seconds=1, parentId="m", tags=["x"])
@@ -41,7 +51,9 @@ class StepSuite(InSession):
     """Steps, and messages, which are steps, too."""
 
     async def test_a_message_and_a_step_come_back_as_they_were(self, layer: Any) -> None:
-        said = message("m", "Hi", command="search", modes={"model": "large"}, tags=["x"], metadata=ODD)
+        sent_message = message(
+            "m", "Hi", command="search", modes={"model": "large"}, tags=["x"], metadata=ODD
+        )
         done = step(
             "s",
             "found",
@@ -56,11 +68,11 @@ class StepSuite(InSession):
             language="json",
             icon="search",
         )
-        kept = deepcopy([said, done])
-        await layer.create_step(said)
+        remaining = deepcopy([sent_message, done])
+        await layer.create_step(sent_message)
         await layer.create_step(done)
-        assert [said, done] == kept
-        assert [*(await steps_of(layer)).values()] == [told(one) for one in kept]
+        assert [sent_message, done] == remaining
+        assert [*(await steps_of(layer)).values()] == [received(one) for one in remaining]
 
     async def test_keys_that_nobody_knows_yet_are_kept(self, layer: Any) -> None:
         new: dict[str, Any] = {"newIn3": {"a.b": ODD}, "$new": [1.5, None], "new.too": False}
@@ -69,12 +81,12 @@ class StepSuite(InSession):
         assert {**(await steps_of(layer))["s"], **new, "later": [1]} == (await steps_of(layer))["s"]
 
     async def test_whether_the_input_is_shown_comes_back_as_it_was(self, layer: Any) -> None:
-        for shown in (False, True, "json", "python", None):
-            id = f"s-{shown}"
-            await layer.create_step(step(id, showInput=shown))
-            await layer.update_step(step(id, "done", showInput=shown))
+        for output in (False, True, "json", "python", None):
+            id = f"s-{output}"
+            await layer.create_step(step(id, showInput=output))
+            await layer.update_step(step(id, "done", showInput=output))
             found = (await steps_of(layer))[id].get("showInput")
-            assert (found, type(found)) == (shown, type(shown))
+            assert (found, type(found)) == (output, type(output))
 
     async def test_absent_and_none_keep_and_empty_clears(self, layer: Any) -> None:
         members: dict[str, Any] = {"metadata": {"a": 1}, "language": "json", "end": at(3), "tags": ["x"]}
@@ -104,7 +116,7 @@ class StepSuite(InSession):
             if order.index("run") > order.index("end"):
                 # Which of two updates is the newer one nothing but their order says.
                 expected |= {key: RUNNING[key] for key in ("output", "metadata", "isError", "showInput")}
-            assert found == told(expected)
+            assert found == received(expected)
 
     async def test_a_create_beside_its_update_erases_nothing(self, layer: Any) -> None:
         dice = random.Random(7)
@@ -114,7 +126,7 @@ class StepSuite(InSession):
         dice.shuffle(calls)
         await asyncio.gather(*calls)
         found = await steps_of(layer)
-        assert found == {id: told({**ENDED, "id": id}) for id in ids}
+        assert found == {id: received({**ENDED, "id": id}) for id in ids}
 
     async def test_a_create_fills_what_an_update_left_open(self, layer: Any) -> None:
         await layer.update_step({"id": "s", "threadId": THREAD, "output": "out", "showInput": False})
@@ -186,14 +198,14 @@ class StepSuite(InSession):
         await layer.create_step(message("m"))
         await layer.create_step(step("s", parentId="m"))
         await layer.create_step(step("child", parentId="s"))
-        given = await layer.upsert_feedback(Feedback(forId="s", value=1))
+        sent = await layer.upsert_feedback(Feedback(forId="s", value=1))
         for id, of in (("e1", "s"), ("e2", "m")):
             await layer.create_element(element(id=id, content=b"\x89", for_id=of))
         await layer.delete_step("s")
         assert {*await steps_of(layer)} == {"m", "child"}
         assert await layer.get_element(THREAD, "e1") is None
         assert await layer.get_element(THREAD, "e2") is not None
-        await layer.delete_feedback(given)
+        await layer.delete_feedback(sent)
 
     async def test_a_thread_of_20_mb_is_whole(self, layer: Any) -> None:
         text = "ä" * 500_000

@@ -33,12 +33,12 @@ class ThreadSuite(InSession):
     async def test_a_user_keeps_id_and_time_and_has_the_metadata_of_the_last_login(self, layer: Any) -> None:
         assert await layer.get_user("ada") is None
         metadata = {"role": "admin", "a.b": {"$x": 2**70}, "": 1, "_id": None, "provider": "credentials"}
-        kept = deepcopy(metadata)
+        remaining = deepcopy(metadata)
         first = await layer.create_user(chainlit.User(identifier="ada", metadata=metadata))
         second = await layer.create_user(chainlit.User(identifier="ada", metadata={"role": "guest"}))
         assert first is not None
         assert second is not None
-        assert (first.id, first.createdAt, first.metadata) == (second.id, second.createdAt, kept)
+        assert (first.id, first.createdAt, first.metadata) == (second.id, second.createdAt, remaining)
         assert second.metadata == {"role": "guest"}
         assert await layer.get_user("ada") == second
         assert second.createdAt.endswith("Z")
@@ -127,18 +127,18 @@ class ThreadSuite(InSession):
             "id": 2**80,
             "ü": {"": [{"$a.b": None}]},
         }
-        kept = deepcopy(odd)
+        remaining = deepcopy(odd)
         await layer.update_thread(THREAD, metadata=odd)
         await layer.update_thread(THREAD, metadata={"more": True})
         thread = await layer.get_thread(THREAD)
         assert thread is not None
-        assert thread["metadata"] == {**kept, "more": True}
+        assert thread["metadata"] == {**remaining, "more": True}
         await layer.update_thread(THREAD, metadata={**dict.fromkeys(odd), "a": {"b": 1}, "unknown": None})
         await layer.update_thread(THREAD, metadata={"a": {"c": 1}})
         thread = await layer.get_thread(THREAD)
         assert thread is not None
         assert thread["metadata"] == {"more": True, "a": {"c": 1}}
-        assert odd == kept
+        assert odd == remaining
 
     async def test_metadata_merged_at_once_is_all_there(self, layer: Any) -> None:
         await asyncio.gather(*(layer.update_thread(THREAD, metadata={f"k.{n}": n}) for n in range(12)))

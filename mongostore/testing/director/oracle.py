@@ -55,9 +55,9 @@ class Oracle:
         updated_at: int,
         video_id: str | None = None,
         collection_id: str | None = None,
-        **given: Any,
+        **members: Any,
     ) -> None:
-        metadata = json.dumps(given.get("metadata", {}))
+        metadata = json.dumps(members.get("metadata", {}))
         values = (session_id, video_id, collection_id, created_at, updated_at, metadata)
         self.sqlite.execute("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
 
@@ -68,8 +68,8 @@ class Oracle:
     def get_sessions(self) -> list[dict[str, Any]]:
         return [self._row(row) for row in self.sqlite.execute("SELECT * FROM row ORDER BY updated DESC")]
 
-    def add_or_update_msg_to_conv(self, **given: Any) -> None:
-        values = {"status": None, "metadata": {}, **given}
+    def add_or_update_msg_to_conv(self, **members: Any) -> None:
+        values = {"status": None, "metadata": {}, **members}
         values |= {name: json.dumps(values[name]) for name in ("agents", "actions", "content", "metadata")}
         self.sqlite.execute(
             """

@@ -7,8 +7,8 @@ from typing import Any
 
 
 def say(db: Any, /, msg_id: str = "m", content: Any = "text", **members: Any) -> None:
-    given = {"session_id": "s", "conv_id": "c", "msg_type": "output", "agents": [], "actions": []}
-    db.add_or_update_msg_to_conv(**{**given, "msg_id": msg_id, "content": content, **members})
+    sent = {"session_id": "s", "conv_id": "c", "msg_type": "output", "agents": [], "actions": []}
+    db.add_or_update_msg_to_conv(**{**sent, "msg_id": msg_id, "content": content, **members})
 
 
 def ids(db: Any, session_id: str = "s") -> list[str]:

@@ -28,7 +28,7 @@ class ValueSuite:
     """
 
     @pytest.mark.parametrize(
-        ("given", "back"),
+        ("sent", "back"),
         [
             ((1, (2,)), [1, [2]]),
             ({2: "a", None: "b", True: "c", 1.5: "d"}, {"2": "a", "null": "b", "true": "c", "1.5": "d"}),
@@ -47,11 +47,11 @@ class ValueSuite:
         ],
         ids=str,
     )
-    def test_values_come_back_as_out_of_json_text(self, db: Any, given: Any, back: Any) -> None:
-        expected = text(given if back is ... else back)
-        db.create_session("s", metadata=given)
-        say(db, content=given, agents=given, actions=given, metadata=given)
-        db.add_or_update_context_msg("s", given)
+    def test_values_come_back_as_out_of_json_text(self, db: Any, sent: Any, back: Any) -> None:
+        expected = text(sent if back is ... else back)
+        db.create_session("s", metadata=sent)
+        say(db, content=sent, agents=sent, actions=sent, metadata=sent)
+        db.add_or_update_context_msg("s", sent)
         (message,) = db.get_conversations("s")
         for value in (
             db.get_session("s")["metadata"],
@@ -88,11 +88,11 @@ class ValueSuite:
         assert db.delete_session(session_id) == (True, [])
 
     def test_what_is_given_and_what_comes_back_belong_to_the_caller(self, db: Any) -> None:
-        given: dict[str, Any] = {"list": [1]}
-        db.create_session("s", metadata=given)
-        say(db, content=given)
-        db.add_or_update_context_msg("s", given)
-        given["list"].append(2)
+        sent: dict[str, Any] = {"list": [1]}
+        db.create_session("s", metadata=sent)
+        say(db, content=sent)
+        db.add_or_update_context_msg("s", sent)
+        sent["list"].append(2)
         for _ in range(2):
             metadata = db.get_session("s")["metadata"]
             content = db.get_conversations("s")[0]["content"]

@@ -87,12 +87,12 @@ class ValueSuite(InRoom):
 
     @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: content.type)
     async def test_an_event_comes_back_as_it_was(self, rooms: Any, content: Any) -> None:
-        given = full_event(content)
-        stored = await rooms.commit_event("r", given)
-        assert stored == given
-        assert await rooms.get_event(given.id) == given
-        assert await rooms.list_events("r") == [given]
-        assert await rooms.get_event_by_idempotency_key("r", "key", channel_id="sms") == given
+        sent = full_event(content)
+        stored = await rooms.commit_event("r", sent)
+        assert stored == sent
+        assert await rooms.get_event(sent.id) == sent
+        assert await rooms.list_events("r") == [sent]
+        assert await rooms.get_event_by_idempotency_key("r", "key", channel_id="sms") == sent
 
     async def test_a_room_comes_back_as_it_was(self, rooms: Any) -> None:
         room = Room(
@@ -191,15 +191,15 @@ class ValueSuite(InRoom):
 
     async def test_tasks_observations_and_deliveries_come_back_as_they_were(self, rooms: Any) -> None:
         task = Task(id="t", room_id="r", title="T", created_at=NOON, metadata=ODD)
-        note = Observation(
+        record = Observation(
             id="o", room_id="r", channel_id="ai", content="c", confidence=0.1, created_at=NOON, metadata=ODD
         )
         await rooms.add_task(task)
-        await rooms.add_observation(note)
+        await rooms.add_observation(record)
         assert await rooms.claim_voice_delivery(delivery()) == delivery()
         assert await rooms.get_task("t") == task
         assert await rooms.list_tasks("r") == [task]
-        assert await rooms.list_observations("r") == [note]
+        assert await rooms.list_observations("r") == [record]
         done = delivery(
             outcome=DeliveryOutcome(
                 status="failed", error=DeliveryError(code="$code", message="m\0", retryable=True)
@@ -210,22 +210,22 @@ class ValueSuite(InRoom):
 
     async def test_what_callers_hold_is_neither_kept_nor_changed(self, rooms: Any) -> None:
         metadata: dict[str, Any] = {"list": [1]}
-        given = event(5, id="e", metadata=metadata, delivery_results={"sms": {}})
-        before = given.model_copy(deep=True)
-        stored = await rooms.commit_event("r", given)
-        assert (stored.index, given) == (0, before)
+        sent = event(5, id="e", metadata=metadata, delivery_results={"sms": {}})
+        before = sent.model_copy(deep=True)
+        stored = await rooms.commit_event("r", sent)
+        assert (stored.index, sent) == (0, before)
         metadata["list"].append(2)
-        given.delivery_results["sms"]["x"] = 1
+        sent.delivery_results["sms"]["x"] = 1
         read = await rooms.get_event("e")
         assert read is not None
         assert (read.metadata, read.delivery_results) == ({"list": [1]}, {"sms": {}})
         await rooms.update_room(await rooms.create_room(Room(id="other", metadata=metadata)))
         metadata["list"].append(3)
         for _ in range(2):
-            kept = await rooms.get_room("other")
-            assert kept is not None
-            assert kept.metadata == {"list": [1, 2]}
-            kept.metadata["more"] = 1
+            remaining = await rooms.get_room("other")
+            assert remaining is not None
+            assert remaining.metadata == {"list": [1, 2]}
+            remaining.metadata["more"] = 1
 
     async def test_times_of_other_zones_are_the_same_instants(self, rooms: Any) -> None:
         local = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))

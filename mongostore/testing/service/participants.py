@@ -22,8 +22,8 @@ class ParticipantSuite:
         await client.post(f"{S1}/integrate")
         for _ in range(2):
             cleared = (await client.post(f"{S1}/truncate")).json()
-            kept = {**made, "data": {}, "updated_at": cleared["updated_at"]}
-            assert cleared == kept
+            remaining = {**made, "data": {}, "updated_at": cleared["updated_at"]}
+            assert cleared == remaining
         assert await say(client, "p", "anew") == 1
         [first, _] = (await client.post(f"{S1}/integrate")).json()["results"]
         assert (first["turns_integrated"], first["last_integration_turn"]) == (1, 1)

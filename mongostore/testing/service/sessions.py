@@ -20,11 +20,11 @@ class SessionSuite:
     async def test_a_session_is_created_and_found_where_it_is_said_to_be(
         self, client: httpx.AsyncClient
     ) -> None:
-        given = {"id": "s1", "name": "Refund", "description": "…", "data": {"a.b": [1, {"$x": None}]}}
-        answer = await client.post(ROOT, json={**given, "participants": ["b", "a"]})
+        sent = {"id": "s1", "name": "Refund", "description": "…", "data": {"a.b": [1, {"$x": None}]}}
+        answer = await client.post(ROOT, json={**sent, "participants": ["b", "a"]})
         assert answer.status_code == 201
         made = answer.json()
-        assert {name: made[name] for name in given} == given
+        assert {name: made[name] for name in sent} == sent
         assert made["namespace"] == "acme"
         assert [one["participant"] for one in made["participants"]] == ["b", "a"]
         assert made["created_at"] == made["updated_at"]

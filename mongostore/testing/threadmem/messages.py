@@ -48,25 +48,25 @@ class MessageSuite:
         assert again(threadmem.RoleMessage("user", "", private=private)).private is private
 
     def test_messages_are_found_by_each_column(self, threadmem: Any) -> None:
-        said, home = text(), uuid4().hex
-        message = threadmem.RoleMessage("user", said, home, [URL], True, {"k": 1})
-        threadmem.RoleMessage("assistant", said)
+        words, home = text(), uuid4().hex
+        message = threadmem.RoleMessage("user", words, home, [URL], True, {"k": 1})
+        threadmem.RoleMessage("assistant", words)
         row = message.to_record()
         for name in ("id", "role", "private", "created", "meta_data", "thread_id", "images"):
-            found = threadmem.RoleMessage.find(text=said, **{name: getattr(row, name)})
+            found = threadmem.RoleMessage.find(text=words, **{name: getattr(row, name)})
             assert ids(found) == [message.id], name
         for name in ("id", "role", "images", "meta_data", "thread_id"):
-            assert threadmem.RoleMessage.find(text=said, **{name: "other"}) == []
-        assert threadmem.RoleMessage.find(text=said, created=1.0) == []
+            assert threadmem.RoleMessage.find(text=words, **{name: "other"}) == []
+        assert threadmem.RoleMessage.find(text=words, created=1.0) == []
 
     def test_none_finds_only_messages_that_have_none(self, threadmem: Any) -> None:
-        said = text()
-        bare = threadmem.RoleMessage("user", said)
-        threadmem.RoleMessage("user", said, uuid4().hex, metadata={"k": 1})
+        words = text()
+        bare = threadmem.RoleMessage("user", words)
+        threadmem.RoleMessage("user", words, uuid4().hex, metadata={"k": 1})
         for name in ("thread_id", "meta_data"):
-            assert ids(threadmem.RoleMessage.find(text=said, **{name: None})) == [bare.id], name
+            assert ids(threadmem.RoleMessage.find(text=words, **{name: None})) == [bare.id], name
         for name in ("id", "role", "images", "private", "created"):
-            assert threadmem.RoleMessage.find(text=said, **{name: None}) == []
+            assert threadmem.RoleMessage.find(text=words, **{name: None}) == []
         assert threadmem.RoleMessage.find(id=bare.id, text=None) == []
 
     @pytest.mark.parametrize("name", ["ID", "_id", "$where", "kind", ""])
@@ -75,17 +75,17 @@ class MessageSuite:
             threadmem.RoleMessage.find(**{name: 1})
 
     def test_messages_are_found_in_the_order_of_their_creation(self, threadmem: Any) -> None:
-        said = text()
-        made = [threadmem.RoleMessage("user", said) for _ in range(5)]
+        words = text()
+        made = [threadmem.RoleMessage("user", words) for _ in range(5)]
         made[3].created = made[0].created - 1
         made[3].save()
-        assert ids(threadmem.RoleMessage.find(text=said)) == [made[n].id for n in (3, 0, 1, 2, 4)]
+        assert ids(threadmem.RoleMessage.find(text=words)) == [made[n].id for n in (3, 0, 1, 2, 4)]
 
     def test_only_the_very_text_is_found(self, threadmem: Any) -> None:
-        said = text()
-        threadmem.RoleMessage("user", said + ".")
-        threadmem.RoleMessage("user", said.upper())
-        assert threadmem.RoleMessage.find(text=said) == threadmem.RoleMessage.find(text="^said") == []
+        words = text()
+        threadmem.RoleMessage("user", words + ".")
+        threadmem.RoleMessage("user", words.upper())
+        assert threadmem.RoleMessage.find(text=words) == threadmem.RoleMessage.find(text="^said") == []
 
     def test_save_keeps_what_was_changed_in_place(self, threadmem: Any) -> None:
         message = threadmem.RoleMessage("user", "", images=[URL], metadata={"k": {"l": [1]}})

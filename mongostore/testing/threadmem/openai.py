@@ -13,7 +13,7 @@ def part(url: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def said(words: str) -> dict[str, Any]:
+def text_part(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
@@ -25,13 +25,17 @@ class OpenAISuite:
         [
             ("", [], []),
             ("  ", [], []),
-            (" a ", [], [said("a")]),
-            ("a", [URL], [said("a"), part(URL)]),
+            (" a ", [], [text_part("a")]),
+            ("a", [URL], [text_part("a"), part(URL)]),
             ("", [URL, OTHER], [part(URL), part(OTHER)]),
             ("<image>", [URL], [part(URL)]),
-            ("a <image> b<image>", [URL, OTHER], [said("a"), part(URL), said("b"), part(OTHER)]),
-            ("<image><image>c", [URL, OTHER], [part(URL), part(OTHER), said("c")]),
-            ("<IMAGE>", [URL], [said("<IMAGE>"), part(URL)]),
+            (
+                "a <image> b<image>",
+                [URL, OTHER],
+                [text_part("a"), part(URL), text_part("b"), part(OTHER)],
+            ),
+            ("<image><image>c", [URL, OTHER], [part(URL), part(OTHER), text_part("c")]),
+            ("<IMAGE>", [URL], [text_part("<IMAGE>"), part(URL)]),
         ],
     )
     def test_a_message_is_told_to_openai(
@@ -56,8 +60,8 @@ class OpenAISuite:
             ("", "", []),
             (None, "", []),
             ([], "", []),
-            ([said("a"), part(URL)], "a", [URL]),
-            ([said("a"), {"type": "input_audio", "input_audio": {}}], "a", []),
+            ([text_part("a"), part(URL)], "a", [URL]),
+            ([text_part("a"), {"type": "input_audio", "input_audio": {}}], "a", []),
         ],
     )
     def test_openai_tells_a_message(
@@ -68,28 +72,30 @@ class OpenAISuite:
         assert (found.role, found.text, found.images, found.thread_id) == ("user", words, images, None)
 
     def test_of_several_texts_of_a_message_none_is_lost(self, threadmem: Any) -> None:
-        message = threadmem.RoleMessage.from_openai({"role": "user", "content": [said("a"), said("b")]})
+        message = threadmem.RoleMessage.from_openai(
+            {"role": "user", "content": [text_part("a"), text_part("b")]}
+        )
         assert again(message).text.split() == ["a", "b"]
 
     def test_an_assistant_that_calls_tools_may_say_nothing(self, threadmem: Any) -> None:
-        told = {"role": "assistant", "content": None, "tool_calls": [{"id": "call"}]}
-        called = threadmem.RoleMessage.from_openai(told)
+        answer = {"role": "assistant", "content": None, "tool_calls": [{"id": "call"}]}
+        called = threadmem.RoleMessage.from_openai(answer)
         assert (called.role, called.text, called.images) == ("assistant", "", [])
 
     def test_openai_is_told_all_messages_and_tells_them(self, threadmem: Any) -> None:
         thread = threadmem.RoleThread.from_openai(
             [
-                {"role": "user", "content": [said("a")]},
+                {"role": "user", "content": [text_part("a")]},
                 {"role": "assistant", "content": None, "tool_calls": []},
                 {"role": "user", "content": [part(URL)]},
             ]
         )
         thread.post("user", "secret", private=True)
-        told = again(thread).to_openai()
-        assert told == thread.to_openai()
-        assert told == [
-            {"role": "user", "content": [said("a")]},
+        answer = again(thread).to_openai()
+        assert answer == thread.to_openai()
+        assert answer == [
+            {"role": "user", "content": [text_part("a")]},
             {"role": "assistant", "content": []},
             {"role": "user", "content": [part(URL)]},
-            {"role": "user", "content": [said("secret")]},
+            {"role": "user", "content": [text_part("secret")]},
         ]

@@ -20,25 +20,25 @@ class ThreadSuite:
         before = time.time()
         thread = threadmem.RoleThread()
         assert str(UUID(thread.id, version=4)) == thread.id
-        shown = thread.to_v1()
-        assert before - 1e-6 <= shown.created <= shown.updated <= time.time()
+        output = thread.to_v1()
+        assert before - 1e-6 <= output.created <= output.updated <= time.time()
         assert (thread.owner_id, thread.public, thread.name, thread.metadata) == (None, False, None, None)
         assert (thread.remote, thread.role_mapping, thread.messages()) == (None, {}, [])
-        assert again(thread).to_v1() == shown
+        assert again(thread).to_v1() == output
 
     def test_a_thread_has_what_it_was_given(self, threadmem: Any) -> None:
         boss = role(threadmem)
         thread = threadmem.RoleThread("ada", True, "name", {"k": None}, None, "a version", {"boss": boss})
-        shown = again(thread).to_v1()
-        assert shown == thread.to_v1()
-        assert (shown.owner_id, shown.public, shown.name, shown.metadata) == (
+        output = again(thread).to_v1()
+        assert output == thread.to_v1()
+        assert (output.owner_id, output.public, output.name, output.metadata) == (
             "ada",
             True,
             "name",
             {"k": None},
         )
-        assert (shown.role_mapping, shown.remote) == ({"boss": boss}, None)
-        assert shown.version != "a version"
+        assert (output.role_mapping, output.remote) == ({"boss": boss}, None)
+        assert output.version != "a version"
 
     def test_the_short_name_is_a_role_thread(self, threadmem: Any) -> None:
         assert issubclass(threadmem.Thread, threadmem.RoleThread)
@@ -90,9 +90,9 @@ class ThreadSuite:
         thread.post("user", "two", private=True)
         assert live is thread.messages()
         assert texts(thread) == ["one", "two"]
-        shown = thread.messages(include_private=False)
-        assert [one.text for one in shown] == ["one"]
-        shown.clear()
+        output = thread.messages(include_private=False)
+        assert [one.text for one in output] == ["one"]
+        output.clear()
         assert texts(thread) == ["one", "two"]
 
     def test_a_save_keeps_what_the_live_list_was_given(self, threadmem: Any) -> None:
@@ -191,19 +191,19 @@ class ThreadSuite:
     def test_the_hash_is_that_of_the_whole_thread(self, threadmem: Any) -> None:
         thread = threadmem.RoleThread(name="n")
         thread.post("user", "hi")
-        said = json.dumps(thread.to_v1().model_dump(), sort_keys=True)
-        assert thread.generate_version_hash() == hashlib.sha256(said.encode()).hexdigest()
+        dumped = json.dumps(thread.to_v1().model_dump(), sort_keys=True)
+        assert thread.generate_version_hash() == hashlib.sha256(dumped.encode()).hexdigest()
 
     def test_a_row_needs_no_database(self, threadmem: Any) -> None:
         boss = role(threadmem)
         thread = threadmem.RoleThread("ada", metadata={"key": "value"}, role_mapping={"boss": boss})
         thread.post("user", "hi")
-        row, shown = again(thread).to_record(), thread.to_v1()
+        row, output = again(thread).to_record(), thread.to_v1()
         thread.delete()
         assert (row.meta_data, row.public, row.owner_id) == ('{"key": "value"}', False, "ada")
         assert json.loads(str(row.role_mapping)) == {"boss": boss.model_dump()}
         assert [message.text for message in row.messages] == ["hi"]
-        assert threadmem.RoleThread.from_record(row).to_v1() == shown
+        assert threadmem.RoleThread.from_record(row).to_v1() == output
 
     def test_other_forms_make_threads_and_save_nothing(self, threadmem: Any) -> None:
         boss = role(threadmem)
@@ -219,13 +219,13 @@ class ThreadSuite:
         found = again(made).to_v1()
         assert [one.text for one in found.messages] == ["hi"]
         assert (found.name, found.role_mapping, found.created) == ("name", {"boss": boss}, schema.created)
-        far = threadmem.V1RoleThread(**{**dict(schema), "remote": "http://h"})
-        assert threadmem.RoleThread.from_v1(far).remote == "http://h"
+        remote_thread = threadmem.V1RoleThread(**{**dict(schema), "remote": "http://h"})
+        assert threadmem.RoleThread.from_v1(remote_thread).remote == "http://h"
 
     def test_an_update_says_what_a_save_tells_a_server(self, threadmem: Any) -> None:
         thread = threadmem.RoleThread(public=True, name="n", metadata={"k": 1})
-        told = threadmem.V1UpdateRoleThread(public=True, name="n", metadata={"k": 1})
-        assert thread.to_update_schema() == told
+        update = threadmem.V1UpdateRoleThread(public=True, name="n", metadata={"k": 1})
+        assert thread.to_update_schema() == update
 
     def test_a_copy_is_not_saved_and_takes_nothing_from_the_original(self, threadmem: Any) -> None:
         thread = threadmem.RoleThread("ada", True, "name", {"k": [1]}, role_mapping={"boss": role(threadmem)})

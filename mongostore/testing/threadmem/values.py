@@ -29,7 +29,7 @@ def objects(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(texts, json, min_size=1, max_size=3)
 
 
-def told(value: Any) -> str:
+def to_json(value: Any) -> str:
     """Return the form in which values differ: 1, 1.0 and true, -0.0 and 0.0, and NaN."""
     return json.dumps(value, sort_keys=True)
 
@@ -40,16 +40,16 @@ def give_and_take(threadmem: Any, first: dict[str, Any], second: dict[str, Any],
     thread = threadmem.RoleThread(metadata=first, role_mapping={**roles}, name=name)
     thread.post("user", "", metadata=second)
     found = again(thread)
-    assert told(found.metadata) == told(first)
-    assert told(found.messages()[0].metadata) == told(second)
+    assert to_json(found.metadata) == to_json(first)
+    assert to_json(found.messages()[0].metadata) == to_json(second)
     assert (found.name, found.role_mapping) == (name, roles)
-    assert told(found.to_v1().model_dump()) == told(thread.to_v1().model_dump())
+    assert to_json(found.to_v1().model_dump()) == to_json(thread.to_v1().model_dump())
     found.metadata, found.messages()[0].metadata = second, first
     found.save()
     found = again(thread)
-    assert told(found.metadata) == told(second)
-    assert told(found.messages()[0].metadata) == told(first)
-    assert threadmem.RoleThread.find(id=thread.id, meta_data=json.dumps(second)) or "NaN" in told(second)
+    assert to_json(found.metadata) == to_json(second)
+    assert to_json(found.messages()[0].metadata) == to_json(first)
+    assert threadmem.RoleThread.find(id=thread.id, meta_data=json.dumps(second)) or "NaN" in to_json(second)
     found.remove_role(name)
 
 
@@ -64,12 +64,12 @@ class ValueSuite:
         give_and_take(threadmem, first, second, name)
 
     @SETTINGS
-    @given(said_by=st.text(max_size=20), text=st.text(max_size=20))
-    def test_any_role_and_text_come_back(self, threadmem: Any, said_by: str, text: str) -> None:
-        message = threadmem.RoleMessage(said_by, text)
+    @given(author=st.text(max_size=20), text=st.text(max_size=20))
+    def test_any_role_and_text_come_back(self, threadmem: Any, author: str, text: str) -> None:
+        message = threadmem.RoleMessage(author, text)
         found = again(message)
-        assert (found.role, found.text) == (said_by, text)
-        assert message.id in ids(threadmem.RoleMessage.find(text=text, role=said_by))
+        assert (found.role, found.text) == (author, text)
+        assert message.id in ids(threadmem.RoleMessage.find(text=text, role=author))
 
     @pytest.mark.parametrize("key", ["", "$a", "a.b", "\0", "%24;", "role:x", "metadata:x", "é", "k" * 600])
     def test_metadata_have_any_keys(self, threadmem: Any, key: str) -> None:

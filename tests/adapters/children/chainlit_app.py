@@ -50,17 +50,17 @@ async def resume(thread: Any) -> None:
 
 
 @cl.on_message
-async def answer(said: cl.Message) -> None:
+async def answer(texts: cl.Message) -> None:
     count = (cl.user_session.get("count") or 0) + 1
     cl.user_session.set("count", count)
     async with cl.Step(name="outer", type="tool") as outer:
-        outer.input = said.content
+        outer.input = texts.content
         async with cl.Step(name="inner", type="tool") as inner:
-            inner.output = f"inner of {said.content}"
-        outer.output = f"outer of {said.content}"
+            inner.output = f"inner of {texts.content}"
+        outer.output = f"outer of {texts.content}"
     elements = [
         cl.Image(name="square", content=picture(), display="inline"),
-        cl.Text(name="notes", content=f"notes on {said.content}", display="inline"),
+        cl.Text(name="notes", content=f"notes on {texts.content}", display="inline"),
         cl.CustomElement(name="Counter", props={"count": count}, display="inline"),
     ]
-    await cl.Message(content=f"Answer {count} to {said.content}", elements=elements).send()
+    await cl.Message(content=f"Answer {count} to {texts.content}", elements=elements).send()

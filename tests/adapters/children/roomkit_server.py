@@ -18,8 +18,10 @@ def hearing(store: AsyncMongoStore, channel: str) -> Any:
     """Return what notes, where all processes do, what is sent to the user of a channel."""
 
     async def hear(connection: str, event: RoomEvent) -> None:
-        note = {"channel": channel, "index": event.index, "id": event.id}
-        await store.engine.database["heard"].update_one({"_id": "r"}, {"$push": {"notes": note}}, upsert=True)
+        record = {"channel": channel, "index": event.index, "id": event.id}
+        await store.engine.database["heard"].update_one(
+            {"_id": "r"}, {"$push": {"notes": record}}, upsert=True
+        )
 
     return hear
 

@@ -15,9 +15,9 @@ from mongostore.repositories.sessions import TailLimits
 WRITES = {"insert", "update", "delete", "findAndModify"}
 
 
-def limits_of(given: str) -> TailLimits:
+def limits_of(sent: str) -> TailLimits:
     """Return the limits that a parent has given as JSON; it and its children must have the same."""
-    return TailLimits(**json.loads(given))
+    return TailLimits(**json.loads(sent))
 
 
 class Killer(pymongo.monitoring.CommandListener):

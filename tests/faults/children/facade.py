@@ -67,7 +67,7 @@ def interrupted(uri: str, database: str) -> None:
         assert contents(store) == ["after"]
 
 
-def interrupted_before_it_begins(uri: str, database: str) -> None:
+def interrupted_early(uri: str, database: str) -> None:
     """Take a Ctrl-C in a call whose turn has not come yet; the store goes on."""
     with MongoStore(uri, database) as store:
         store.sessions.create("s")

@@ -224,11 +224,11 @@ class PydanticAI(Framework):
             case "save", _, *new:
                 if names[-len(new) :] != new:
                     conversation = loaded or Conversation(conversation_id=id)
-                    conversation.messages.extend(map(self.said, new))
+                    conversation.messages.extend(map(self.new_message, new))
                     await conversations.save(conversation)
             case "rewrite", _, remaining, new:
                 if loaded is not None and names[-1] != new:
-                    loaded.messages[remaining:] = [self.said(new)]
+                    loaded.messages[remaining:] = [self.new_message(new)]
                     loaded.new_message_index = None
                     await conversations.save(loaded)
             case "fork", _, other:
@@ -241,13 +241,13 @@ class PydanticAI(Framework):
         conversations, id = MongoConversationStore(store=self.store), f"{self.id}/c"
         while True:
             conversation = await conversations.load(id) or Conversation(conversation_id=id)
-            conversation.messages.extend(map(self.said, names))
+            conversation.messages.extend(map(self.new_message, names))
             with suppress(ConversationConflict):
                 await conversations.save(conversation)
                 return
 
     @staticmethod
-    def said(name: str) -> ModelMessage:
+    def new_message(name: str) -> ModelMessage:
         """Return the message of a name."""
         return ModelRequest(parts=[UserPromptPart(content=content_of(name))])
 

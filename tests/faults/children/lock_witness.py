@@ -38,12 +38,12 @@ class Holder:
         self.stays = False
         acquire = store.leases.acquire
 
-        async def noted(*arguments: Any) -> Any:
+        async def recorded(*arguments: Any) -> Any:
             if lease := await acquire(*arguments):
                 self.token = lease.token
             return lease
 
-        store.leases.acquire = noted  # type: ignore[method-assign]
+        store.leases.acquire = recorded  # type: ignore[method-assign]
 
     async def enter(self) -> None:
         """Hold the room for a moment, or now and then for longer than a lease lasts unless renewed."""

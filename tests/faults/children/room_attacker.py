@@ -41,10 +41,10 @@ class Attacker:
     def __init__(self, store: AsyncMongoStore, folder: Path) -> None:
         self._rooms, self._events = store.rooms, store.rooms.events
         # Written at once, for the process may be killed at any time.
-        self._notes = os.open(folder / f"{uuid4().hex}.jsonl", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        self._records = os.open(folder / f"{uuid4().hex}.jsonl", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
-    def note(self, *note: object) -> None:
-        os.write(self._notes, json.dumps(note).encode() + b"\n")
+    def record(self, *record: object) -> None:
+        os.write(self._records, json.dumps(record).encode() + b"\n")
 
     async def append(self, room_id: str, event: Event, **options: Any) -> int:
         """Append an event, again after an unknown outcome, and return its index."""
@@ -78,11 +78,11 @@ class Attacker:
                 options["target"] = target.model_copy(update={"content": event.id})
             if dice > 0.8 and done and room_id == "thinned":
                 gone = done.pop(random.randrange(len(done))).id
-                self.note("delete", gone)
+                self.record("delete", gone)
                 await self._events.delete(room_id, gone, replies=False)
                 return None
             index = await self.append(room_id, event, **options)
-            self.note("stored", room_id, event.id, index)
+            self.record("stored", room_id, event.id, index)
             done.append(event)
             return None
 
@@ -95,7 +95,7 @@ class Attacker:
             stored = await self._events.append(room_id, event.model_copy(update=taken))
         except AlreadyExistsError:
             return
-        self.note("wrong", "a taken id or key was taken again", room_id, stored.id)
+        self.record("wrong", "a taken id or key was taken again", room_id, stored.id)
 
     async def pause(self) -> None:
         """Pause a room on the condition that it is as it was read."""
@@ -108,7 +108,7 @@ class Attacker:
                 paused = await self._rooms.replace(paused, expected=expected)
             except ConflictError:
                 return
-            self.note("pause", str(paused.paused_at), paused.event_count - 1)
+            self.record("pause", str(paused.paused_at), paused.event_count - 1)
 
     async def use_goner(self) -> None:
         """Use, delete and create a room that others delete and create all the time."""
@@ -124,11 +124,11 @@ class Attacker:
                 await self._rooms.read_markers.advance(room_id, f"c{random.randrange(4)}")
             else:
                 await self.append(room_id, Event(channel_id="c"))
-                self.note("goner", "took an event")
+                self.record("goner", "took an event")
         except AlreadyExistsError:
             pass
         except NotFoundError:
-            self.note("goner", "refused an event")
+            self.record("goner", "refused an event")
 
     async def repeat(self, step: Step, seconds: float) -> None:
         ends = time.monotonic() + seconds
@@ -136,9 +136,9 @@ class Attacker:
             try:
                 await step()
             except UnavailableError as error:
-                self.note("unavailable", str(error))
+                self.record("unavailable", str(error))
             except Exception as error:
-                self.note("wrong", f"{type(error).__name__}: {error}"[:300])
+                self.record("wrong", f"{type(error).__name__}: {error}"[:300])
 
 
 async def main() -> None:

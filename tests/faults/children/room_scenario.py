@@ -77,8 +77,8 @@ async def do(store: AsyncMongoStore, room_id: str, verb: str, *rest: Any) -> Non
             await rooms.bindings.upsert(room_id, Binding(channel_id=channel_id))
         case "mark", channel_id:
             assert await rooms.read_markers.advance(room_id, channel_id)
-        case "note", note:
-            await rooms.update(room_id, metadata={"note": note})
+        case "note", record:
+            await rooms.update(room_id, metadata={"note": record})
         case ("remove",):
             assert await rooms.delete(room_id)
 

@@ -64,7 +64,7 @@ async def seed_session(store: AsyncMongoStore, end: datetime) -> None:
         metadata={"locale": "en-GB", "price.eur": 0.0041, "seen": None},
     )
     begin = end - timedelta(hours=2)
-    said = [
+    texts = [
         Message(
             role="user" if name else "assistant",
             content=text,
@@ -73,8 +73,8 @@ async def seed_session(store: AsyncMongoStore, end: datetime) -> None:
         )
         for number, (name, text) in enumerate(TALK * 51)
     ]
-    for start in range(0, len(said), 100):
-        await sessions.messages.append_many(SESSION, said[start : start + 100])
+    for start in range(0, len(texts), 100):
+        await sessions.messages.append_many(SESSION, texts[start : start + 100])
     image = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
     model = {"model": "cheshire-small"}
     rabbit = {"name": "White Rabbit"}

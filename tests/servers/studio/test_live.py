@@ -44,10 +44,10 @@ def test_a_tail_begins_with_what_its_page_does_not_show() -> None:
         studio.run(fill)
         browser.get("/open", params={"token": TOKEN})
         page = browser.get("/s/default/s").text
-        shown = re.search(r'data-last="(\d+)" data-since="([^"]+)"', page)
-        assert shown
+        output = re.search(r'data-last="(\d+)" data-since="([^"]+)"', page)
+        assert output
         studio.run(change)
-        query = {"after": shown[1], "since": shown[2]}
+        query = {"after": output[1], "since": output[2]}
         with browser.stream("GET", "/s/default/s/live", params=query) as answer:
             events = sent(answer)
             first, second = next(events), next(events)

@@ -277,8 +277,8 @@ async def test_an_html_export_is_one_file_that_asks_for_nothing(asking: httpx.As
         style = re.search("<style>(.*?)</style>", html, re.DOTALL)
         assert style
         addresses = [*re.findall(r'(?:src|href)="([^"]*)"', html), *re.findall(r'url\("?([^")]*)', style[1])]
-        near = ("#", "data:image/", "data:font/")
-        assert [one[:80] for one in addresses if not one.startswith((*near, "http", "mailto:"))] == []
+        around = ("#", "data:image/", "data:font/")
+        assert [one[:80] for one in addresses if not one.startswith((*around, "http", "mailto:"))] == []
         digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
         assert f"style-src 'sha256-{digest}'" in html
 

@@ -65,11 +65,11 @@ def test_the_command_prints_an_address_that_opens_it(tmp_path: Path) -> None:
         process = subprocess.Popen(command, stdout=written, stderr=written)
     try:
         deadline = time.monotonic() + 60
-        while not (said := re.search(r"listening at (\S+)/open\?token=(\S+)", log.read_text())):
+        while not (texts := re.search(r"listening at (\S+)/open\?token=(\S+)", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        url, token = said.groups()
+        url, token = texts.groups()
         assert url.startswith("http://127.0.0.1:")
         with httpx.Client(base_url=url, headers={"Accept": "text/html"}) as browser:
             assert browser.get("/").status_code == 401

@@ -15,7 +15,7 @@ from mongostore.store import AsyncMongoStore
 
 
 @dataclass(frozen=True)
-class Place:
+class View:
     """A conversation that a viewer may see.
 
     Attributes:
@@ -35,31 +35,31 @@ class Place:
 
 
 @dataclass(frozen=True)
-class SessionPlace(Place):
+class SessionView(View):
     """A session that a viewer may see; `sessions` are those of its namespace."""
 
     sessions: AsyncSessions
 
 
-async def _find_session(request: Request, viewer: Looking, namespace: str, session_id: str) -> SessionPlace:
+async def _find_session(request: Request, viewer: Looking, namespace: str, session_id: str) -> SessionView:
     studio, namespace, id = Studio.of(request), decode_id(namespace), decode_id(session_id)
     viewer.require(namespace)
     path = f"/s/{encode_id(namespace)}/{encode_id(id)}"
-    return SessionPlace(studio, viewer, id, path, studio.store.sessions.in_namespace(namespace))
+    return SessionView(studio, viewer, id, path, studio.store.sessions.in_namespace(namespace))
 
 
-async def _find_thread(request: Request, viewer: Looking, thread_id: str) -> Place:
+async def _find_thread(request: Request, viewer: Looking, thread_id: str) -> View:
     viewer.require()
     id = decode_id(thread_id)
-    return Place(Studio.of(request), viewer, id, f"/t/{encode_id(id)}")
+    return View(Studio.of(request), viewer, id, f"/t/{encode_id(id)}")
 
 
-async def _find_room(request: Request, viewer: Looking, room_id: str) -> Place:
+async def _find_room(request: Request, viewer: Looking, room_id: str) -> View:
     viewer.require()
     id = decode_id(room_id)
-    return Place(Studio.of(request), viewer, id, f"/r/{encode_id(id)}")
+    return View(Studio.of(request), viewer, id, f"/r/{encode_id(id)}")
 
 
-InSession: TypeAlias = Annotated[SessionPlace, Depends(_find_session)]
-InThread: TypeAlias = Annotated[Place, Depends(_find_thread)]
-InRoom: TypeAlias = Annotated[Place, Depends(_find_room)]
+InSession: TypeAlias = Annotated[SessionView, Depends(_find_session)]
+InThread: TypeAlias = Annotated[View, Depends(_find_thread)]
+InRoom: TypeAlias = Annotated[View, Depends(_find_room)]
