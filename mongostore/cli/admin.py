@@ -14,10 +14,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run, run_on_store
 from mongostore.engines import Capability, Deployment
 from mongostore.errors import UnavailableError
 from mongostore.index_definitions import IndexReport, IndexState, load_indexes
+from mongostore.store import AsyncMongoStore
 
 _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
 _STYLES = {IndexState.PRESENT: "green", IndexState.FOREIGN: "dim"}
@@ -82,7 +83,7 @@ def check(uri: Uri = None, database: Database = None) -> None:
     Example:
       mongostore indexes check --uri mongodb://localhost:27017
     """
-    _report(run(_check(uri, database)))
+    _report(run_on_store(lambda store: store.check_indexes(), uri, database, ensure_indexes=False))
 
 
 @indexes.command()
@@ -96,7 +97,7 @@ def apply(uri: Uri = None, database: Database = None) -> None:
     Example:
       mongostore indexes apply --uri mongodb://localhost:27017
     """
-    before, after = run(_apply(uri, database))
+    before, after = run_on_store(_apply, uri, database, ensure_indexes=False)
     _report(after, [report.name for report in before if report.state is IndexState.MISSING])
 
 
@@ -127,14 +128,8 @@ async def _ping(uri: str | None, database: str | None, wait: float) -> dict[str,
         }
 
 
-async def _check(uri: str | None, database: str | None) -> list[IndexReport]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
-        return await store.check_indexes()
-
-
-async def _apply(uri: str | None, database: str | None) -> tuple[list[IndexReport], list[IndexReport]]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
-        return await store.check_indexes(), await store.apply_indexes()
+async def _apply(store: AsyncMongoStore) -> tuple[list[IndexReport], list[IndexReport]]:
+    return await store.check_indexes(), await store.apply_indexes()
 
 
 def _facts(deployment: Deployment) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any
 
 from mongostore.arguments import decode_cursor, encode_cursor
-from mongostore.codec import preview_text
 from mongostore.errors import ConflictError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, Message, Page, Room, Session, Thread, ThreadMessage
 from mongostore.store import AsyncMongoStore
@@ -301,11 +300,6 @@ def text_of(value: Any) -> str:
                 return text_of(value[name])
         return f"[{value['type']}]" if isinstance(value.get("type"), str) else "[data]"
     return str(value)
-
-
-def summary_of(part: Part) -> str:
-    """Return the beginning of a message's text, in one line."""
-    return preview_text(text_of(part.content))
 
 
 def parse_time(text: str) -> datetime:

@@ -12,9 +12,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
+from mongostore.cli.terminal import Database, Uri, out, plain, print_json, run_on_store
 from mongostore.diagnostics import CheckResult, CheckStatus
 from mongostore.repositories.leftovers import Leftover
+from mongostore.store import AsyncMongoStore
 
 _STYLES = {
     CheckStatus.OK: "green",
@@ -45,7 +46,7 @@ def doctor(
       mongostore doctor --json
       mongostore doctor --mend --uri mongodb://localhost:27017
     """
-    target, results = run(_diagnose(uri, database, mend))
+    target, results = run_on_store(lambda store: _diagnose(store, mend), uri, database, ensure_indexes=False)
     is_well = all(result.status is not CheckStatus.ERROR for result in results)
     if as_json:
         report = {"ok": is_well, "target": target, "checks": [asdict(result) for result in results]}
@@ -56,11 +57,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def _diagnose(uri: str | None, database: str | None, mend: bool) -> tuple[str, list[CheckResult]]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
-        mended = await store.mend_leftovers() if mend else 0
-        leftovers = _check_leftovers(await store.find_leftovers(), mended)
-        return store.address, [*await store.diagnose(), leftovers]
+async def _diagnose(store: AsyncMongoStore, mend: bool) -> tuple[str, list[CheckResult]]:
+    mended = await store.mend_leftovers() if mend else 0
+    leftovers = _check_leftovers(await store.find_leftovers(), mended)
+    return store.address, [*await store.diagnose(), leftovers]
 
 
 def _check_leftovers(leftovers: Sequence[Leftover], mended: int) -> CheckResult:

@@ -9,9 +9,10 @@ import typer
 from rich import box
 from rich.table import Table
 
-from mongostore.cli.terminal import Database, Uri, fail, open_store, out, plain, print_json, run, warn
+from mongostore.cli.terminal import Database, Uri, fail, out, plain, print_json, run_on_store, warn
 from mongostore.models import ApiKey
 from mongostore.models.keys import ALL_NAMESPACES
+from mongostore.store import AsyncMongoStore
 
 _PAGE = 1000
 
@@ -50,16 +51,13 @@ def create(
         raise typer.BadParameter("--admin is for all namespaces: leave --namespace out")
     if not (admin or namespaces or owner):
         raise typer.BadParameter("the key would allow nothing: set --namespace, --admin or --owner")
-    key, lasts = run(
-        _create(
-            name,
-            [ALL_NAMESPACES] if admin else namespaces or [],
-            owner,
-            None if days is None else datetime.now(UTC) + timedelta(days=days),
-            uri,
-            database,
-        )
-    )
+    members: dict[str, Any] = {
+        "name": name,
+        "namespaces": [ALL_NAMESPACES] if admin else namespaces or [],
+        "owner_id": owner,
+        "expires_at": None if days is None else datetime.now(UTC) + timedelta(days=days),
+    }
+    key, lasts = run_on_store(lambda store: _create(store, members), uri, database)
     if not lasts:
         warn("the embedded engine has lost this key already: name a server with --uri")
     if as_json:
@@ -77,7 +75,7 @@ def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> 
     Example:
       mongostore keys list --uri mongodb://localhost:27017
     """
-    found = run(_list(uri, database))
+    found = run_on_store(_list, uri, database)
     if as_json:
         print_json([_members(key) for key in found])
         return
@@ -107,41 +105,24 @@ def revoke(
     Example:
       mongostore keys revoke 0123456789abcdef0123456789abcdef
     """
-    if not run(_revoke(key_id, uri, database)):
+    if not run_on_store(lambda store: store.keys.delete(key_id), uri, database):
         fail(f"no key has the id {key_id!r}: `mongostore keys list` shows those there are")
 
 
-async def _create(
-    name: str,
-    namespaces: list[str],
-    owner: str | None,
-    expires_at: datetime | None,
-    uri: str | None,
-    database: str | None,
-) -> tuple[ApiKey, bool]:
-    async with open_store(uri, database) as store:
-        made = await store.keys.create(
-            name=name, namespaces=namespaces, owner_id=owner, expires_at=expires_at
-        )
-        return made, store.engine.is_shared
+async def _create(store: AsyncMongoStore, members: dict[str, Any]) -> tuple[ApiKey, bool]:
+    return await store.keys.create(**members), store.engine.is_shared
 
 
-async def _list(uri: str | None, database: str | None) -> list[ApiKey]:
-    async with open_store(uri, database) as store:
-        page = await store.keys.list(limit=_PAGE)
-        found, unreadable = page.items, page.errors
-        while page.next_cursor is not None:
-            page = await store.keys.list(limit=_PAGE, cursor=page.next_cursor)
-            found += page.items
-            unreadable += page.errors
-        for error in unreadable:
-            warn(str(error))
-        return found
-
-
-async def _revoke(key_id: str, uri: str | None, database: str | None) -> bool:
-    async with open_store(uri, database) as store:
-        return await store.keys.delete(key_id)
+async def _list(store: AsyncMongoStore) -> list[ApiKey]:
+    page = await store.keys.list(limit=_PAGE)
+    found, unreadable = page.items, page.errors
+    while page.next_cursor is not None:
+        page = await store.keys.list(limit=_PAGE, cursor=page.next_cursor)
+        found += page.items
+        unreadable += page.errors
+    for error in unreadable:
+        warn(str(error))
+    return found
 
 
 def _members(key: ApiKey) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import typer
 from rich import box
@@ -19,13 +19,13 @@ from mongostore.cli.terminal import (
     Database,
     Uri,
     err,
-    open_store,
+    fail_after,
     out,
     plain,
+    print_counts,
     print_json_line,
-    run,
+    run_on_store,
     wants_json,
-    warn,
 )
 from mongostore.models import ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.store import AsyncMongoStore
@@ -34,6 +34,7 @@ people: Final = typer.Typer(
     no_args_is_help=True, help="Show, give out or erase all that is stored about one person."
 )
 
+FindPerson: TypeAlias = Callable[[AsyncMongoStore], Awaitable[Person]]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An id, identifier or address of the person.")]
 Namespaces = Annotated[
     list[str] | None,
@@ -61,15 +62,12 @@ def show(
     Example:
       mongostore people show ada
     """
-    person = run(_get(uri, database, name, namespaces, organization))
+    person = run_on_store(_finder(name, namespaces, organization), uri, database)
     if wants_json(as_json):
         print_json_line(person.model_dump())
         return
     out.print(plain(", ".join(person.names)))
-    table = Table("collection", "documents", box=box.SIMPLE)
-    for collection, count in person.counts.items():
-        table.add_row(plain(collection), f"{count:,}")
-    out.print(table)
+    print_counts("collection", "documents", person.counts)
 
 
 @people.command()
@@ -92,14 +90,12 @@ def export(
     Example:
       mongostore people export ada -o ada.zip
     """
-    counts = run(_export(uri, database, name, namespaces, organization, output))
+    find = _finder(name, namespaces, organization)
+    counts = run_on_store(lambda store: _export(store, find, output), uri, database)
     if wants_json(as_json):
         print_json_line({"file": str(output), "records": counts})
         return
-    table = Table("collection", "records", box=box.SIMPLE)
-    for collection, count in counts.items():
-        table.add_row(plain(collection), f"{count:,}")
-    out.print(table)
+    print_counts("collection", "records", counts)
 
 
 @people.command()
@@ -125,7 +121,8 @@ def erase(
       mongostore people erase ada --dry-run
       mongostore people erase ada --mode anonymize --yes
     """
-    report = run(_erase(uri, database, name, namespaces, organization, mode, dry_run, yes))
+    find = _finder(name, namespaces, organization)
+    report = run_on_store(lambda store: _erase(store, find, mode, dry_run, yes), uri, database)
     if wants_json(as_json):
         print_json_line(report.model_dump())
     else:
@@ -133,70 +130,43 @@ def erase(
         for line in report.lines:
             table.add_row(plain(line.collection), f"{line.deleted:,}", f"{line.anonymized:,}")
         out.print(table)
-    for error in report.errors:
-        warn(error)
-    if report.errors:
-        raise typer.Exit(1)
+    fail_after(report.errors)
 
 
-async def _get(
-    uri: str | None, database: str | None, name: str, namespaces: list[str] | None, organization: str | None
-) -> Person:
-    async with open_store(uri, database) as store:
-        return await store.people.get(name, namespaces=namespaces or None, organization_id=organization)
+def _finder(name: str, namespaces: list[str] | None, organization: str | None) -> FindPerson:
+    """Return a function that finds the person of a command in a store."""
+    return lambda store: store.people.get(name, namespaces=namespaces or None, organization_id=organization)
 
 
 async def _erase(
-    uri: str | None,
-    database: str | None,
-    name: str,
-    namespaces: list[str] | None,
-    organization: str | None,
-    mode: str,
-    dry_run: bool,
-    yes: bool,
+    store: AsyncMongoStore, find: FindPerson, mode: str, dry_run: bool, yes: bool
 ) -> ErasureReport:
-    async with open_store(uri, database) as store:
-        person = await store.people.get(name, namespaces=namespaces or None, organization_id=organization)
-        if not dry_run and not yes:
-            found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
-            typer.confirm(f"Erase {', '.join(person.names)} ({found})?", abort=True, err=True)
-        chosen: ErasureMode = mode  # type: ignore[assignment]  # the store refuses any other
-        return await store.people.erase(person, mode=chosen, dry_run=dry_run)
+    person = await find(store)
+    if not dry_run and not yes:
+        found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
+        typer.confirm(f"Erase {', '.join(person.names)} ({found})?", abort=True, err=True)
+    chosen: ErasureMode = mode  # type: ignore[assignment]  # the store refuses any other
+    return await store.people.erase(person, mode=chosen, dry_run=dry_run)
 
 
-async def _export(
-    uri: str | None,
-    database: str | None,
-    name: str,
-    namespaces: list[str] | None,
-    organization: str | None,
-    output: Path,
-) -> dict[str, int]:
-    async with open_store(uri, database) as store:
-        person = await store.people.get(name, namespaces=namespaces or None, organization_id=organization)
-        columns = SpinnerColumn(), TextColumn("{task.completed:,} records")
-        with (
-            zipfile.ZipFile(output, "x", zipfile.ZIP_DEFLATED) as archive,
-            Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar,
-        ):
-            task = bar.add_task("")
-            counts: Counter[str] = Counter()
-            async for record, number in _numbered(store.people.export(person)):
-                # A zip takes one member at a time, so that each record is one.
-                member = f"{record.collection}/{number:08}.json"
-                archive.writestr(member, json.dumps(record.model_dump(), indent=1, ensure_ascii=False))
-                counts[record.collection] += 1
-                counts["files"] += await _write_file(store, archive, record)
-                bar.advance(task)
-        return {collection: count for collection, count in counts.items() if count}
-
-
-async def _numbered(records: AsyncIterator[PersonRecord]) -> AsyncIterator[tuple[PersonRecord, int]]:
-    number = 0
-    async for record in records:
-        number += 1
-        yield record, number
+async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dict[str, int]:
+    person = await find(store)
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} records")
+    with (
+        zipfile.ZipFile(output, "x", zipfile.ZIP_DEFLATED) as archive,
+        Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar,
+    ):
+        task, number = bar.add_task(""), 0
+        counts: Counter[str] = Counter()
+        async for record in store.people.export(person):
+            number += 1
+            # A zip takes one member at a time, so that each record is one.
+            member = f"{record.collection}/{number:08}.json"
+            archive.writestr(member, json.dumps(record.model_dump(), indent=1, ensure_ascii=False))
+            counts[record.collection] += 1
+            counts["files"] += await _write_file(store, archive, record)
+            bar.advance(task)
+    return {collection: count for collection, count in counts.items() if count}
 
 
 async def _write_file(store: AsyncMongoStore, archive: zipfile.ZipFile, record: PersonRecord) -> bool:

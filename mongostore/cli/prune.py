@@ -7,24 +7,21 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from mongostore.cli.terminal import (
     AsJson,
     Database,
     Uri,
     err,
-    open_store,
-    out,
-    plain,
+    fail_after,
+    print_counts,
     print_json_line,
-    run,
+    run_on_store,
     wants_json,
-    warn,
 )
 from mongostore.models import House, PruneReport
+from mongostore.store import AsyncMongoStore
 
 # So many go between two moves of the bar.
 _STEP = 200
@@ -84,42 +81,30 @@ def prune(
         "houses": house or _HOUSES,
         "keep_pinned": keep_pinned,
     }
-    report = run(_prune(uri, database, options, dry_run))
+    report = run_on_store(lambda store: _prune(store, options, dry_run), uri, database)
     if wants_json(as_json):
         print_json_line(report.model_dump())
     else:
-        _show(report)
-    for error in report.errors:
-        warn(error)
-    if report.errors:
-        raise typer.Exit(1)
+        counts: dict[str, int] = {name: getattr(report, name) for name in _HOUSES}
+        print_counts("conversations", "would go" if report.dry_run else "deleted", counts)
+    fail_after(report.errors)
 
 
-async def _prune(
-    uri: str | None, database: str | None, options: dict[str, Any], dry_run: bool
-) -> PruneReport:
-    async with open_store(uri, database) as store:
-        planned = await store.retention.prune(**options, dry_run=True)
-        if dry_run:
-            return planned
-        columns = TextColumn("pruning"), BarColumn(), MofNCompleteColumn()
-        done = PruneReport(dry_run=False, is_complete=False)
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-            task = bar.add_task("", total=planned.total)
-            while not done.is_complete:
-                step = await store.retention.prune(**options, limit=_STEP)
-                done = PruneReport(
-                    dry_run=False,
-                    **{name: getattr(done, name) + getattr(step, name) for name in _HOUSES},
-                    is_complete=step.is_complete,
-                    errors=step.errors,
-                )
-                bar.update(task, completed=done.total)
-        return done
-
-
-def _show(report: PruneReport) -> None:
-    table = Table("conversations", "would go" if report.dry_run else "deleted", box=box.SIMPLE)
-    for name in _HOUSES:
-        table.add_row(plain(name), f"{getattr(report, name):,}")
-    out.print(table)
+async def _prune(store: AsyncMongoStore, options: dict[str, Any], dry_run: bool) -> PruneReport:
+    planned = await store.retention.prune(**options, dry_run=True)
+    if dry_run:
+        return planned
+    columns = TextColumn("pruning"), BarColumn(), MofNCompleteColumn()
+    done = PruneReport(dry_run=False, is_complete=False)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=planned.total)
+        while not done.is_complete:
+            step = await store.retention.prune(**options, limit=_STEP)
+            done = PruneReport(
+                dry_run=False,
+                **{name: getattr(done, name) + getattr(step, name) for name in _HOUSES},
+                is_complete=step.is_complete,
+                errors=step.errors,
+            )
+            bar.update(task, completed=done.total)
+    return done

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
+from mongostore.cli.terminal import Database, Uri, out, plain, print_json, run_on_store
 from mongostore.index_definitions import load_sharding
 from mongostore.settings import Settings
 from mongostore.sharding import (
@@ -72,7 +72,8 @@ def check(uri: Uri = None, database: Database = None, as_json: _AsJson = False) 
     Example:
       mongostore sharding check --uri mongodb://mongos:27017
     """
-    _report(run(_check(uri, database)), as_json)
+    reports = run_on_store(lambda store: diff_sharding(store.engine), uri, database, ensure_indexes=False)
+    _report(reports, as_json)
 
 
 @sharding.command()
@@ -85,17 +86,8 @@ def apply(uri: Uri = None, database: Database = None, as_json: _AsJson = False) 
     Example:
       mongostore sharding apply --uri mongodb://mongos:27017
     """
-    _report(run(_apply(uri, database)), as_json)
-
-
-async def _check(uri: str | None, database: str | None) -> list[ShardReport]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
-        return await diff_sharding(store.engine)
-
-
-async def _apply(uri: str | None, database: str | None) -> list[ShardReport]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
-        return await apply_sharding(store.engine)
+    reports = run_on_store(lambda store: apply_sharding(store.engine), uri, database, ensure_indexes=False)
+    _report(reports, as_json)
 
 
 def _report(reports: Sequence[ShardReport], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import AsJson, Database, Uri, open_store, out, print_json_line, run, wants_json
+from mongostore.cli.terminal import AsJson, Database, Uri, out, print_json_line, run_on_store, wants_json
 from mongostore.repositories.statistics import Statistics
 
 _BAR = 40
@@ -57,7 +57,8 @@ def stats(
       mongostore stats --plot --days 90
       mongostore stats --svg days.svg
     """
-    found = run(_read(uri, database, days))
+    since = datetime.now(UTC) - timedelta(days=days - 1)
+    found = run_on_store(lambda store: store.statistics(since), uri, database, ensure_indexes=False)
     if svg is not None:
         _write_svg(svg, found)
     if wants_json(as_json):
@@ -69,11 +70,6 @@ def stats(
     out.print(_collections(found))
     if not found.is_complete:
         out.print("Counted in the newest documents alone: there are too many.", style="yellow")
-
-
-async def _read(uri: str | None, database: str | None, days: int) -> Statistics:
-    async with open_store(uri, database, ensure_indexes=False) as store:
-        return await store.statistics(datetime.now(UTC) - timedelta(days=days - 1))
 
 
 def _to_json(found: Statistics) -> dict[str, Any]:

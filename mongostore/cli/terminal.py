@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from mongostore.errors import MongoStoreError
@@ -79,6 +81,22 @@ def open_store(
     return AsyncMongoStore(target_of(uri), database, transactions="off", ensure_indexes=ensure_indexes)
 
 
+def run_on_store(
+    work: Callable[[AsyncMongoStore], Awaitable[R]],
+    uri: str | None,
+    database: str | None,
+    *,
+    ensure_indexes: bool | None = None,
+) -> R:
+    """Run a command on an open store; an error of ours becomes one line, and exit code 1."""
+
+    async def open_and_work() -> R:
+        async with open_store(uri, database, ensure_indexes=ensure_indexes) as store:
+            return await work(store)
+
+    return run(open_and_work())
+
+
 def warn(text: str) -> None:
     """Print one line on stderr."""
     err.print(plain(text, "yellow"), soft_wrap=True)
@@ -88,6 +106,22 @@ def fail(text: str) -> NoReturn:
     """Print an error and end the command with exit code 1."""
     err.print(plain(f"error: {text}", "red"), soft_wrap=True)
     raise typer.Exit(1)
+
+
+def fail_after(errors: Collection[str]) -> None:
+    """Print each error, and end the command with exit code 1 if there is one."""
+    for error in errors:
+        warn(error)
+    if errors:
+        raise typer.Exit(1)
+
+
+def print_counts(name: str, title: str, counts: Mapping[str, int]) -> None:
+    """Print a table of numbers by their names."""
+    table = Table(name, title, box=box.SIMPLE)
+    for key, count in counts.items():
+        table.add_row(plain(key), f"{count:,}")
+    out.print(table)
 
 
 def print_json(value: object) -> None:
@@ -121,11 +155,9 @@ def plain(text: str, style: str = "") -> Text:
     return Text("".join(char if char.isprintable() else " " for char in text), style)
 
 
-def plain_block(text: str, style: str = "") -> Text:
+def plain_block(text: str) -> Text:
     """Return foreign text with its lines, without other characters that control a terminal."""
-    return Text("\n").join(
-        plain(line.expandtabs(4), style) for line in text.replace("\r\n", "\n").split("\n")
-    )
+    return Text("\n").join(plain(line.expandtabs(4)) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def headline(name: Text, about: Text) -> Text:

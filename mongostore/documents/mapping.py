@@ -143,14 +143,15 @@ def reader(
         key: The stored name of the model's id, or of what else names the document.
         prepare: Returns the members of the model that are not stored as such.
     """
-    has_id, validate = "id" in model.model_fields, model.__pydantic_validator__.validate_python
+    has_id = "id" in model.model_fields
 
     def read(document: StoredDocument) -> M:
         try:
             members = {**document, "id": document[key]} if has_id else document
             if prepare:
                 members = {**members, **prepare(document)}
-            value: M = validate(members, strict=True, extra="ignore")
+            # By the class at each call, for the validator is built at the first one.
+            value: M = model.__pydantic_validator__.validate_python(members, strict=True, extra="ignore")
         except DECODE_ERRORS as error:
             raise InvalidDocumentError(kind, str(document.get(key)), invalid_fields(error)) from None
         return value

@@ -91,9 +91,10 @@ class StoredSession(SessionFields, Stored, Searched):
     `participants` go by their ids, escaped, in the order of binding; `participant_names` are these once
     more, for an index.
 
-    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `recent_ops` are the
-    tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
-    were removed. Times are microseconds since 1970.
+    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed, and nothing else is left
+    of one whose `expires_at` is a date). `recent_ops` are the tokens of the newest operations, by which a
+    retry recognizes what it has done, and of those whose messages were removed. Times are microseconds since
+    1970.
     """
 
     session_id: Id

@@ -121,6 +121,9 @@ class Heads:
                 # One that is softly deleted, and has nothing.
                 empty = new_session(key, {"expires_in": TOMBSTONE_LASTS})
                 tombstone = {**empty, "state": "deleted", "deleted_at": now}
+                # That of its deletion, which does not keep its id.
+                own: StoredDocument = {"_id": key, "state": "deleting", "expires_at": {"$type": "date"}}
+                await self._connection.collection(house).delete_one(own)
             case "rooms":
                 tombstone = {"_id": key, "state": "deleted", "expires_at": tombstone_end()}
                 tombstone |= {"epoch": current_operation().token, "schema_version": SCHEMA_VERSION}

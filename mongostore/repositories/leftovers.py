@@ -29,6 +29,8 @@ _BATCH = 500
 _SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)
 _HEAD_FIELDS = {**_SESSION_FIELDS, **TOMBSTONE}
 _NAMING_FIELDS = ["messages.overflow", "messages.stream.parts", "turns.overflow", "context.overflow"]
+# A tombstone has one.
+_NO_DATE = {"$not": {"$type": "date"}}
 # Documents of other applications have no such fields, and their files no such ids.
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
 _OWN_ROOM_PARTS = {"room_id": {"$type": "string"}, "epoch": {"$type": "string"}}
@@ -79,7 +81,7 @@ class Leftovers(Repository):
             lambda session: deleter.delete_epochs(session["_id"], session["stale"], session["unbound"]),
         )
         self._deletions = (
-            _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
+            _Deletions("sessions", {"state": "deleting", "expires_at": _NO_DATE}, deleter.finish_delete),
             _Deletions("rooms", {"state": "deleting"}, lambda room: rooms(room["_id"], room["epoch"])),
             # A tombstone has an end when the rest of its thread is gone.
             _Deletions(

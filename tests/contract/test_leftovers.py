@@ -47,7 +47,10 @@ async def filled(store: AsyncMongoStore) -> dict[str, int]:
 async def counts(store: AsyncMongoStore) -> dict[str, int]:
     # What is left of deleted events is empty, and expires.
     events = await store.engine.collection("events").count_documents({"emptied_at": None})
-    return {usage.collection: usage.documents for usage in await store.usage()} | {"events": events}
+    # One that has just been created leaves a tombstone.
+    sessions = await store.engine.collection("sessions").count_documents({"session_id": {"$gt": ""}})
+    usages = {usage.collection: usage.documents for usage in await store.usage()}
+    return usages | {"events": events, "sessions": sessions}
 
 
 async def cut_short(store: AsyncMongoStore, house: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from typing import Any
 
@@ -246,6 +247,17 @@ class TestSessions:
         for name in ("session_segments", "session_overflows"):
             assert await counted(store, name) == 0, name
         await store.sessions.delete("s")
+        left = [one async for one in store.engine.database["sessions"].find()]
+        # A creation of that id may still be on its way.
+        assert [one.keys() for one in left] == [{"_id", "create_op", "state", "expires_at", "schema_version"}]
+        assert not await store.find_leftovers()
+
+    async def test_purge_of_an_older_session_leaves_no_tombstone(
+        self, store: AsyncMongoStore, let_pass: Callable[[timedelta], None]
+    ) -> None:
+        await store.sessions.create("s")
+        let_pass(timedelta(minutes=11))
+        assert await store.sessions.delete("s")
         assert await counted(store, "sessions") == 0
 
     async def test_truncate_clears_data_and_messages_alone(self, store: AsyncMongoStore) -> None:

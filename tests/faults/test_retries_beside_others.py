@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -116,6 +117,11 @@ async def renew(store: AsyncMongoStore, id: str) -> None:
         await store.sessions.messages.append(name, message("theirs"))
 
 
+async def delete(store: AsyncMongoStore, id: str) -> None:
+    for name in (id, f"{id}~created"):
+        await store.sessions.delete(name)
+
+
 async def renew_deleted(store: AsyncMongoStore, id: str) -> None:
     await store.sessions.delete(id)
     await store.sessions.create(id, name="theirs")
@@ -127,13 +133,13 @@ OTHERS: dict[str, Verb] = {
     other.__name__: other
     for other in (
         *(delete_and_append, update_messages, rebind, unbind, truncate, truncate_messages, change_head),
-        *(toggle, renew, renew_deleted),
+        *(toggle, delete, renew, renew_deleted),
     )
 }
 MOST_CHANGING = ("delete_and_append", "renew")
 # It may begin its session, and so it means any one of that id: in one made anew it does what a call made
 # later would do.
-MEANS_ANY = {("append-to-begin", "renew"), ("upsert-begin", "renew")}
+MEANS_ANY = {*itertools.product(("append-to-begin", "upsert-begin"), ("delete", "renew"))}
 
 
 class Client:

@@ -33,10 +33,10 @@ async def test_every_route_refuses_other_methods_and_bodies_as_problems() -> Non
 
             async def refuse(status: int, method: str, path: str, **parts: Any) -> Any:
                 answer = await asking.request(method, path.format(**NAMES), **parts)
-                told = answer.json()
-                assert (answer.status_code, told["status"]) == (status, status), (method, path, parts)
+                received = answer.json()
+                assert (answer.status_code, received["status"]) == (status, status), (method, path, parts)
                 assert answer.headers["content-type"] == "application/problem+json"
-                assert told["detail"]
+                assert received["detail"]
                 return answer
 
             paths = app.openapi()["paths"]

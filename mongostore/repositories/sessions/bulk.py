@@ -103,6 +103,6 @@ class SessionTransfer(Repository):
         # The character behind the slash that ends a namespace in an id.
         first = "" if after is None else f"{after}0"
         document = await self._connection.collection("sessions").find_one(
-            {"_id": {"$gt": first}}, {"namespace": 1}, sort=[("_id", 1)]
+            {"_id": {"$gt": first}, "namespace": {"$gt": ""}}, {"namespace": 1}, sort=[("_id", 1)]
         )
         return None if document is None else str(document["namespace"])

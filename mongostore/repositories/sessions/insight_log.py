@@ -78,7 +78,8 @@ class InsightLog:
             if not unread:
                 break
             ids = [loaded[i]["_id"] for i in unread]
-            async with self._tail.sessions.find({"_id": {"$in": ids}}, PUBLIC_FIELDS) as cursor:
+            same = {"_id": {"$in": ids}, "state": {"$ne": "deleting"}}
+            async with self._tail.sessions.find(same, PUBLIC_FIELDS) as cursor:
                 now = {document["_id"]: document for document in await cursor.to_list()}
             unread = [i for i in unread if loaded[i]["_id"] in now]
             for i in unread:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.mapping import StoredDocument
+from mongostore.codec import from_micros
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.documents.session_participants import epochs_of
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_stored_preview
 from mongostore.errors import NotFoundError
@@ -18,7 +20,7 @@ from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.insight_log import InsightLog
 from mongostore.repositories.sessions.message_patch import changed_at, other_version_error
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.recent_operations import record_operation, was_done
+from mongostore.repositories.sessions.recent_operations import life_since, record_operation, was_done
 from mongostore.repositories.sessions.tail import (
     Tail,
     TailPosition,
@@ -37,6 +39,8 @@ DELETED_FIELDS = [
 ]
 
 _NOTHING: StoredDocument = {}
+# Longer than a call takes, with all its attempts.
+_CREATION_LASTS = timedelta(minutes=10)
 
 
 class MessageDeleter:
@@ -245,6 +249,10 @@ class MessageDeleter:
 
     async def finish_if_gone(self, document: StoredDocument) -> bool:
         """Finish the deletion of a session that is being deleted or has expired; return whether it is so."""
+        if _is_tombstone(document):
+            tombstone = {name: document[name] for name in ("_id", "state", "create_op", "expires_at")}
+            await self._tail.sessions.delete_one(tombstone)
+            return True
         is_deleting, gone = document["state"] == "deleting", is_expired(document, current_operation().now)
         if gone and not is_deleting:
             same = {name: document[name] for name in ("_id", "create_op", "expires_at")}
@@ -257,14 +265,25 @@ class MessageDeleter:
         return is_deleting or gone
 
     async def finish_delete(self, document: StoredDocument) -> None:
-        """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
+        """Remove the parts of a marked session, and the mark last: after a crash the next one goes on.
+
+        Of one that was created lately a tombstone stays, by which a retried creation knows its own.
+        """
+        if _is_tombstone(document):
+            return
         await self._delete_parts(
             document["_id"],
             [*document["stale"], document["epoch"], document["create_op"]],
             [*document["unbound"], *epochs_of(document)],
         )
-        tombstone = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
-        await self._tail.sessions.delete_one(tombstone)
+        mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
+        ends = from_micros(current_operation().now) + _CREATION_LASTS
+        if document["create_op"] < life_since(_CREATION_LASTS):
+            await self._tail.sessions.delete_one(mark)
+        else:
+            left = {"_id": "$_id", "create_op": "$create_op", "state": "deleting", "expires_at": ends}
+            tombstone = {"$replaceWith": {**left, "schema_version": SCHEMA_VERSION}}
+            await self._tail.sessions.update_one(mark, [tombstone])
 
     async def delete_epochs(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         """Remove the parts of epochs that a session or participants have left, then the record of them."""
@@ -293,3 +312,8 @@ class MessageDeleter:
             if not segment:
                 return None
             messages, base = segment["messages"], segment["start"]
+
+
+def _is_tombstone(session: StoredDocument) -> bool:
+    """Return whether nothing is left of a session but that it was there."""
+    return session["state"] == "deleting" and isinstance(session.get("expires_at"), datetime)

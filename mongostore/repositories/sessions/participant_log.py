@@ -161,7 +161,8 @@ class ParticipantLog:
         is_own = batch["op"] == operation_token()
         is_live = session is not None and participant.get("epoch") == batch["epoch"]
         # Revisions only grow, and it was that one when the batch was stored.
-        is_outdated = bool(session and batch.get("revision", session["revision"]) != session["revision"])
+        revision = (session or {}).get("revision")
+        is_outdated = session is not None and batch.get("revision", revision) != revision
         if session is not None and is_live:
             if participant[self._counter] >= batch["number"]:
                 return True

@@ -8,6 +8,7 @@ same statement, and a write that removes messages records the tokens of those wh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import current_operation
@@ -39,6 +40,11 @@ def life_token() -> str:
     """Return the token of the session that the current operation creates: those of later ones are greater."""
     call = current_operation()
     return f"{call.now:016x}{operation_token()}"
+
+
+def life_since(span: timedelta) -> str:
+    """Return what the tokens of the sessions are greater than that were created in a time before now."""
+    return f"{current_operation().now - span // timedelta(microseconds=1):016x}"
 
 
 def not_later() -> StoredDocument:

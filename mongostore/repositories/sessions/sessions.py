@@ -49,7 +49,12 @@ from mongostore.repositories.sessions.filters import list_order, revision_guard,
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants
-from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
+from mongostore.repositories.sessions.recent_operations import (
+    not_done,
+    operation_token,
+    record_operation,
+    was_done,
+)
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
 from mongostore.repositories.sessions.session_lists import list_sessions
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -141,9 +146,10 @@ class AsyncSessions(Repository):
                 existing = await self._storage.sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
-                if await self._storage.deleter.finish_if_gone(existing):
-                    continue
-                if existing["create_op"] != document["create_op"]:
+                # That of an earlier attempt, be it deleted since.
+                if not existing["create_op"].endswith(operation_token()):
+                    if await self._storage.deleter.finish_if_gone(existing):
+                        continue
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.turns.cache(document)
             return to_session(document)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from mongostore.errors import InvalidDocumentError, MongoStoreError
 from mongostore.servers.studio.access import StudioAccess, Viewer
 from mongostore.servers.studio.pages import render
-from mongostore.servers.studio.reading import KINDS, Rows, list_conversations
+from mongostore.servers.studio.rows import KINDS, Rows, list_conversations
 from mongostore.store import AsyncMongoStore
 
 
