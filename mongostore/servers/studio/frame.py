@@ -29,6 +29,7 @@ class Studio:
     counter: Any = None
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    fragments: dict[bytes, str] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
