@@ -28,7 +28,7 @@ class _Entry(NamedTuple):
 _LOOK, _MOVE, _OPERATE = "Look", "Move", "Operate"
 # The modules of the commands import the store, which takes several times as long as to print the help.
 _ENTRIES: Final = {
-    "ls": _Entry(_LOOK, "List conversations, the most recently active first.", "listing", "ls"),
+    "ls": _Entry(_LOOK, "List conversations, the most recently active first.", "lists", "ls"),
     "show": _Entry(_LOOK, "Show a conversation.", "show", "show"),
     "tail": _Entry(_LOOK, "Show the newest messages, and follow them.", "tail", "tail"),
     "search": _Entry(_LOOK, "Search the conversations of all houses for words.", "search", "search"),

@@ -63,10 +63,14 @@ def to_session(
         try:
             messages.append(
                 Message(
-                    **{"created_at": node.time, **members},
+                    **{
+                        "created_at": node.time,
+                        **members,
+                        "data": {**members["data"], "parent": branched.parent},
+                    },
                     id=node.id,
                     conversation_id=branched.conversation_id,
-                ).model_copy(update={"data": {**members["data"], "parent": branched.parent}})
+                )
             )
         except ValidationError:
             report.refuse(conversation.table, f"{id}/{node.id}", "a member is of another type")

@@ -23,8 +23,8 @@ from mongostore.errors import (
 )
 from mongostore.models.people import ErasureLine, ErasureMode
 from mongostore.models.retention import House
-from mongostore.people.blanking import Vocabulary
 from mongostore.people.houses import Houses
+from mongostore.people.vocabulary import Vocabulary
 from mongostore.repositories.mentions import MENTIONS, Mention, PersonFinder, Scope, filter_texts, names_in
 from mongostore.repositories.sessions import AsyncSessions
 

@@ -28,7 +28,7 @@ Making = Callable[[Store], Work]
 
 
 @dataclass(frozen=True)
-class Pace:
+class Rate:
     """How fast calls are answered.
 
     Attributes:
@@ -59,7 +59,7 @@ class Race:
     """
 
     work: str
-    paces: dict[str, Pace]
+    paces: dict[str, Rate]
     compare: Literal["p50", "per_second"] = "p50"
     budget: float | None = None
     beside: Sequence[str] = ("postgres",)
@@ -148,9 +148,9 @@ def _together(works: list[Work], each: int, latencies: list[int]) -> Work:
     return lambda: asyncio.gather(*map(write, works))
 
 
-def _pace(times: list[int], per_second: float) -> Pace:
+def _pace(times: list[int], per_second: float) -> Rate:
     cuts = quantiles(times, n=20, method="inclusive")
-    return Pace(cuts[9] / 1e6, cuts[18] / 1e6, per_second)
+    return Rate(cuts[9] / 1e6, cuts[18] / 1e6, per_second)
 
 
 def _format_pair(times: float) -> str:

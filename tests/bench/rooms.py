@@ -35,7 +35,7 @@ MANY = 64
 
 
 @dataclass(frozen=True)
-class Trips:
+class RoundTrips:
     """How many commands a call sends.
 
     Attributes:
@@ -183,7 +183,7 @@ class Bench(Field[ConversationStore]):
         return sum(counters[name] for name in ("insert", "query", "update", "delete", "getmore", "command"))
 
 
-async def rows(bench: Bench) -> AsyncIterator[Race | Trips | Share]:
+async def rows(bench: Bench) -> AsyncIterator[Race | RoundTrips | Share]:
     """Yield how the stores compare in each piece of work, as soon as it is known."""
     for part in (_commits, _reads):
         async for row in part(bench):
@@ -214,7 +214,7 @@ def _share(race: Race, budget: float) -> Share:
     return Share("  of the bare insert", race.times["bare"], budget)
 
 
-async def _reads(bench: Bench) -> AsyncIterator[Race | Trips]:
+async def _reads(bench: Bench) -> AsyncIterator[Race | RoundTrips]:
     room_id, keys = await bench.filled("read"), count()
 
     def tail(store: ConversationStore) -> Work:
@@ -242,7 +242,7 @@ async def _reads(bench: Bench) -> AsyncIterator[Race | Trips]:
     yield await bench.race("get_room", room)
     yield await bench.race("list_rooms, 50", rooms, share=0.3)
     yield await bench.race("load_room_context", context, budget=1)
-    yield Trips("  its round trips", await bench.trips(context(bench.stores["mongo"])), 1)
+    yield RoundTrips("  its round trips", await bench.trips(context(bench.stores["mongo"])), 1)
     yield await bench.race("event of a key", key)
 
 

@@ -70,7 +70,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Sum:
+class Total:
     """A number at the end, and the largest that it may be."""
 
     work: str
@@ -193,7 +193,7 @@ class Bench:
         return lost, wrong
 
 
-async def rows(uri: str, seconds: float) -> AsyncIterator[Load | Sum]:
+async def rows(uri: str, seconds: float) -> AsyncIterator[Load | Total]:
     """Serve, talk, and yield what each kind of request took and what became of the turns."""
     with tempfile.TemporaryDirectory(prefix="mongostore-bench-") as folder:
         options = ("--uri", uri, "--database", f"bench_{time.time_ns()}")
@@ -207,9 +207,9 @@ async def rows(uri: str, seconds: float) -> AsyncIterator[Load | Sum]:
             whole.errors = sum(load.errors for load in bench.loads.values())
             yield whole
             lost, wrong = await bench.wait_until_idle()
-            yield Sum("acknowledged turns that are lost", lost, 0)
-            yield Sum("participants not integrated exactly once", wrong, 0)
+            yield Total("acknowledged turns that are lost", lost, 0)
+            yield Total("participants not integrated exactly once", wrong, 0)
             early = bench.memory[len(bench.memory) // 6]
-            yield Sum(
+            yield Total(
                 "the server's memory at the end, MiB", bench.memory[-1] / 2**20, early / 2**20 + _GROWTH_MIB
             )

@@ -366,6 +366,13 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
                 assert stats["totalKeysExamined"] <= 2 * most + 2, (sent.command, stats)
 
 
+def test_a_session_is_found_by_its_key_without_a_plan(observation: Observation) -> None:
+    sent = chain.from_iterable(observation.sent.values())
+    filters = [set(one.command["filter"]) for one in sent if one.name == "find"]
+    assert {"_id"} in filters
+    assert {"_id", "state", "expires_at"} not in filters
+
+
 def test_the_outline_of_a_session_comes_from_an_index_alone(observation: Observation) -> None:
     [segments] = [one for one in observation.sent["tell where messages lie"] if one.name == "aggregate"]
     [stats] = executed_by_indexes(segments)

@@ -654,6 +654,14 @@ def joined(sent: Sent) -> Iterator[dict[str, Any]]:
             yield stage
 
 
+def test_a_room_is_found_by_its_key_without_a_plan(observed: Observed) -> None:
+    sent = [one for one in chain.from_iterable(observed.sent.values()) if one.name == "aggregate"]
+    unions = [stage.get("$unionWith", {}) for one in sent for stage in one.command["pipeline"]]
+    filters = [set(union["pipeline"][0]["$match"]) for union in unions if union.get("coll") == "rooms"]
+    assert [names for names in filters if "_id" in names]
+    assert all(names == {"_id"} for names in filters if "_id" in names)
+
+
 def test_an_event_is_committed_by_one_command(observed: Observed) -> None:
     sent = [command.name for command in observed.sent["events: create"]]
     assert sent == ["insert"]

@@ -209,7 +209,7 @@ async def soon(what: str, check: Callable[[], Awaitable[Any]]) -> None:
         await asyncio.sleep(0.1)
 
 
-class Looker:
+class Observer:
     """Looks at what a server has open."""
 
     def __init__(self, admin: AsyncMongoClient[dict[str, Any]]) -> None:
@@ -240,7 +240,7 @@ async def test_cancelled_calls_leave_nothing_behind(
     uri, outcomes = with_options(alone.uri_of(), appName="cancelled", maxPoolSize=POOL), Counter[str]()
     numbers, seconds, writes = iter(range(parts * PART)), 0.0, 0
     async with AsyncMongoClient[dict[str, Any]](alone.uri_of()) as admin:
-        looker = Looker(admin)
+        looker = Observer(admin)
 
         async def work() -> None:
             for number in itertools.islice(numbers, PART // AT_ONCE):
@@ -278,7 +278,7 @@ async def test_cancelled_calls_leave_nothing_behind(
     assert outcomes.total() == parts * PART
 
 
-async def check_pool(store: AsyncMongoStore, looker: Looker) -> None:
+async def check_pool(store: AsyncMongoStore, looker: Observer) -> None:
     """Check that as many commands can run at once as the pool has connections."""
     sleep = {"sleep": 1, "lock": "none", "secs": PATIENCE}
     client = store.engine.database.client
@@ -321,7 +321,7 @@ async def test_tails_that_are_cancelled_while_they_close_leave_no_cursor(alone: 
             await asyncio.sleep(0.1)
             closing.cancel()
             await asyncio.gather(closing, sleeping, return_exceptions=True)
-        await soon("cursors are open", Looker(admin).cursors)
+        await soon("cursors are open", Observer(admin).cursors)
 
 
 def test_an_interrupt_at_any_moment_of_blocking_calls(child: Child, server_uri: str, database: str) -> None:

@@ -36,7 +36,7 @@ def members(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
-class Lockers:
+class LockHolders:
     """Processes that enter one room all the time.
 
     Attributes:
@@ -75,12 +75,12 @@ class Lockers:
 
 
 @asynccontextmanager
-async def lockers(child: Child, uri: str, database: str, folder: Path) -> AsyncIterator[Lockers]:
+async def lockers(child: Child, uri: str, database: str, folder: Path) -> AsyncIterator[LockHolders]:
     """Run processes that enter a room, and check at the end that there was never more than one in it."""
     witness = folder / "witness"
     # RoomKit needs Python 3.12.
     count = LOCKERS if sys.version_info >= (3, 12) else 0
-    at_work = Lockers([child("lock_witness.py", uri, database, witness) for _ in range(count)])
+    at_work = LockHolders([child("lock_witness.py", uri, database, witness) for _ in range(count)])
     await at_work.ready()
     yield at_work
     await at_work.end()

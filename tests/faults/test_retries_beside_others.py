@@ -136,6 +136,7 @@ OTHERS: dict[str, Verb] = {
         *(toggle, delete, renew, renew_deleted),
     )
 }
+MOST_CHANGING = ("delete_and_append", "renew")
 # It may begin its session, and so it means any one of that id: in one made anew it does what a call made
 # later would do.
 MEANS_ANY = {*itertools.product(("append-to-begin", "upsert-begin"), ("delete", "renew"))}
@@ -234,11 +235,19 @@ def comparable(found: Any, id: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("store_uri", "other"),
     [
-        pytest.param(name, marks=() if name in ("delete_and_append", "renew") else pytest.mark.long)
-        for name in OTHERS
+        *(
+            pytest.param("embedded", name, marks=() if name in MOST_CHANGING else pytest.mark.long)
+            for name in OTHERS
+        ),
+        # The embedded engine is compared with a server by tests of its own.
+        *(
+            pytest.param("server", name, marks=[pytest.mark.server, pytest.mark.long])
+            for name in MOST_CHANGING
+        ),
     ],
+    indirect=["store_uri"],
 )
 @pytest.mark.parametrize("name", [name for name in VERBS if name not in SEVERAL])
 async def test_a_lost_answer_makes_a_verb_act_once_beside_another_client(

@@ -172,7 +172,7 @@ async def test_a_commit_that_stalls_beyond_an_attempt_is_stored_once(
     await check_room(faults.store, "efirst", *(f"e{n}" for n in range(GROUP)))
 
 
-class Lossy:
+class LossyConnection:
     """A stretch of network before a server.
 
     Attributes:
@@ -218,10 +218,10 @@ async def frame(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongoStore, Lossy]]:
+async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongoStore, LossyConnection]]:
     if "127.0.0.1" not in uri or "tls=true" in uri:
         pytest.skip("needs a server on this machine whose traffic can be read")
-    network = Lossy(int(uri.partition("127.0.0.1:")[2].partition("/")[0]))
+    network = LossyConnection(int(uri.partition("127.0.0.1:")[2].partition("/")[0]))
     server = await asyncio.start_server(network.connect, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     # Without the driver's own retry of writes each loss is for the store to make good.

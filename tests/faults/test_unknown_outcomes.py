@@ -177,14 +177,14 @@ async def left(store: AsyncMongoStore, session_id: str) -> Any:
     return found
 
 
-async def undisturbed(store: AsyncMongoStore, name: str) -> tuple[Any, Any]:
+async def run_without_faults(store: AsyncMongoStore, name: str) -> tuple[Any, Any]:
     """Return what a verb gives and leaves when nothing fails."""
     id = f"plain-{name}"
     await prepare(store, id)
     return plain(await VERBS[name](store, id)), await left(store, id)
 
 
-class Lossy:
+class LossyConnection:
     """A stretch of network before a server that loses the request or the reply of chosen writes."""
 
     def __init__(self, port: int) -> None:
@@ -235,8 +235,8 @@ async def frame(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongoStore, Lossy]]:
-    network = Lossy(int(uri.partition("127.0.0.1:")[2].partition("/")[0]))
+async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongoStore, LossyConnection]]:
+    network = LossyConnection(int(uri.partition("127.0.0.1:")[2].partition("/")[0]))
     server = await asyncio.start_server(network.connect, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     # Without the driver's own retry each loss is for the store to make good.
@@ -272,7 +272,7 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
         pytest.skip("needs a server on this machine whose traffic can be read")
     # Else the driver waits half a second after each lost connection.
     monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.01)
-    expected = await undisturbed(server_store, name)
+    expected = await run_without_faults(server_store, name)
 
     async with lossy_store(server_uri, database) as (store, network):
         for number, losses in enumerate(losses_of):
@@ -310,7 +310,11 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
 )
 async def test_verbs_during_a_fault_give_and_leave_the_same(faults: Any, how: dict[str, Any]) -> None:
     expected = dict(
-        zip(VERBS, await asyncio.gather(*(undisturbed(faults.store, name) for name in VERBS)), strict=True)
+        zip(
+            VERBS,
+            await asyncio.gather(*(run_without_faults(faults.store, name) for name in VERBS)),
+            strict=True,
+        )
     )
     for name in VERBS:
         await prepare(faults.store, name)

@@ -18,6 +18,9 @@ from mongostore import AsyncMongoStore
 from mongostore.servers.sessions import create_app
 from tests.servers.serving import Serving
 
+# The service is another process.
+pytestmark = pytest.mark.untraced
+
 EXAMPLES = 8
 THERE = {"namespace": "acme", "activity_session": "s1", "participant": "ada", "message": "m1"}
 # It has no end where there is a session.
@@ -77,7 +80,6 @@ def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **fix
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.untraced
 def test_every_answer_is_as_declared(schema: BaseSchema, name: str) -> None:
     ask(operation_of(schema, name), GenerationMode.POSITIVE)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.chart import bars_of, describe_machine, draw
 from tests.bench.measuring import Row
-from tests.bench.races import Pace, Race
+from tests.bench.races import Race, Rate
 
 LINES = [
     ("sessions", Row("append <600 B>", 150, 100, 1.7)),
@@ -16,7 +16,7 @@ LINES = [
     ("sessions", Row("memory", 300, 100, 9, unit="KiB", compare="difference")),
     (
         "rooms",
-        Race("commit", {"mongo": Pace(1, 2, 900), "sqlite": Pace(2, 3, 450)}, "per_second", 1, ("sqlite",)),
+        Race("commit", {"mongo": Rate(1, 2, 900), "sqlite": Rate(2, 3, 450)}, "per_second", 1, ("sqlite",)),
     ),
 ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mongostore.people.blanking import Vocabulary
+from mongostore.people.vocabulary import Vocabulary
 
 OTHERS = [{"content": {"type": "text", "body": "ok"}, "role": "member", "of": "ada"}]
 WORDS = Vocabulary(OTHERS, {"ada"}, {"sms", "ada"})

@@ -135,16 +135,16 @@ def test_any_data_and_content_pass_through_a_line(data, content):
 
 def test_foreign_members_go_into_data_and_come_back_as_members(uri, tmp_path):
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    messages = [
+    in_file = [
         {"role": "system", "content": "You help."},
         {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None},
         {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "ok"}]},
     ]
-    imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": messages, "tools": [1]}])
+    imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": in_file, "tools": [1]}])
     assert messages(uri, "s")[1].data == {"tool_calls": [call], "refusal": None}
     line = json.loads(run("export", "--uri", uri).stdout)
     assert line["data"] == {"tools": [1]}
-    for message, source in zip(line["messages"], messages, strict=True):
+    for message, source in zip(line["messages"], in_file, strict=True):
         assert source.items() <= message.items()
 
 

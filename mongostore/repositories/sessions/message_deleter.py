@@ -276,14 +276,14 @@ class MessageDeleter:
             [*document["stale"], document["epoch"], document["create_op"]],
             [*document["unbound"], *epochs_of(document)],
         )
-        mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
+        marked = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
         ends = from_micros(current_operation().now) + _CREATION_LASTS
         if document["create_op"] < life_since(_CREATION_LASTS):
-            await self._tail.sessions.delete_one(mark)
+            await self._tail.sessions.delete_one(marked)
         else:
             left = {"_id": "$_id", "create_op": "$create_op", "state": "deleting", "expires_at": ends}
             tombstone = {"$replaceWith": {**left, "schema_version": SCHEMA_VERSION}}
-            await self._tail.sessions.update_one(mark, [tombstone])
+            await self._tail.sessions.update_one(marked, [tombstone])
 
     async def delete_epochs(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         """Remove the parts of epochs that a session or participants have left, then the record of them."""

@@ -18,7 +18,7 @@ from mongostore.models import Event, Message, Session, ThreadMessage
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.content import to_json
 from mongostore.servers.studio.html_file import html_file
-from mongostore.servers.studio.reading import room_title
+from mongostore.servers.studio.rows import room_title
 from mongostore.servers.studio.steps import starts_exchange, thread_turns
 from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import name_in, session_items, with_unreadable

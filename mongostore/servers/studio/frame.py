@@ -15,7 +15,7 @@ from starlette.responses import Response
 from mongostore.errors import InvalidDocumentError, MongoStoreError
 from mongostore.servers.studio.access import StudioAccess, Viewer
 from mongostore.servers.studio.pages import render
-from mongostore.servers.studio.reading import KINDS, Rows, list_conversations
+from mongostore.servers.studio.rows import KINDS, Rows, list_conversations
 from mongostore.store import AsyncMongoStore
 
 
@@ -29,6 +29,7 @@ class Studio:
     counter: Any = None
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    fragments: dict[bytes, str] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 

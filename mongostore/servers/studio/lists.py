@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.frame import Studio, frame, page_response
-from mongostore.servers.studio.reading import KINDS, list_conversations
+from mongostore.servers.studio.rows import KINDS, list_conversations
 
 router: Final = APIRouter()
 

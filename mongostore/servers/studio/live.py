@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import pickle
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -28,6 +30,8 @@ _BEAT_SECONDS = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # The newest messages, with which a stream begins; if more came since the page, that is loaded again.
 _NEWEST = 50
+# The newest of what tails have sent, in one process.
+_FRAGMENTS = 64
 # Calls of tools and their results are not further from each other.
 _AROUND = 40
 
@@ -151,7 +155,13 @@ def _require_streams(studio: Studio) -> None:
 
 
 def _put(request: Request, item: Any, template: str) -> dict[str, Any]:
-    html = write(template, **page_names(request), item=item)
+    """Return what shows an item, written once for all tails that send the same."""
+    fragments, names = Studio.of(request).fragments, page_names(request)
+    key = hashlib.blake2b(pickle.dumps((names["root"], template, item)), digest_size=16).digest()
+    html = fragments.pop(key, None)
+    fragments[key] = html = write(template, **names, item=item) if html is None else html
+    if len(fragments) > _FRAGMENTS:
+        del fragments[next(iter(fragments))]
     return {"id": item.anchor, "label": item.label, "html": html}
 
 

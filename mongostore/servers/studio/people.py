@@ -17,7 +17,7 @@ from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.erasure import plan_of
 from mongostore.servers.studio.frame import Studio, frame, page_response
-from mongostore.servers.studio.reading import list_conversations
+from mongostore.servers.studio.rows import list_conversations
 
 router: Final = APIRouter()
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from mongostore.models import Event, Page
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.frame import frame, page_response
-from mongostore.servers.studio.reading import room_title
+from mongostore.servers.studio.rows import room_title
 from mongostore.servers.studio.timeline import lanes, timeline
 from mongostore.servers.studio.views import InRoom
 from mongostore.store import AsyncMongoStore

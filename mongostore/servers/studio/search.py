@@ -24,7 +24,7 @@ from mongostore.servers.studio.access import Looking, Viewer
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.formats import visible
 from mongostore.servers.studio.frame import Studio, frame, page_response
-from mongostore.servers.studio.reading import KINDS, Row, list_conversations
+from mongostore.servers.studio.rows import KINDS, Row, list_conversations
 from mongostore.servers.studio.transcript import name_in
 from mongostore.store import AsyncMongoStore
 

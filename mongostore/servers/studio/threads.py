@@ -13,7 +13,7 @@ from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import frame, page_response
-from mongostore.servers.studio.reading import thread_row
+from mongostore.servers.studio.rows import thread_row
 from mongostore.servers.studio.steps import Turn, seconds_of, thread_turns, waterfall
 from mongostore.servers.studio.views import InThread
 from mongostore.store import AsyncMongoStore

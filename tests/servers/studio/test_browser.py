@@ -104,7 +104,9 @@ def test_every_state_is_whole_and_accessible(
         if width == 420:
             page.get_by_role("button", name="Open navigation").click()
             look("navigation")
+            page.keyboard.press("Tab")
             page.keyboard.press("Escape")
+            assert page.evaluate("document.activeElement.ariaLabel") == "Open navigation"
         page.keyboard.press("?")
         page.get_by_role("dialog", name="Keys").wait_for()
         look("keys")

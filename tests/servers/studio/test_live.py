@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
+import pytest
 
 from mongostore import AsyncMongoStore, Event, Message
+from mongostore.servers.studio import live
 from tests.servers.studio.serving import TOKEN, Studio
 
 CALL = {"id": "c1", "function": {"name": "look", "arguments": "{}"}}
@@ -82,3 +85,32 @@ def test_an_edit_of_an_event_is_sent_with_the_event() -> None:
             (kind, target), (_, event) = next(events), next(events)
             assert (kind, target["label"], event["label"]) == ("change", "0", "1")
             assert "It whiffled." in target["html"]
+
+
+def test_what_many_tails_send_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = live.write
+
+    def count_write(template: str, **context: Any) -> Any:
+        written.append(template)
+        return write(template, **context)
+
+    async def say(store: AsyncMongoStore) -> None:
+        await store.sessions.messages.append("s", Message(role="user", content="Curiouser!"), create=True)
+
+    monkeypatch.setattr(live, "write", count_write)
+    with Studio() as studio, httpx.Client(base_url=studio.url, headers={"Accept": "text/html"}) as browser:
+        studio.run(say)
+        browser.get("/open", params={"token": TOKEN})
+        with ExitStack() as stack:
+            answers = [stack.enter_context(browser.stream("GET", "/s/default/s/live")) for _ in range(5)]
+            tails = [sent(answer) for answer in answers]
+            first = [next(tail) for tail in tails]
+            assert written == ["item.html"]
+            studio.run(say)
+            second = [next(tail) for tail in tails]
+        assert written == ["item.html"] * 2
+        # Each has what is its own, though the text is the same.
+        for number, puts in enumerate((first, second)):
+            assert [put["id"] for _, put in puts] == [f"m{number}"] * 5
+            assert all(f'id="m{number}"' in put["html"] for _, put in puts)

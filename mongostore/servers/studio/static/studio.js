@@ -342,7 +342,8 @@ document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); return palette(); }
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || $("dialog[open]")) return;
   const within = event.target.closest?.("input, textarea, select, [contenteditable]");
-  if (within) { if (event.key === "Escape") within.blur(); return; }
+  // A drawer that Escape closes gives the focus back to the button that opened it.
+  if (within) { if (event.key === "Escape" && !within.closest(":popover-open")) within.blur(); return; }
   if (event.key === "Enter" && event.target.closest?.("a, button, summary")) return;
   if (localStorage.getItem("studio-keys") === "off" && event.key.length === 1 && event.key !== "?") return;
   const act = ACTS[event.key];
