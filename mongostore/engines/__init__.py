@@ -40,13 +40,13 @@ _PREFIX = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,63})?")
 
 def engine_for(
     target: Target | ClientSettings,
-    database: str | None = None,
+    database: str | None,
     *,
-    default_database: str | None = None,
-    prefix: str = "",
-    transactions: Transactions = "required",
-    client_options: Mapping[str, Any] | None = None,
-    mongod: Path | None = None,
+    default_database: str | None,
+    prefix: str,
+    transactions: Transactions,
+    client_options: Mapping[str, Any] | None,
+    mongod: Path | None,
 ) -> Engine:
     """Return the engine of a URI, a client or a database.
 
@@ -72,36 +72,43 @@ def engine_for(
         if client_options is not None:
             raise ConfigurationError("client_options go with a URI; a client has its own")
         return _engine_of_client(target, database, default, prefix, transactions)
-    scheme = target.partition("://")[0]
-    if scheme == "mongomock":
-        if client_options is not None:
-            raise ConfigurationError("client_options go with the URI of a server; mongomock:// has none")
-        # Only here: mongomock takes a third of the time to import this package.
-        from mongostore.engines.embedded.engine import EmbeddedEngine
-
-        name = target.removeprefix("mongomock://")
-        if {"/", "?"} & {*name}:
-            raise ConfigurationError("mongomock:// takes a name alone: no database and no options")
-        return EmbeddedEngine(name, check_database(database or default), prefix)
-    if scheme in ("mongodb", "mongodb+srv"):
-        return MongoEngine(
-            target, database, default, prefix=prefix, transactions=transactions, options=client_options
-        )
-    if scheme == "mongod":
-        parts = urlsplit(target)
-        if parts.query:
-            raise ConfigurationError("mongod:/// takes no options: use client_options")
-        if parts.netloc or not parts.path.strip("/"):
-            raise ConfigurationError(
-                "mongod:// takes an absolute folder after three slashes: mongod:///srv/chat"
+    match target.partition("://")[0]:
+        case "mongomock":
+            if client_options is not None:
+                raise ConfigurationError("client_options go with the URI of a server; mongomock:// has none")
+            return _embedded_engine(target, database or default, prefix)
+        case "mongodb" | "mongodb+srv":
+            return MongoEngine(
+                target, database, default, prefix=prefix, transactions=transactions, options=client_options
             )
-        from mongostore.engines.mongod_engine import MongodEngine
-
-        folder = Path(unquote(parts.path))
-        return MongodEngine(folder, database or default, binary=mongod, prefix=prefix, options=client_options)
+        case "mongod":
+            return _engine_in_folder(target, database or default, prefix, client_options, mongod)
     raise ConfigurationError(
         "a store's URI starts with mongomock://, mongodb://, mongodb+srv:// or mongod:///folder"
     )
+
+
+def _embedded_engine(target: str, database: str, prefix: str) -> Engine:
+    # Only here: mongomock takes a third of the time to import this package.
+    from mongostore.engines.embedded.engine import EmbeddedEngine
+
+    name = target.removeprefix("mongomock://")
+    if {"/", "?"} & {*name}:
+        raise ConfigurationError("mongomock:// takes a name alone: no database and no options")
+    return EmbeddedEngine(name, check_database(database), prefix)
+
+
+def _engine_in_folder(
+    target: str, database: str, prefix: str, options: Mapping[str, Any] | None, binary: Path | None
+) -> Engine:
+    from mongostore.engines.mongod_engine import MongodEngine
+
+    parts = urlsplit(target)
+    if parts.query:
+        raise ConfigurationError("mongod:/// takes no options: use client_options")
+    if parts.netloc or not parts.path.strip("/"):
+        raise ConfigurationError("mongod:// takes an absolute folder after three slashes: mongod:///srv/chat")
+    return MongodEngine(Path(unquote(parts.path)), database, binary=binary, prefix=prefix, options=options)
 
 
 def _engine_of_client(

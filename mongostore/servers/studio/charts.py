@@ -87,16 +87,14 @@ def stacked(
     return Chart(width, height, columns, lines, base)
 
 
-def up_and_down(
-    values: Sequence[tuple[str, str, float, float]], *, width: float, height: float, ticks: int = 3
-) -> Chart:
+def up_and_down(values: Sequence[tuple[str, str, float, float]], *, width: float, height: float) -> Chart:
     """Return a chart of columns above and below a line."""
     up = max((above for _, _, above, _ in values), default=0)
     down = max((below for _, _, _, below in values), default=0)
     scale = (height - BOTTOM - TOP) / ((up + down) or 1)
     base = TOP + up * scale
     step = (width - LEFT) / max(len(values), 1)
-    named = max(-(-len(values) // ticks), 1)
+    named = max(-(-len(values) // 3), 1)
     columns = []
     for number, (title, tick, above, below) in enumerate(values):
         x, wide = round(LEFT + number * step + step * 0.09, 1), round(step * 0.82, 1)

@@ -31,6 +31,8 @@ _CHANNELS = {
 }
 _WORDS = re.compile(r"\s+|[^\s]+")
 _MOST_COMPARED = 4000
+# Where lanes begin and end, in the units of the drawing.
+_LEFT, _RIGHT = 70, 256
 _LOOKS = ("bl", "o", "p", "")
 
 
@@ -209,15 +211,12 @@ def lanes(
     events: Sequence[Event],
     bindings: Iterable[Binding],
     read: dict[str, int],
-    *,
-    left: float = 70,
-    right: float = 256,
 ) -> list[Lane]:
     """Return the channels of a page of events, each with its events and how far it has read."""
     if not events:
         return []
     first, last = events[0].index or 0, events[-1].index or 0
-    step = (right - left) / max(last - first, 1)
+    step = (_RIGHT - _LEFT) / max(last - first, 1)
     channels = dict.fromkeys(
         [*(binding.channel_id for binding in bindings), *(event.channel_id for event in events)]
     )
@@ -227,11 +226,11 @@ def lanes(
             channel,
             looks[number % len(looks)],
             [
-                (round(left + ((event.index or 0) - first) * step, 1), event.index or 0)
+                (round(_LEFT + ((event.index or 0) - first) * step, 1), event.index or 0)
                 for event in events
                 if event.channel_id == channel
             ],
-            round(left + (min(max(read[channel], first), last) - first) * step, 1)
+            round(_LEFT + (min(max(read[channel], first), last) - first) * step, 1)
             if channel in read
             else None,
         )
