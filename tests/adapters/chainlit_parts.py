@@ -39,13 +39,13 @@ try:
             stored,
         )
         from mongostore.testing.chainlit.session import (
-            FAR_FROM_UTC,
+            AUCKLAND,
             enter,
             http_session,
             in_zone,
             socket_session,
         )
-except ImportError:
+except ModuleNotFoundError:
     if os.environ.get("CI"):
         raise
     pytest.skip("Chainlit is not installed", allow_module_level=True)
@@ -53,8 +53,8 @@ finally:
     del os.environ["CHAINLIT_APP_ROOT"]
 
 __all__ = [
+    "AUCKLAND",
     "CONTENT",
-    "FAR_FROM_UTC",
     "THREAD",
     "BaseDataLayer",
     "DataLayerSuite",
