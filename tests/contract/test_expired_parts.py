@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -15,10 +15,12 @@ from mongostore import (
     Element,
     Event,
     Feedback,
+    Message,
     NotFoundError,
     Observation,
     RoomParticipant,
     Task,
+    Turn,
     VoiceDelivery,
 )
 from tests.contract.wire import repositories_of, verbs_of
@@ -201,3 +203,78 @@ async def test_a_write_to_what_has_expired_finds_nothing(
     let_pass(HOUR)
     with suppress(NotFoundError):
         assert await WRITES[name](store) is False
+
+
+async def _stream(store: AsyncMongoStore, id: str) -> None:
+    async with store.sessions.messages.stream(id) as stream:
+        await stream.write("late")
+
+
+async def _insights(participant: str, turns: Sequence[Turn]) -> list[str]:
+    return ["late"]
+
+
+def _late() -> Message:
+    return Message(role="user", content="late")
+
+
+# Of sessions each verb that writes, but those that begin one.
+SESSION_WRITES: dict[str, Callable[[Any, str], Awaitable[Any]]] = {
+    "update": lambda s, id: s.update(id, name="late"),
+    "truncate": lambda s, id: s.truncate(id),
+    "soft_delete": lambda s, id: s.soft_delete(id),
+    "undelete": lambda s, id: s.undelete(id),
+    "messages.append": lambda s, id: s.messages.append(id, _late()),
+    "messages.append_many": lambda s, id: s.messages.append_many(id, [_late()]),
+    "messages.update": lambda s, id: s.messages.update(id, f"{id} m", content="late"),
+    "messages.replace": lambda s, id: s.messages.replace(id, Message(id=f"{id} m", role="user")),
+    "messages.upsert": lambda s, id: s.messages.upsert(id, Message(id=f"{id} m", role="user")),
+    "messages.delete": lambda s, id: s.messages.delete(id, f"{id} m"),
+    "messages.delete_many": lambda s, id: s.messages.delete_many(id, [f"{id} m"]),
+    "messages.pop": lambda s, id: s.messages.pop(id),
+    "messages.truncate": lambda s, id: s.messages.truncate(id),
+    "messages.replace_newest": lambda s, id: s.messages.replace_newest(id, [f"{id} m"], [_late()]),
+    "branches.append_many": lambda s, id: s.branches.append_many(id, [_late()], parent_id=f"{id} m"),
+    "context.set": lambda s, id: s.context.set(id, "late"),
+    "context.delete": lambda s, id: s.context.delete(id),
+    "participants.create": lambda s, id: s.participants.create(id, "late"),
+    "participants.ensure": lambda s, id: s.participants.ensure(id, "late"),
+    "participants.delete": lambda s, id: s.participants.delete(id, "p"),
+    "turns.append": lambda s, id: s.turns.append(id, "p", Turn(role="user", content="late")),
+    "turns.append_many": lambda s, id: s.turns.append_many(id, "p", [Turn(role="user", content="late")]),
+    "turns.integrate": lambda s, id: s.turns.integrate(id, _insights),
+}
+
+
+@pytest.mark.smoke
+async def test_no_verb_writes_to_a_session_that_has_expired(
+    store: AsyncMongoStore, let_pass: LetPass
+) -> None:
+    sessions, ids = store.sessions, [*SESSION_WRITES, "stream"]
+    for id in ids:
+        await sessions.create(id, expires_in=HOUR, participants=["p"])
+        await sessions.messages.append(id, Message(id=f"{id} m", role="user"))
+        await sessions.turns.append(id, "p", Turn(role="user"))
+        await sessions.context.set(id, "first")
+    stored = store.engine.database["sessions"]
+    before = {id: await stored.find_one({"session_id": id}) for id in ids}
+    let_pass(HOUR)
+    for id in ids:
+        write = _stream(store, id) if id == "stream" else SESSION_WRITES[id](sessions, id)
+        with suppress(NotFoundError):
+            assert not await write, id
+            assert id != "stream"
+        assert await stored.find_one({"session_id": id}) == before[id], id
+
+
+def test_each_verb_that_writes_to_sessions_is_tried(store: AsyncMongoStore) -> None:
+    begin = {"create", "ensure", "delete", "messages.stream"}
+    others = ("watch", "cursor_of", "in_namespace", *READS)
+    found = {
+        f"{path}.{name}".removeprefix("sessions.")
+        for path, verbs in repositories_of(store).items()
+        if path.startswith("sessions") and path != "sessions.namespaces"
+        for name in verbs_of(type(verbs))
+        if not name.startswith(others)
+    }
+    assert found - begin == {*SESSION_WRITES}
