@@ -39,7 +39,7 @@ try:
             stored,
         )
         from mongostore.testing.chainlit.session import (
-            FAR_FROM_UTC,
+            AUCKLAND,
             enter,
             http_session,
             in_zone,
@@ -53,8 +53,8 @@ finally:
     del os.environ["CHAINLIT_APP_ROOT"]
 
 __all__ = [
+    "AUCKLAND",
     "CONTENT",
-    "FAR_FROM_UTC",
     "THREAD",
     "BaseDataLayer",
     "DataLayerSuite",
