@@ -23,17 +23,24 @@ PREVIEW_CHARACTERS = 200
 
 _UNSAFE_IN_PATH = re.compile("[%.$\0\ud800-\udfff]")
 _ESCAPE = re.compile("%([0-9A-F]*);")
+FIRST_MICROS, LAST_MICROS = (
+    (one.replace(tzinfo=UTC) - EPOCH) // MICROSECOND for one in (datetime.min, datetime.max)
+)
 
 
 def to_micros(path: str, value: object) -> int:
     """Return an aware datetime as microseconds since 1970, the form in which times are stored.
 
     Raises:
-        InvalidValueError: If it is no datetime, or one without a time zone.
+        InvalidValueError: If it is no datetime, or one without a time zone, or of no year that UTC has.
     """
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidValueError(path, "must be a datetime with a time zone")
-    return (value - EPOCH) // MICROSECOND
+    micros = (value - EPOCH) // MICROSECOND
+    # Its own zone may have a year that nobody could read again.
+    if not FIRST_MICROS <= micros <= LAST_MICROS:
+        raise InvalidValueError(path, "must be between the years 1 and 9999 of UTC")
+    return micros
 
 
 def from_micros(value: int) -> datetime:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from mongostore.codec import FIRST_MICROS, LAST_MICROS
+
 # Clocks that are kept by NTP differ by less, and asking takes some of it.
 _TOLERANCE = 1_000_000
 
@@ -36,8 +38,8 @@ class ServerClock:
         return self._last_tick
 
     def from_host(self, micros: int) -> int:
-        """Return what the server's clock has shown at a time of this host's."""
-        return micros + self.offset
+        """Return what the server's clock has shown at a time of this host's, as far as it can be read."""
+        return min(max(micros + self.offset, FIRST_MICROS), LAST_MICROS)
 
     def set(self, local_time: datetime, asked_at: int) -> None:
         """Learn the server's time from its answer, which was asked for at a time of this host's."""

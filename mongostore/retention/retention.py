@@ -20,7 +20,7 @@ from mongostore.errors import (
 )
 from mongostore.models.retention import House, PruneReport
 from mongostore.repositories import Connection, Repository, long_running
-from mongostore.repositories.heads import Heads, Walk
+from mongostore.repositories.heads import FIRST_TIME, Heads, Walk
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
@@ -165,7 +165,8 @@ def _before(name: str, span: object, now: int) -> int | None:
         return None
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise InvalidValueError(name, "must be a timedelta above 0")
-    return now - span // timedelta(microseconds=1)
+    # What is older than any time can be stored as that time.
+    return max(now - span // timedelta(microseconds=1), FIRST_TIME)
 
 
 def _check_houses(houses: Sequence[House], namespaces: Sequence[str] | None) -> Sequence[House]:

@@ -45,7 +45,7 @@ try:
             in_zone,
             socket_session,
         )
-except ImportError:
+except ModuleNotFoundError:
     if os.environ.get("CI"):
         raise
     pytest.skip("Chainlit is not installed", allow_module_level=True)

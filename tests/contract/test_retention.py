@@ -193,6 +193,12 @@ async def test_prune_refuses_what_is_no_such_argument(
     assert await remaining(store) == everywhere(["old"])
 
 
+@pytest.mark.parametrize("span", ["idle", "older"])
+async def test_nothing_is_as_old_as_the_longest_span(store: AsyncMongoStore, span: str) -> None:
+    await converse(store, "old", OLD)
+    assert (await store.retention.prune(**{span: timedelta.max})).total == 0
+
+
 async def test_a_policy_is_applied_by_one_store_at_a_time(store: AsyncMongoStore) -> None:
     await converse(store, "old", OLD)
     policy = RetentionPolicy(idle=90 * DAY, every=timedelta(seconds=0.1))

@@ -217,6 +217,19 @@ def test_times_are_stored_to_the_microsecond(time: datetime, micros: int) -> Non
     assert codec.from_micros(micros).tzinfo is UTC
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))),
+        datetime.min.replace(tzinfo=timezone(timedelta(minutes=1))),
+    ],
+    ids=["year-10000", "year-0"],
+)
+def test_a_time_of_a_year_that_utc_does_not_have_is_refused(time: datetime) -> None:
+    with pytest.raises(InvalidValueError, match=r"^at: must be between the years 1 and 9999 of UTC$"):
+        codec.to_micros("at", time)
+
+
 @pytest.mark.parametrize("time", [datetime(2026, 1, 1), "2026-01-01", 0, None])
 def test_a_time_without_a_zone_is_refused(time: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^at: must be a datetime with a time zone$"):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mongostore import AsyncMongoStore
+from mongostore.codec import from_micros, to_micros
 from mongostore.repositories.server_clock import ServerClock
 
 DAY = 86_400_000_000
@@ -23,6 +24,13 @@ def test_a_host_that_is_days_off_tells_the_time_of_the_server(days: int) -> None
     clock.set(datetime.now(UTC) + timedelta(days=days), now())
     assert abs(clock.now() - now() - days * DAY) < 2_000_000
     assert abs(clock.from_host(5) - 5 - days * DAY) < 2_000_000
+
+
+@pytest.mark.parametrize(("days", "last"), [(-1, datetime.min), (1, datetime.max)])
+def test_a_time_that_no_datetime_shows_is_the_last_one_that_does(days: int, last: datetime) -> None:
+    clock, last = ServerClock(), last.replace(tzinfo=UTC)
+    clock.set(datetime.now(UTC) + timedelta(days=days), now())
+    assert from_micros(clock.from_host(to_micros("last", last))) == last
 
 
 def test_what_the_way_to_the_server_may_explain_is_no_difference() -> None:
