@@ -37,7 +37,7 @@ def to_micros(path: str, value: object) -> int:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidValueError(path, "must be a datetime with a time zone")
     micros = (value - EPOCH) // MICROSECOND
-    # Its own zone may have a year that nobody could read again.
+    # Its own zone may have a year that cannot be read again.
     if not FIRST_MICROS <= micros <= LAST_MICROS:
         raise InvalidValueError(path, "must be between the years 1 and 9999 of UTC")
     return micros

@@ -182,9 +182,7 @@ async def _rights(database: Database) -> CheckResult:
     status = await database.command({"connectionStatus": 1, "showPrivileges": True})
     info = status["authInfo"]
     if not info["authenticatedUsers"]:
-        advice = (
-            "Whoever reaches the server may do everything: turn access control on, and give the store a user."
-        )
+        advice = "Every client may do everything: turn access control on, and give the store a user."
         return CheckResult("rights", CheckStatus.WARNING, "no login", advice)
     privileges = info["authenticatedUserPrivileges"]
     rights = set[str]().union(

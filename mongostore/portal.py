@@ -126,7 +126,7 @@ class Portal:
 
 
 async def _close(items: AsyncGeneratorType[Any, None]) -> None:
-    # Whoever is interrupted twice does not wait until the end of the first call.
+    # A caller that is interrupted twice does not wait until the end of the first call.
     while items.ag_running:  # noqa: ASYNC110  # nothing tells of its end
         await asyncio.sleep(_PAUSE_SECONDS)
     await items.aclose()
@@ -369,7 +369,7 @@ class _Context(Generic[R]):
         self._has_failed = has_failed
         self._left.set()
         await asyncio.wait([self._task])
-        # The error of the block is the caller's thread's, and its stand-in here is nobody's.
+        # The error of the block is the caller's thread's, and its stand-in here belongs to no caller.
         if not (has_failed and self._task.cancelled()):
             self._task.result()
 

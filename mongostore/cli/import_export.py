@@ -241,7 +241,7 @@ async def _export(
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
         with _write_file(file) as target:
             for session_id in wanted:
-                # One that nobody has named may be deleted before all of it is read.
+                # One that the command does not name may be deleted before all of it is read.
                 with suppress(*([] if session_ids else [NotFoundError])):
                     session = await sessions.get(session_id)
                     async for line, messages in _lines_of(sessions, session, one_a_line):

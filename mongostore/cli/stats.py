@@ -50,7 +50,7 @@ def stats(
 
     Conversations, messages, active people, lengths, feedback and the sizes of
     the collections. Days are UTC's. Of collections with very many documents
-    the newest are counted, and the output has a note.
+    the newest are counted, and the output has a remark.
 
     Examples:
       mongostore stats --uri mongodb://localhost:27017

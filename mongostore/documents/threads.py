@@ -123,7 +123,7 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
     Raises:
         InvalidValueError: If it cannot be stored.
     """
-    # Nobody takes a thread from its user.
+    # No other user takes a thread from its own.
     return check_id(name, value) if name == "user_id" else write_members(Thread, {name: value})[name]
 
 

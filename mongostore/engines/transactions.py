@@ -131,7 +131,7 @@ async def kill_idle_transactions(admin: AsyncDatabase[dict[str, Any]]) -> None:
 
 
 def _is_transient(error: BaseException) -> bool:
-    # A lost connection is not: whoever tries again later looks for the new primary first.
+    # A lost connection is not: the next attempt looks for the new primary first.
     if not isinstance(error, PyMongoError) or isinstance(error, ConnectionFailure):
         return False
     return error.has_error_label("TransientTransactionError")
@@ -141,8 +141,8 @@ class _TransactionGuard:
     """What is under way in a transaction, and its end: neither is given up half-way.
 
     An abort on another connection would overtake a statement, which would then begin the transaction anew and
-    keep it open, and after a commit the driver aborts nothing. Whoever waits does so until the deadline, and
-    hardly longer; what has not ended by then goes on without him.
+    keep it open, and after a commit the driver aborts nothing. The caller waits until the deadline, and
+    hardly longer; what has not ended by then goes on without it.
     """
 
     def __init__(self, unfinished: set[asyncio.Task[Any]]) -> None:
@@ -151,7 +151,7 @@ class _TransactionGuard:
 
     @property
     def is_running(self) -> bool:
-        """Whether something is under way that nobody waits for any more."""
+        """Whether something is under way that no caller waits for any more."""
         return self._task is not None and not self._task.done()
 
     async def run_shielded(self, work: Awaitable[R]) -> R:
@@ -224,7 +224,7 @@ class _TransactionGuard:
 
     def _record_outcome(self, task: asyncio.Task[Any]) -> None:
         self._unended.discard(task)
-        # Looked at, for nobody else may.
+        # Retrieved, so that the loop does not report it as unhandled.
         task.cancelled() or task.exception()
 
 
@@ -254,7 +254,7 @@ async def _with_deadline(end: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _wait_shielded(task: asyncio.Task[Any], until: float) -> None:
-    """Wait for what ends by itself, or until then; whoever is cancelled meanwhile is so after it."""
+    """Wait for what ends by itself, or until then; a cancellation takes effect after it."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done() and (left := until - time.monotonic()) > 0:
         try:

@@ -46,7 +46,7 @@ class Room(Model):
         active_at: When the last event that counts as activity was appended.
         expires_at: From when on it is not found any more; None for never.
         data: The room's own content, replaced whole by an update.
-        metadata: Notes about the room, merged key by key by an update.
+        metadata: Remarks about the room, merged key by key by an update.
         event_count: How many events were ever appended; a deletion does not lower it.
         latest_index: The index of the newest one; None before the first.
         delivered_index: The index up to which all events are delivered; -1 before the first.
@@ -155,7 +155,7 @@ class Event(Model):
         idempotency_key: Taken by one event of a room and channel; nothing with a taken key is stored.
         change: Whether it edits or deletes another event, and `target_event_id` which one.
         data: The event's own content, replaced whole by an update.
-        metadata: Notes about it; `deleted` there marks that a delete took its content back.
+        metadata: Remarks about it; `deleted` there marks that a delete took its content back.
         delivery_results: The results of its delivery; a replacement leaves them.
     """
 
@@ -244,7 +244,7 @@ class Binding(Model):
         participant_id: The one correspondent whom the channel reaches in this room.
         group: Whether several correspondents share it.
         data: The binding's own content.
-        metadata: Notes about it. Where it names no correspondent and is no group, a value here can be the
+        metadata: Remarks about it. Where it names no correspondent and is no group, a value here can be the
             address that it was made for (see `store.rooms.find_by_binding`).
     """
 
@@ -319,7 +319,7 @@ class VerificationRequest(Model):
 
 
 class Task(Model):
-    """Something to be done, noted in a room."""
+    """Something to be done, recorded in a room."""
 
     id: Id = Field(default_factory=generate_id)
     room_id: Id | None = None

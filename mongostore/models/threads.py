@@ -51,7 +51,7 @@ class Thread(Model):
         created_at: When it was first stored.
         active_at: When its newest message was created, or the thread if it has none.
         data: The thread's own content, merged key by key as `metadata` is.
-        metadata: Notes about the thread.
+        metadata: Remarks about the thread.
         expires_at: From when on it is not found any more; None for never.
     """
 

@@ -95,7 +95,7 @@ class Erasure:
         return steps.get(mention.collection, self._delete_document)
 
     async def attempt(self, mention: Mention, document: StoredDocument, step: Step) -> None:
-        """Erase one document, and note what refuses it."""
+        """Erase one document, and record the error that refuses it."""
         key = f"{mention.collection} {document['_id']!r}"
         try:
             await step(mention, document)

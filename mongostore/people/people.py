@@ -141,7 +141,7 @@ class AsyncPeople(Repository):
         erasure = Erasure(self._finder, self._houses, person.names, scope, mode)
         leftovers = Leftovers(self._connection, self._tail)
         for _ in range(_PASSES):
-            # What an erasure that was killed has begun to delete names nobody any more.
+            # What an erasure that was killed has begun to delete names no person any more.
             await leftovers.finish_all()
             if not await erasure.run_pass():
                 if not erasure.errors:

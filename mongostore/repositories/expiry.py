@@ -20,7 +20,7 @@ _VISIBLE_STATES: Mapping[str, tuple[Any, ...]] = {
 _FIRST = -(2**63)
 # The collections whose documents leave tombstones, and the field by which lists name the owner there.
 _WITH_TOMBSTONES = {"api_keys": "", "elements": "thread_id", "messages": "thread_id", "users": ""}
-# Nobody still writes to a thing that was deleted so long ago.
+# No call still writes to a thing that was deleted so long ago.
 TOMBSTONE_LASTS = timedelta(days=30)
 
 

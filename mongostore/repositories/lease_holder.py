@@ -80,7 +80,7 @@ class LeaseHolder:
         while True:
             asking = self._start(_request_lease(leases, name, owner, seconds))
             try:
-                # Not to be cut short: nobody would know whether the lease was given.
+                # Not to be cut short: it would be unknown whether the lease was taken.
                 if holding := await asyncio.shield(asking):
                     return holding
             except asyncio.CancelledError:

@@ -231,7 +231,7 @@ class PersonFinder:
         """Return the participants of identities and the identities of participants.
 
         The id of a participant is unique within a room: one that several identities have in several rooms
-        links nobody.
+        links none of them.
         """
         either = {"$or": [{"identity_id": {"$in": [*names]}}, {"participant_id": {"$in": [*names]}}]}
         ids = {one["participant_id"] for one in await self._all("participants", either, ["participant_id"])}

@@ -226,7 +226,7 @@ class VersionCheckedCollection:
         return result
 
     async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
-        """Note in the current call whether an update found the document that it meant.
+        """Record in the current call whether an update found the document that it meant.
 
         Raises:
             UnsupportedError: It did not, since a newer version has written it.

@@ -133,7 +133,7 @@ async def _owner_of(request: Request, credentials: HTTPAuthorizationCredentials 
         slots: CallerSlots = request.app.state.hub_slots
         async with slots.hold(caller_of(request.scope)):
             owner = await to_thread.run_sync(_ask_hub, token, limiter=request.app.state.hub_threads)
-    # Nobody owns what has no owner.
+    # No caller owns a thread without an owner.
     if not owner:
         raise _refusal('Bearer error="invalid_token"')
     return owner
@@ -171,7 +171,7 @@ def _ask_hub(token: str) -> str | None:
 
 
 def _find_owned(threads: Threads, owner: Owner, id: str) -> RoleThread:
-    """Return a thread of whoever asks."""
+    """Return a thread of the caller."""
     found = threads.find(id=id, owner_id=owner)
     if not found:
         raise ProblemError(404, "Thread not found")

@@ -189,7 +189,7 @@ class MongoStore(StoreVerbs):
                 self._use(portal)
 
     def _mark_forked(self) -> None:
-        """Note, first thing in a forked child, that nothing here may be used as it is."""
+        """Record, first thing in a forked child, that nothing here may be used as it is."""
         self._lock, self._is_forked = threading.Lock(), True
 
     def __enter__(self) -> Self:
@@ -240,7 +240,7 @@ def shared_store(uri: str | None = None, database: str | None = None) -> MongoSt
         store = _shared_stores.get(key)
         if store is None:
             store = _shared_stores[key] = MongoStore(key[0], database)
-    # Anew if somebody has closed it.
+    # Anew if it was closed.
     store.open()
     return store
 

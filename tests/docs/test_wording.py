@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, name_of
-from tests.docs.wording import CODE, MODULES, find_faults, find_names, read_code, read_page
+from tests.docs.wording import CODE, MODULES, find_faults, find_names, find_unnamed, read_code, read_page
 
 # One for each folder of the code, so that a fault is found where it is.
 PARTS = sorted({path.relative_to(CODE).parts[0] for path in CODE.rglob("*.py")})
@@ -41,6 +41,12 @@ def test_docstrings_errors_and_help_are_written_in_plain_sentences(part: str) ->
 def test_a_fault_is_found_in_each_kind_of_text(code: str, faults: int) -> None:
     texts = read_code(ROOT / "invented.py", code)
     assert sum(len(find_faults(text.prose)) for text in texts) == faults
+
+
+def test_comments_and_docstrings_name_the_actor() -> None:
+    modules = [path for path in CODE.rglob("*.py") if CODE / "testing" not in path.parents]
+    assert {name_of(path): lines for path in modules if (lines := find_unnamed(path.read_text()))} == {}
+    assert find_unnamed("a = 1  # Somebody else was first.") == ["a = 1  # Somebody else was first."]
 
 
 def test_no_name_has_a_retired_word() -> None:

@@ -24,7 +24,7 @@ _OPENING = re.compile(
 )
 # The actor is the caller, the server or another process; software neither speaks nor is spoken to.
 _WORD = re.compile(
-    r"\b(?:who|what|which)(?:so)?ever\b|\b(?:nobody|somebody|meanwhile|tells?|told|says|given|meant)\b"
+    r"\b(?:who|what|which)(?:so)?ever\b|\b(?:nobody|somebody|meanwhile|tells?|told|says|given|meant|notes?|noted)\b"
     r"|\bof its own accord\b",
     re.IGNORECASE,
 )
@@ -35,6 +35,7 @@ _RETIRED = re.compile(
     r"|^_?marks?$",
     re.IGNORECASE,
 )
+_UNNAMED = re.compile(r"\b(?:whoever|nobody|somebody)\b", re.IGNORECASE)
 _LONGEST = 45
 # Keywords whose text people read: of commands, of their options and of requests.
 _READ = {"help", "description", "summary", "response_description", "epilog", "short_help"}
@@ -129,6 +130,11 @@ def find_names(code: str) -> Iterator[str]:
                 words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
                 if not name.startswith("test_") and _RETIRED.search(words):
                     yield name
+
+
+def find_unnamed(code: str) -> list[str]:
+    """Return the lines of a module, comments too, whose actor has no name."""
+    return [line.strip() for line in code.splitlines() if _UNNAMED.search(line)]
 
 
 def read_all() -> Iterator[Text]:

@@ -205,7 +205,7 @@ async def test_a_store_belongs_to_the_loop_that_opened_it(store: AsyncMongoStore
     [
         "leaving_open",
         "interrupted",
-        "interrupted_before_it_begins",
+        "interrupted_early",
         "forking",
         "threads_after_fork",
         "iterating_over_fork",

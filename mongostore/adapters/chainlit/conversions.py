@@ -93,7 +93,7 @@ def to_step(message: models.ThreadMessage) -> StepDict:
         "createdAt": data.get("createdAt") or to_text(message.created_at),
         "output": "" if message.content is None else to_plain(message.content),
         "metadata": data.get("metadata") or {},
-        # Nobody streams it any more, even if the server that did has died.
+        # No server streams it any more, even if the one that did has died.
         "streaming": False,
         "feedback": None if message.feedback is None else _to_feedback(message.feedback),
     }

@@ -22,7 +22,7 @@ from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 _PATH = "/mongostore/files"
-# So that a login token opens no file, and a file's token logs nobody in.
+# So that a login token opens no file, and a file's token is no login.
 _AUDIENCE = "mongostore.files"
 # What a browser would run as a page of the application.
 _ACTIVE = ("html", "svg", "xml", "javascript")

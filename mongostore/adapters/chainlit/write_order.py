@@ -39,7 +39,7 @@ class Write:
         self._is_over: asyncio.Future[None] | None = None
 
     def called_by(self, call: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
-        """Return the call that runs the write, having noted it."""
+        """Return the call that runs the write, which is recorded."""
         self._call = ref(call)
         return call
 

@@ -153,7 +153,7 @@ class MongoSessionStore:
         async for _ in _attempts():
             session = await sessions.find(session_id)
             if session is not None and seen == (session.revision, session.count):
-                # Nobody else has written: a uuid is stored with other content.
+                # No other process has written: a uuid is stored with other content.
                 entries = await _without_stored(sessions, session_id, entries)
             seen = None if session is None else (session.revision, session.count)
             messages = to_messages(entries)

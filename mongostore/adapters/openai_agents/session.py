@@ -218,7 +218,7 @@ async def _finish(write: Coroutine[Any, Any, R]) -> R:
         except asyncio.CancelledError as error:
             cancelled = cancelled or error
     if cancelled is not None:
-        # It is retrieved, so that the loop does not report an error that nobody asked for.
+        # It is retrieved, so that the loop does not report it as unhandled.
         task.cancelled() or task.exception()
         raise cancelled
     return task.result()

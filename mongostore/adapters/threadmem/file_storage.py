@@ -43,7 +43,7 @@ class FileStorage:
         self.move(uri, database, store)
 
     def __reduce__(self) -> str:
-        # Whoever unpickles has one of that name; a copy of what is kept here is kept here, too.
+        # The process that unpickles has one of that name; a copy of what is kept here is kept here, too.
         return "STORAGE"
 
     def move(self, uri: str | None, database: str | None, store: MongoStore | None) -> None:

@@ -104,11 +104,11 @@ class HttpBackend:
         return read_answer(V1RoleThread, self._ask("GET", token=token), self._remote)
 
     def _find(self) -> V1RoleThread | None:
-        """Return the thread as its server has it; None if nobody has seen it there yet."""
+        """Return the thread as its server has it; None if it has not been there yet."""
         try:
             return self._get()
         except NotFoundError:
-            # Deleted by somebody else, and nothing brings it back.
+            # Deleted by another caller, and nothing brings it back.
             if self._is_on_server:
                 raise
             return None

@@ -23,7 +23,7 @@ _UNKNOWN = object()
 
 
 class _PendingPosts(WeakValueDictionary[str, RoleMessage]):
-    """Messages by their ids, as long as somebody has them in hand: nobody has where it is unpickled."""
+    """Messages by their ids, as long as the program refers to them; none where it is unpickled."""
 
     def __reduce__(self) -> tuple[type[_PendingPosts], tuple[()]]:
         return type(self), ()
@@ -46,7 +46,7 @@ class LocalBackend:
         self._loaded = messages
         # The ids of those that an instance which has made the thread knows, None for all there are.
         self._known: set[str] | None = set() if state.is_new else None
-        # Those that somebody has added and still has in hand.
+        # Those that were added and that the program still refers to.
         self._added = _PendingPosts()
         self._stored: dict[str, Any] = {}
 

@@ -121,7 +121,7 @@ class RoleMessage:
         self.private = private
         self.created = created
         self.metadata = metadata
-        # Whether nobody else can know the id.
+        # Whether no other process can know the id.
         self._is_minted = False
         # Whether another message has the id by right.
         self._is_detached = False
@@ -255,7 +255,7 @@ class RoleMessage:
         }
 
     def _remember(self, members: dict[str, Any], home: str | None, files: list[str]) -> None:
-        """Note what is stored, apart from what callers may change in place."""
+        """Remember what is stored, apart from what callers may change in place."""
         images, metadata = [*members["images"]], copy.deepcopy(members["metadata"])
         self._stored = {**members, "images": images, "metadata": metadata}
         self._home, self._files = home, files

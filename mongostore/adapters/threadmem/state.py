@@ -34,7 +34,7 @@ class ThreadState:
     updated: float = 0.0
     remote: str | None = None
     version: str | None = None
-    # Whether nobody else can know the id.
+    # Whether no other process can know the id.
     is_new: bool = False
 
     def __post_init__(self) -> None:

@@ -31,7 +31,7 @@ class RoleThread:
 
     Args:
         owner_id: The owner of the thread.
-        public: A note; it grants no access.
+        public: A remark; it grants no access.
         name: A name.
         metadata: A JSON object; an empty one is as good as none.
         remote: The address of a server where the thread is kept instead, such as `http://localhost:8090`.
@@ -147,7 +147,7 @@ class RoleThread:
 
     @property
     def public(self) -> bool:
-        """A note; it grants no access."""
+        """A remark; it grants no access."""
         return bool(self._backend.state.public)
 
     @property

@@ -44,7 +44,7 @@ _ADVICE = ("session", "comment", "hint", "batch_size", "batchSize", "max_time_ms
 
 
 def _locked(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
-    """Make `method` a coroutine function during which nobody else touches any data."""
+    """Make `method` a coroutine function during which no other call touches any data."""
 
     @functools.wraps(method)
     async def run(*args: Any, **options: Any) -> R:

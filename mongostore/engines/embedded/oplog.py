@@ -55,7 +55,7 @@ class Oplog:
             tell()
 
     def record_undo(self, undo: Callable[[], None]) -> None:
-        """Note how to take back a change that was just made, in case the transaction fails."""
+        """Record how to take back a change that was just made, in case the transaction fails."""
         if self._undoing is not None:
             self._undoing.append(undo)
 
@@ -110,9 +110,9 @@ class Oplog:
         return waiter
 
     def notify(self) -> None:
-        """Let everybody who waits look again."""
+        """Let every stream that waits look again."""
         for waiter in self._waiters:
-            # A loop that was closed while somebody waited in it has nobody left to wake.
+            # A loop that was closed while a stream waited in it has none left to wake.
             with contextlib.suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(_finish, waiter)
         self._waiters = []

@@ -95,7 +95,7 @@ class CommitQueue:
                     await self._commit_group(room_id, group)
         finally:
             del self._waiting[room_id]
-            # Nobody is left waiting, whatever ended the work.
+            # No caller is left waiting, however the work ended.
             for pending in (*group, *waiting):
                 pending.fail(NotOpenError("the store was closed"))
 

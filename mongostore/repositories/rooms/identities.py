@@ -237,7 +237,7 @@ class AsyncIdentities(Repository):
         return document
 
     async def _claim_address(self, key: StoredDocument, identity_id: str, session: Any) -> None:
-        """Note whose an address is.
+        """Record the identity of an address.
 
         Raises:
             ConflictError: It is another one's.

@@ -152,7 +152,7 @@ class RoomParts(Repository, Generic[V]):
             await self._collection.update_one(own, change, upsert=True, session=session)
 
         while not await self._replace(own, stored):
-            # Somebody else may be just about to put it there.
+            # Another call may be just about to put it there.
             with suppress(DuplicateKeyError):
                 await self._run_locked(stored["room_id"], insert)
                 break

@@ -1,4 +1,4 @@
-"""Lists of conversations by what is in them, when they were active, and what is noted about them."""
+"""Lists of conversations by what is in them, when they were active, and their metadata."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class AsyncSessionBranches(Repository):
             head = message_id(to_session(document))
             if head is not None:
                 return check_id("message_id", head)
-            # Nobody gets its messages, so that it stays as it was read.
+            # No caller gets its messages, so that it stays as it was read.
             self._storage.tail.keep(document)
             return None
 

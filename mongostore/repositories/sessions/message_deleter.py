@@ -226,7 +226,7 @@ class MessageDeleter:
                     projection=DELETED_FIELDS,
                 )
                 if document is None:
-                    # Somebody else was first.
+                    # Another call was first.
                     del seen["deleted"]
             if document is not None:
                 await self.finish_delete(document)

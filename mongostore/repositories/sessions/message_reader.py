@@ -331,7 +331,7 @@ def _segments_before(document: StoredDocument, upper: int) -> StoredDocument:
 def _reaching_past(filter: StoredDocument, position: int) -> StoredDocument:
     """Return the filter of those segments that hold a position or one behind it.
 
-    The index goes by where segments start, and whoever wrote one may have filled it up to the limit of all.
+    The index goes by where segments start, and another process may have filled it up to the limit of all.
     """
     return {
         **filter,

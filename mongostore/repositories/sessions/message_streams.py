@@ -141,7 +141,7 @@ class MessageStreams(Repository):
         try:
             await self._change(growth, step, preview[:PREVIEW_CHARACTERS])
         except (ConflictError, NotFoundError):
-            # Certainly not in use, which after an error of the driver nobody knows.
+            # Certainly not in use, which after an error of the driver is unknown.
             await self._storage.overflows.delete(growth.key, [part])
             raise
         growth.flushes += 1

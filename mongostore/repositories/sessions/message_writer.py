@@ -103,7 +103,7 @@ class MessageWriter:
             try:
                 appended = await self._append(key, whole, embedded, epoch, fresh, change, absent_at)
             except (ConflictError, NotFoundError):
-                # Certainly not in use, which after an error of the driver nobody knows.
+                # Certainly not in use, which after an error of the driver is unknown.
                 await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
                 raise
             if appended is not None:

@@ -101,7 +101,7 @@ class TurnLog:
         try:
             await self._append(key, name, turns, fresh=fresh, revision=revision)
         except (ConflictError, NotFoundError):
-            # Certainly not in use, which after an error of the driver nobody knows.
+            # Certainly not in use, which after an error of the driver is unknown.
             await self._overflows.delete(key, spilled.values())
             raise
         numbers, stored = count(memory["first"]), memory["stored"]

@@ -100,7 +100,7 @@ class MessageWriter:
         return True
 
     def _active_at(self, sets: StoredDocument) -> int | None:
-        """Return when a message began by the server's clock; None if nobody said."""
+        """Return when a message began by the server's clock; None if no caller named it."""
         if "created_at" not in sets:
             return None
         return self._connection.clock.from_host(sets["created_at"])

@@ -328,7 +328,7 @@ async def delete_versions(connection: Connection, ids: list[Any]) -> bool:
     """Delete files by their own ids, and return whether this call deleted any."""
     if not ids:
         return False
-    # Without its entry nobody would find the content again that a deletion, cut short here, leaves.
+    # Without its entry no call would find the content again that a deletion, cut short here, leaves.
     await connection.engine.collection("files.chunks").delete_many({"files_id": {"$in": ids}})
     deleted = await connection.engine.collection("files.files").delete_many({"_id": {"$in": ids}})
     return bool(deleted.deleted_count)

@@ -141,7 +141,7 @@ class Upload:
     async def _is_replaced(self) -> bool:
         """Return whether an attempt before has stored the entry, and another call has deleted it since.
 
-        Whoever deletes an entry deletes its chunks first.
+        A deletion of an entry deletes its chunks first.
         """
         if self._is_announced or not current_operation().attempt:
             return False

@@ -37,7 +37,7 @@ class MessageCreateV1(Model):
     role: Role = Field(description="The speaker, such as `user` or `assistant`.")
     content: Json = Field(None, description="Any JSON value.")
     data: JsonObject = Field(default={}, description="The members of the message, such as tool calls.")
-    metadata: JsonObject = Field(default={}, description="Notes about the message.")
+    metadata: JsonObject = Field(default={}, description="Remarks about the message.")
     created_at: AwareDatetime | None = Field(None, description="When it was said, if not now.")
 
 

@@ -64,7 +64,7 @@ class SessionCreateRequestV1(Model):
     user_id: Id | None = Field(None, description="The user whose session it is.")
     data: JsonObject = Field(default={}, description="The session's own content.")
     metadata: JsonObject = Field(
-        default={}, description="Notes about the session, by which lists can be filtered."
+        default={}, description="Remarks about the session, by which lists can be filtered."
     )
     participants: list[Id] = Field(
         default=[],
@@ -89,7 +89,7 @@ class SessionUpdateRequestV1(Model):
     data: JsonObject = Field(default_factory=dict, description="Replaces the whole content.")
     user_id: Id | None = Field(None, description="The user whose session it is.")
     metadata: JsonObject = Field(
-        default_factory=dict, description="Notes to change, key by key; null removes one."
+        default_factory=dict, description="Remarks to change, key by key; null removes one."
     )
 
 

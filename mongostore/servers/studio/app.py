@@ -59,7 +59,7 @@ def create_app(
     app = FastAPI(title="Studio", version=version("mongostore"), openapi_url=None, redirect_slashes=False)
     studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
     app.state.studio = studio
-    # The server ends the tails, which would last as long as somebody looks.
+    # The server ends the tails, which would last as long as a page is open.
     app.state.end_streams = studio.ending.set
     for kind in (HTTPException, RequestValidationError, MongoStoreError):
         app.add_exception_handler(kind, _answer_error)
@@ -90,7 +90,7 @@ async def open_by_address(request: Request, token: str = "") -> Response:
     studio = Studio.of(request)
     await studio.open()
     home = f"{request.scope.get('root_path', '')}/"
-    # A redirect would still be the request of whoever has followed the link, and have no cookie.
+    # A redirect would still be the request of the page that linked here, and have no cookie.
     response = HTMLResponse(
         f'<!doctype html><title>studio</title><a href="{escape(home)}">Open the studio</a>'
     )

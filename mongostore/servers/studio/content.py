@@ -110,7 +110,7 @@ class Call:
         return code(self.result, whole=self.whole)
 
     def end(self, result: Any, *, failed: bool, position: str = "") -> None:
-        """Note how it has ended."""
+        """Record how it has ended."""
         self.result, self.position = result, position
         self.status = "failed" if failed else "done"
 

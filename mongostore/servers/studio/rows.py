@@ -230,7 +230,7 @@ def room_row(room: Room) -> Row:
 
 
 def room_title(room: Room) -> str:
-    """Return what a room is called: what its service has noted as its name, else its id."""
+    """Return what a room is called: the name in its metadata or data, else its id."""
     for members in (room.metadata, room.data):
         for name in ("name", "title", "subject"):
             if isinstance(text := members.get(name), str) and text:

@@ -212,7 +212,7 @@ def _ancestors(message: ThreadMessage, known: dict[str, ThreadMessage]) -> list[
 
 
 def _root(message: ThreadMessage, known: dict[str, ThreadMessage]) -> str:
-    """Return the id of the outermost step that a message belongs to; of what is said to nobody, its own."""
+    """Return the id of the outermost step that a message belongs to; of one outside of all, its own."""
     above = [message, *_ancestors(message, known)]
     steps = [one for one in above if not _is_spoken(one)]
     return (steps or above)[-1].id

@@ -92,7 +92,7 @@ class StorageSuite(FileSuite):
     """The same of a data layer that keeps files in a storage client of its caller.
 
     Fixtures:
-        layer: The data layer, an empty one for each test, that keeps files in the fixture `shelf`.
+        layer: The data layer, an empty one for each test, that keeps files in the fixture `storage`.
     """
 
     @pytest.fixture

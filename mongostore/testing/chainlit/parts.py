@@ -16,7 +16,7 @@ BEGIN = datetime(2026, 1, 1, 10)
 THREAD = "thread-1"
 ODD: dict[str, Any] = {"a.b": 1, "$x": {"": [None, 2**80]}, "": True, "_id": "mine", "x\0": "\0", "ü": "🙂"}
 # Where the addresses of files of the storage begin.
-STORAGE_URL = "https://shelf.example/"
+STORAGE_URL = "https://storage.example/"
 CONTENT = bytes(range(256)) * 4096
 
 
@@ -119,7 +119,7 @@ async def stored(layer: Any, **members: Any) -> dict[str, Any]:
 
 
 class FakeStorage(BaseStorageClient):
-    """A storage of files in memory, which notes what is asked of it."""
+    """A storage of files in memory, which records what is asked of it."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[bytes | str, str]] = {}
