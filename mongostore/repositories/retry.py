@@ -85,7 +85,7 @@ async def run_with_retry(
         MongoStoreError: If the server refuses something else.
     """
     connection.check_open()
-    engine = connection.engine
+    engine, cancelled = connection.engine, _cancellations()
     with running(connection.timeout, access, operation) as call:
         call.now = connection.clock.from_host(call.now)
         while True:
@@ -93,7 +93,12 @@ async def run_with_retry(
                 with engine.deadline(call.attempt_seconds()):
                     # The driver looks for a server half a second at a time, and for its name without end.
                     async with asyncio.timeout(call.ends - time.monotonic() + _GRACE_SECONDS):
-                        return await _run_attempt(connection, call, action)
+                        result = await _run_attempt(connection, call, action)
+                # The driver waits by `asyncio.wait_for`, which swallows a cancellation on Python 3.11 that
+                # comes with the answer.
+                if _cancellations() > cancelled:
+                    raise asyncio.CancelledError
+                return result
             except PyMongoError as error:
                 reported: MongoStoreError = translate_error(error, engine.address)
             except UnavailableError as error:
@@ -103,6 +108,11 @@ async def run_with_retry(
             if not (isinstance(reported, UnavailableError) and reported.retryable):
                 raise reported from None
             await _back_off(connection, call, reported)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 async def _run_attempt(connection: Connection, call: Operation, action: Callable[[], Awaitable[R]]) -> R:

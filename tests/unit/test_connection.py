@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -536,6 +536,34 @@ async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, ac
         return current_operation().access, current_operation().attempt, args, kwargs
 
     assert await run(connection, act, 1, connection=2) == (access, 1, (1,), {"connection": 2})
+
+
+async def test_a_cancellation_that_an_attempt_swallows_takes_effect(connection: Connection) -> None:
+    begun = asyncio.Event()
+
+    async def act() -> str:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return "the answer"
+
+    call = asyncio.create_task(retry_step(connection, act))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_call_within_a_cancelled_task_is_made(connection: Connection) -> None:
+    async def clean_up() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return await retry_step(connection, give, "done")
+
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "done"
 
 
 async def test_an_opened_stream_is_closed_at_the_end(connection: Connection, engine: ScriptedEngine) -> None:
