@@ -30,6 +30,7 @@ R = TypeVar("R")
 # Beyond the time of a call, in which it ends by itself and says why.
 _GRACE_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
+_MOST_MISSES = 3
 
 _ticket: ContextVar[object] = ContextVar("mongostore_ticket", default=None)
 
@@ -134,16 +135,17 @@ class Connection:
             return []
         others = self._admitted.keys() - {_ticket.get()}
         self._is_idle.clear()
-        end = time.monotonic() + self.timeout + _GRACE_SECONDS
+        end, misses = time.monotonic() + self.timeout + _GRACE_SECONDS, 0
         while others & self._admitted.keys() and time.monotonic() < end:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_idle.wait(), _LOOK_SECONDS)
                 break
-            # Nothing ends well at a server that is silent.
+            # Nothing ends well at a server that is silent; one that is busy answers late.
+            misses += 1
             with suppress(MongoStoreError):
-                if await self.engine.recover():
-                    continue
-            break
+                misses = 0 if await self.engine.recover() else misses
+            if misses == _MOST_MISSES:
+                break
         return sorted(self._admitted[ticket] for ticket in others & self._admitted.keys())
 
     def detach(self) -> None:

@@ -32,14 +32,7 @@ from mongostore.models import (
     SessionUpdate,
     StorageLayout,
 )
-from mongostore.repositories import (
-    Repository,
-    current_operation,
-    long_running,
-    read_step,
-    reads,
-    writes,
-)
+from mongostore.repositories import Repository, current_operation, long_running, read_step, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import count_options
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
@@ -83,10 +76,7 @@ class AsyncSessions(Repository):
     """
 
     def __init__(
-        self,
-        storage: SessionStorage,
-        changes: ChangeFeed,
-        scopes: dict[str, AsyncSessions] | None = None,
+        self, storage: SessionStorage, changes: ChangeFeed, scopes: dict[str, AsyncSessions] | None = None
     ) -> None:
         super().__init__(storage.connection)
         self._storage, self._changes = storage, changes
