@@ -205,7 +205,7 @@ async def test_two_hundred_random_steps_tell_no_difference(tail_limits: TailLimi
 @pytest.mark.long
 @pytest.mark.untraced
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("seed", range(100, 110))
 async def test_two_thousand_random_steps_tell_no_difference(tail_limits: TailLimits, seed: int) -> None:
     async with AsyncMongoStore("mongomock://", tail_limits=tail_limits) as store:
         await take(2000, store, seed)
