@@ -25,6 +25,8 @@ compares: Callable[[Callable[[Any, Any], Any], Any, Any], bool] = filtering.bson
 _Expressions: Any = aggregate._Parser  # the one way to name $$NOW
 
 _MISSING = object()
+# One of its own, for a caller's is never the same object as one that a server has sent.
+_NAN = float("nan")
 # How a stored NaN ends, of either sign.
 _NAN_ENDS = (b"\xf8\x7f", b"\xf8\xff")
 
@@ -49,7 +51,7 @@ def _share_nan(value: Any) -> Any:
         return {key: _share_nan(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_share_nan(item) for item in value]
-    return math.nan if isinstance(value, float) and math.isnan(value) else value
+    return _NAN if isinstance(value, float) and math.isnan(value) else value
 
 
 def is_identical(one: Any, other: Any) -> bool:
