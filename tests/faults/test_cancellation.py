@@ -253,8 +253,8 @@ async def test_cancelled_calls_leave_nothing_behind(
             return found if len(found) > late else None
 
         async with (
-            AsyncMongoStore(uri, "cancelled") as store,
-            every_store(alone.uri_of(), "beside") as stores,
+            AsyncMongoStore(uri, f"cancelled_{parts}") as store,
+            every_store(alone.uri_of(), f"beside_{parts}") as stores,
         ):
             calls = Calls(store)
             await calls.prepare()
