@@ -23,8 +23,8 @@ def make_twin(page: Path) -> str:
 
 
 @cache
-def _load(package: str) -> griffe.Module:
-    return griffe.load(package, search_paths=[ROOT])  # type: ignore[return-value]
+def _load(package: str) -> griffe.Object | griffe.Alias:
+    return griffe.load(package, search_paths=[ROOT])
 
 
 def _describe(path: str) -> Iterator[str]:

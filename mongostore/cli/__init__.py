@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import sys
@@ -108,12 +107,7 @@ class _Commands(TyperGroup):
 def load_command(name: str) -> Any:
     """Return the command of a name, with its options."""
     entry = _ENTRIES[name]
-    # Of what an import makes hardly anything is garbage, and to look for it takes a tenth of the import.
-    gc.disable()
-    try:
-        target = getattr(import_module(f"mongostore.cli.{entry.module}"), entry.attribute)
-    finally:
-        gc.enable()
+    target = getattr(import_module(f"mongostore.cli.{entry.module}"), entry.attribute)
     if isinstance(target, typer.Typer):
         group = get_group(target)
         group.name = name

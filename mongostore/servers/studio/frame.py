@@ -13,10 +13,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mongostore.errors import InvalidDocumentError, MongoStoreError
+from mongostore.recent import Recent
 from mongostore.servers.studio.access import StudioAccess, Viewer
 from mongostore.servers.studio.pages import render
 from mongostore.servers.studio.rows import KINDS, Rows, list_conversations
 from mongostore.store import AsyncMongoStore
+
+# The newest of what tails have sent, in one process.
+_FRAGMENTS = 64
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Studio:
     counter: Any = None
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     ending: asyncio.Event = field(default_factory=asyncio.Event)
-    fragments: dict[bytes, str] = field(default_factory=dict)
+    fragments: Recent[bytes, str] = field(default_factory=lambda: Recent(_FRAGMENTS))
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 

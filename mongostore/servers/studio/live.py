@@ -30,8 +30,6 @@ _BEAT_SECONDS = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # The newest messages, with which a stream begins; if more came since the page, that is loaded again.
 _NEWEST = 50
-# The newest of what tails have sent, in one process.
-_FRAGMENTS = 64
 # Calls of tools and their results are not further from each other.
 _AROUND = 40
 
@@ -158,10 +156,8 @@ def _put(request: Request, item: Any, template: str) -> dict[str, Any]:
     """Return what shows an item, written once for all tails that send the same."""
     fragments, names = Studio.of(request).fragments, page_names(request)
     key = hashlib.blake2b(pickle.dumps((names["root"], template, item)), digest_size=16).digest()
-    html = fragments.pop(key, None)
+    html = fragments.get(key)
     fragments[key] = html = write(template, **names, item=item) if html is None else html
-    if len(fragments) > _FRAGMENTS:
-        del fragments[next(iter(fragments))]
     return {"id": item.anchor, "label": item.label, "html": html}
 
 
