@@ -80,11 +80,7 @@ async def find_part(
 async def count_parts(
     connection: Connection, collection: str, filter: StoredDocument, limit: int | None
 ) -> int:
-    """Return how many parts of one head a filter matches, `limit` at most.
-
-    Raises:
-        InvalidValueError: The limit is out of range.
-    """
+    """Return how many parts of one head a filter matches, `limit` at most."""
     stages: list[StoredDocument] = [{"$limit": count} for count in count_options(limit).values()]
     stages.append({"$group": {"_id": 0, "count": {"$sum": 1}}})
     return sum(group["count"] for group in await aggregate_parts(connection, collection, filter, stages, 2))
