@@ -28,9 +28,6 @@ async def list_rooms(
         newest: Whether the newest ones come first.
         where: The filter.
         is_counted: Whether the counters of the rooms are up to date.
-
-    Raises:
-        InvalidValueError: If a filter is of the wrong type, or there is none of that name.
     """
     order, terms = room_order(newest), Terms.parse(where.get("text"))
     filter = await _filter_of(connection, where, order)
@@ -52,11 +49,7 @@ async def list_rooms(
 
 
 async def count_rooms(connection: Connection, limit: int | None, where: RoomSearch) -> int:
-    """Return how many rooms a filter means, `limit` at most.
-
-    Raises:
-        InvalidValueError: If an argument is of the wrong type or out of range.
-    """
+    """Return how many rooms a filter means, `limit` at most."""
     options = count_options(limit)
     if Terms.parse(where.get("text")) or where.get("metadata"):
         return await (await list_rooms(connection, True, where, is_counted=False)).count(limit)
@@ -79,19 +72,11 @@ async def _filter_of(connection: Connection, where: RoomSearch, order: SortOrder
 
 
 def room_order(newest: bool) -> SortOrder:
-    """Return the order of a list of rooms.
-
-    Raises:
-        InvalidValueError: If `newest` is no bool.
-    """
+    """Return the order of a list of rooms."""
     return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
 def cursor_after(room: Room) -> str:
-    """Return the cursor of the page that begins behind a room.
-
-    Raises:
-        InvalidValueError: It is no room, or none that is stored.
-    """
+    """Return the cursor of the page that begins behind a room."""
     created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
     return room_order(False).cursor((created_at, check_id("id", room.id)))

@@ -51,11 +51,7 @@ class ConversationList(Generic[V]):
         self._search = search
 
     async def page(self, limit: int, cursor: str | None) -> Page[V]:
-        """Return a page; that of a search may be short where more follow.
-
-        Raises:
-            InvalidValueError: If the cursor is not one that a page gave.
-        """
+        """Return a page; that of a search may be short where more follow."""
         after: SortKey | None = self._order.decode(cursor)
         page, size = Page[V]([]), limit
         while True:
@@ -81,11 +77,7 @@ class ConversationList(Generic[V]):
             size = min(2 * size, max(size, _PAGE))
 
     async def iterate(self, errors: list[InvalidDocumentError] | None) -> AsyncGenerator[V, None]:
-        """Yield all; `errors` collects those that cannot be read.
-
-        Raises:
-            InvalidDocumentError: One cannot be read, and `errors` is None.
-        """
+        """Yield all; `errors` collects those that cannot be read."""
         errors, after = check_errors(errors), None
         while True:
             documents, after = await self._step(after, _PAGE, majority_step)
@@ -131,11 +123,7 @@ def both(filter: StoredDocument, other: StoredDocument) -> StoredDocument:
 
 
 def time_conditions(order: SortOrder, since: datetime | None, until: datetime | None) -> list[StoredDocument]:
-    """Return the conditions of the times from `since` to before `until`, those of the order.
-
-    Raises:
-        InvalidValueError: If one is no time with a zone.
-    """
+    """Return the conditions of the times from `since` to before `until`, those of the order."""
     conditions: list[StoredDocument] = []
     if since is not None:
         conditions.append({order.field: {"$gte": to_micros("since", since)}})
@@ -145,11 +133,7 @@ def time_conditions(order: SortOrder, since: datetime | None, until: datetime | 
 
 
 def metadata_filter(metadata: Mapping[str, Any] | None) -> StoredDocument:
-    """Return what an index can find of metadata, which may be too much.
-
-    Raises:
-        InvalidValueError: If it is no dict of JSON values.
-    """
+    """Return what an index can find of metadata, which may be too much."""
     encoded = encode_members("metadata", {} if metadata is None else metadata)
     conditions: StoredDocument = {}
     for key, value in encoded.items():
