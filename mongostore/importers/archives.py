@@ -18,14 +18,7 @@ _IN_MEMORY_BYTES = 16 * 1024 * 1024
 
 
 class Archive:
-    """The files of an export, by their names.
-
-    Args:
-        reading: The source.
-
-    Raises:
-        SourceError: There is nothing, or a broken zip file.
-    """
+    """The files of an export, by their names."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -52,11 +45,7 @@ class Archive:
         return next((one for one in self.names if one.rpartition("/")[2] == name), None)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file of the archive.
-
-        Raises:
-            SourceError: It is broken.
-        """
+        """Open a file of the archive."""
         if self._zip is not None:
             return self._open_in(self._zip, name)
         return (self._path / name if self._path.is_dir() else self._path).open("rb")

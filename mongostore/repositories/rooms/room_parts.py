@@ -137,11 +137,7 @@ class RoomParts(Repository, Generic[V]):
         }
 
     async def _upsert_part(self, key: Any, stored: StoredDocument) -> None:
-        """Store something under its key, in the place that it has or in the next one.
-
-        Raises:
-            NotFoundError: There is no such room.
-        """
+        """Store something under its key, in the place that it has or in the next one."""
         own = {"_id": key, "room_id": stored["room_id"]}
 
         async def insert(session: Any) -> None:
@@ -177,11 +173,7 @@ class RoomParts(Repository, Generic[V]):
         return gone is not None or current_operation().attempt > 0
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:
-        """Store something that has an id of its own in the next place of its room, if there is such a room.
-
-        Raises:
-            AlreadyExistsError: The id is taken.
-        """
+        """Store something with an id of its own in the next place of its room, if there is such a room."""
         call = current_operation()
 
         async def insert(session: Any) -> None:
@@ -215,11 +207,7 @@ def _order(newest: bool) -> SortOrder:
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
-    """Return a part of a room with the id of the room.
-
-    Raises:
-        InvalidValueError: It is of another type, or of another room.
-    """
+    """Return a part of a room with the id of the room."""
     check_instance(path, part, model)
     if part.room_id is None:
         part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
@@ -230,18 +218,10 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
 
 
 def part_filter(room_id: str, name: str, id: str) -> StoredDocument:
-    """Return the filter of a part whose id is unique within its room.
-
-    Raises:
-        InvalidValueError: If an id is no plain string.
-    """
+    """Return the filter of a part whose id is unique within its room."""
     return {"_id": part_id(check_id("room_id", room_id), check_id(name, id)), "room_id": room_id}
 
 
 def owned_filter(room_id: str, name: str, id: str) -> StoredDocument:
-    """Return the filter of a part whose id is unique in the store.
-
-    Raises:
-        InvalidValueError: If an id is no plain string.
-    """
+    """Return the filter of a part whose id is unique in the store."""
     return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}

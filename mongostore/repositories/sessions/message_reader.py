@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 from mongostore.arguments import MAX_LIMIT
@@ -12,6 +13,7 @@ from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.expiry import is_open
+from mongostore.repositories.paging import page_around
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.lines import HeadOf, Lines, find_lines
 from mongostore.repositories.sessions.overflows import Overflows
@@ -55,10 +57,6 @@ class MessageReader:
             conversation_id: The conversation of the messages, if not of all.
             head_of: Returns the id of the message that ends the branch of the messages, if they are of one;
                 None for no messages.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted, or no such message.
-            ConflictError: If the session kept changing under the reader for too long.
         """
         read = self._last if newest else self._first
         for attempt in range(self._limits.attempts):
@@ -74,13 +72,19 @@ class MessageReader:
                 return Page(page.items, None if last is None else str(last), page.errors)
         raise _contention_error(key)
 
-    async def find(self, key: str, message_id: str) -> Message | None:
-        """Return one message, None where the session has no such one.
+    async def page_around(
+        self, key: str, limit: int, position: int, conversation_id: str | None
+    ) -> Page[Message]:
+        """Return the messages around a position, of which half at the most stand before it."""
+        read = partial(self.page, key, conversation_id=conversation_id)
+        return await page_around(
+            limit,
+            lambda half: read(half, (0, position), newest=True),
+            lambda rest: read(rest, (position, None)),
+        )
 
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidDocumentError: It cannot be read.
-        """
+    async def find(self, key: str, message_id: str) -> Message | None:
+        """Return one message, None where the session has no such one."""
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
@@ -101,13 +105,7 @@ class MessageReader:
     async def iterate(
         self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
     ) -> AsyncIterator[Message]:
-        """Yield the messages that are there when the iteration begins, in order.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: All messages were removed in between.
-            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
-        """
+        """Yield the messages that are there when the iteration begins, in order."""
         document = await majority_step(self._connection, self._tail.read, key)
         position, base = 0, document["tail_start"]
         lines = await find_lines(self._tail, document, conversation_id, None)
@@ -137,13 +135,7 @@ class MessageReader:
     async def iterate_newest(
         self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
     ) -> AsyncIterator[Message]:
-        """Yield the messages that are there when the iteration begins, the newest first; see `iterate`.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed in between.
-            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
-        """
+        """Yield the messages that are there when the iteration begins, the newest first; see `iterate`."""
         connection, begun, before = self._connection, await self._epoch(key), None
         while True:
             page = await majority_step(
@@ -164,13 +156,10 @@ class MessageReader:
                 return
             before = int(page.next_cursor)
 
-    async def count(self, key: str, conversation_id: str) -> int:
-        """Return the number of messages of a conversation.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed in between.
-        """
+    async def count(self, key: str, conversation_id: str | None) -> int:
+        """Return the number of messages, of one conversation or of all."""
+        if conversation_id is None:
+            return int((await self._tail.read_fields(key, "message_count"))["message_count"])
         document = await self._tail.read(key)
         lines = await find_lines(self._tail, document, conversation_id, None)
         count, position, base = len(_select(messages_of(document), lines)), 0, document["tail_start"]
