@@ -16,11 +16,7 @@ MAX_LIMIT = 1000
 
 
 def check_text(path: str, value: object) -> str:
-    """Return `value`, a plain string that can be stored.
-
-    Raises:
-        InvalidValueError: If it is no plain `str`, or holds half a surrogate pair.
-    """
+    """Return `value`, a plain string that can be stored."""
     if type(value) is GeneratedId:
         return str(value)
     if type(value) is not str:
@@ -31,11 +27,7 @@ def check_text(path: str, value: object) -> str:
 
 
 def check_id(path: str, value: object) -> str:
-    """Return `value`, an id: a plain string of at most 512 bytes of UTF-8.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, an id: a plain string of at most 512 bytes of UTF-8."""
     text = check_text(path, value)
     if len(text.encode()) > MAX_ID_BYTES:
         raise InvalidValueError(path, f"is longer than {MAX_ID_BYTES} bytes")
@@ -43,85 +35,53 @@ def check_id(path: str, value: object) -> str:
 
 
 def check_optional_id(path: str, value: object) -> str | None:
-    """Return `value`, an id or None.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, an id or None."""
     return None if value is None else check_id(path, value)
 
 
 def check_limit(path: str, value: object) -> int:
-    """Return `value`, a number of items to return: an integer from 1 to 1000.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, a number of items to return: an integer from 1 to 1000."""
     if type(value) is not int or not 1 <= value <= MAX_LIMIT:
         raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
     return value
 
 
 def check_offset(path: str, value: object) -> int:
-    """Return `value`, a number of items to pass over: an integer from 0.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, a number of items to pass over: an integer from 0."""
     if type(value) is not int or not 0 <= value < 2**62:
         raise InvalidValueError(path, "must be an integer from 0")
     return value
 
 
 def check_flag(path: str, value: object) -> bool:
-    """Return `value`, which is True or False.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, which is True or False."""
     if type(value) is not bool:
         raise InvalidValueError(path, f"must be True or False, not {type(value).__name__}")
     return value
 
 
 def check_vote(path: str, value: object) -> int:
-    """Return `value`, that of a feedback: an integer of at most 64 bits.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, that of a feedback: an integer of at most 64 bits."""
     if type(value) is not int or not -(2**63) <= value < 2**63:
         raise InvalidValueError(path, "must be an integer of at most 64 bits")
     return value
 
 
 def check_list(path: str, value: object) -> None:
-    """Refuse what is no list (or tuple) where several things are asked for.
-
-    Raises:
-        InvalidValueError: If it is anything else, a single string above all.
-    """
+    """Refuse what is no list (or tuple) where several things are asked for."""
     if not isinstance(value, list | tuple):
         raise InvalidValueError(path, f"must be a list, not {type(value).__name__}")
 
 
 def check_position(path: str, value: object) -> int:
-    """Return `value`, a position: an integer from 0.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, a position: an integer from 0."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise InvalidValueError(path, "must be a position, an integer from 0")
     return value
 
 
 def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
-    """Return a copy of `members`, whose names are those of a TypedDict.
-
-    Raises:
-        InvalidValueError: If there is no such member.
-    """
+    """Return a copy of `members`, whose names are those of a TypedDict."""
     for name in members:
         if name not in allowed.__annotations__:
             raise InvalidValueError(name, f"is none of {', '.join(allowed.__annotations__)}")
@@ -129,11 +89,7 @@ def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
 
 
 def check_unset(paths: Sequence[str], members: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the member and the key that each path of `unset` names.
-
-    Raises:
-        InvalidValueError: If it is no list of `<member>.<key>` of these members.
-    """
+    """Return the member and the key that each path of `unset` names."""
     check_list("unset", paths)
     split = [path.partition(".") if type(path) is str else ("", "", "") for path in paths]
     for number, (name, dot, _) in enumerate(split):

@@ -29,11 +29,7 @@ FIRST_MICROS, LAST_MICROS = (
 
 
 def to_micros(path: str, value: object) -> int:
-    """Return an aware datetime as microseconds since 1970, the form in which times are stored.
-
-    Raises:
-        InvalidValueError: If it is no datetime, or one without a time zone, or of no year that UTC has.
-    """
+    """Return an aware datetime as microseconds since 1970, the form in which times are stored."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidValueError(path, "must be a datetime with a time zone")
     micros = (value - EPOCH) // MICROSECOND
@@ -49,11 +45,7 @@ def from_micros(value: int) -> datetime:
 
 
 def from_seconds(path: str, value: object) -> datetime:
-    """Return the aware UTC datetime of whole seconds since 1970.
-
-    Raises:
-        InvalidValueError: If it is no integer, or no time between the years 1 and 9999.
-    """
+    """Return the aware UTC datetime of whole seconds since 1970."""
     if type(value) is not int:
         raise InvalidValueError(path, "must be an integer of seconds since 1970")
     try:
@@ -63,11 +55,7 @@ def from_seconds(path: str, value: object) -> datetime:
 
 
 def encode(path: str, value: object) -> Any:
-    """Return `value` in the form that is stored: itself, with JSON text for the parts that BSON cannot hold.
-
-    Raises:
-        InvalidValueError: If it is no JSON value, or a dict's keys are no plain strings.
-    """
+    """Return `value` as it is stored: itself, with JSON text for the parts that BSON cannot hold."""
     try:
         return value if _fits_bson(value, 0) else _to_plain(value, 0)
     except _UnencodableError as error:
@@ -114,22 +102,14 @@ def _decode_parts(stored: Any) -> Any:
 
 
 def encode_object(path: str, value: object) -> Any:
-    """Return a dict in the form that is stored, as `encode` does.
-
-    Raises:
-        InvalidValueError: If it is no dict, or holds what is no JSON value.
-    """
+    """Return a dict in the form that is stored, as `encode` does."""
     if not isinstance(value, dict):
         raise InvalidValueError(path, f"must be a dict, not {type(value).__name__}")
     return encode(path, value)
 
 
 def encode_members(path: str, members: object) -> dict[str, Any]:
-    """Return a dict ready to be stored key by key: keys escaped so that any can stand in an update path.
-
-    Raises:
-        InvalidValueError: If it is no dict with string keys and JSON values.
-    """
+    """Return a dict ready to be stored key by key: keys escaped so that any can stand in an update path."""
     if not isinstance(members, dict):
         raise InvalidValueError(path, f"must be a dict, not {type(members).__name__}")
     encoded = {}

@@ -64,9 +64,6 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
     Args:
         engine: Where the store keeps things, open.
         collections: The names of the store's collections.
-
-    Raises:
-        MongoStoreError: If the server refuses the command.
     """
     deployment = await engine.describe()
     findings = [_topology(deployment), _capabilities(engine)]
@@ -109,11 +106,7 @@ def _topology(deployment: Deployment) -> CheckResult:
 
 
 async def check_sharding(engine: Engine, topology: str) -> list[CheckResult]:
-    """Return what is large and on one shard alone; nothing where there are no shards.
-
-    Raises:
-        MongoStoreError: If the server refuses the command.
-    """
+    """Return what is large and on one shard alone; nothing where there are no shards."""
     if topology != "sharded":
         return []
     try:

@@ -118,12 +118,7 @@ def unique_keys() -> dict[str, list[list[str]]]:
 
 
 async def ensure_indexes(engine: Engine) -> None:
-    """Create the indexes that are missing, never dropping one; harmless from many processes at once.
-
-    Raises:
-        IndexConflictError: An index of that name, or of those keys, is there with another definition.
-        MongoStoreError: If the server refuses something else.
-    """
+    """Create the indexes that are missing, never dropping one; harmless from many processes at once."""
     lane = asyncio.Semaphore(_CONNECTIONS)
 
     async def ensure(command: dict[str, Any]) -> None:
@@ -148,9 +143,6 @@ async def apply_indexes(engine: Engine) -> list[IndexReport]:
 
     Returns:
         The result of `diff_indexes` after that, and the search indexes that are there.
-
-    Raises:
-        MongoStoreError: If the server refuses the command.
     """
     missing: dict[str, list[Any]] = {}
     for report in await diff_indexes(engine):
@@ -190,11 +182,7 @@ async def _search(engine: Engine, command: dict[str, Any]) -> list[IndexReport]:
 
 
 async def diff_indexes(engine: Engine) -> list[IndexReport]:
-    """Return every index of our collections, defined or found, with how the two compare.
-
-    Raises:
-        MongoStoreError: If the server refuses the command.
-    """
+    """Return every index of our collections, defined or found, with how the two compare."""
     reports = []
     for command in load_indexes():
         found = await _list_existing(engine, command["createIndexes"])

@@ -123,13 +123,7 @@ def format_command(value: Any, *, is_json: bool = False) -> str:
 
 
 async def list_shards(engine: Engine) -> list[str]:
-    """Return the names of the shards of a cluster.
-
-    Raises:
-        UnsupportedError: If it is no cluster.
-        AccessDeniedError: If the user may not know.
-        MongoStoreError: If the server refuses something else.
-    """
+    """Return the names of the shards of a cluster."""
     if (await engine.describe()).topology != "sharded":
         raise UnsupportedError(f"{engine.address} is no sharded cluster: give the address of a mongos")
     answer = await _run(engine, {"listShards": 1})
@@ -137,13 +131,7 @@ async def list_shards(engine: Engine) -> list[str]:
 
 
 async def diff_sharding(engine: Engine) -> list[ShardReport]:
-    """Return every collection that is to be sharded, with how it is in a cluster.
-
-    Raises:
-        UnsupportedError: If it is no cluster.
-        AccessDeniedError: If the user may not know.
-        MongoStoreError: If the server refuses something else.
-    """
+    """Return every collection that is to be sharded, with how it is in a cluster."""
     await list_shards(engine)
     names = {engine.collection(name).name: name for name in load_sharding().keys}
     database = engine.database
@@ -164,11 +152,6 @@ async def apply_sharding(engine: Engine) -> list[ShardReport]:
 
     Returns:
         The result of `diff_sharding` after that.
-
-    Raises:
-        UnsupportedError: If it is no cluster.
-        AccessDeniedError: If the user may not do it.
-        MongoStoreError: If the server refuses something else.
     """
     missing = {one.collection for one in await diff_sharding(engine) if one.state is ShardState.MISSING}
     if missing:

@@ -99,11 +99,7 @@ async def list_conversations(
     limit: int,
     cursor: str | None,
 ) -> Page[Conversation]:
-    """Return a page over several houses, and all namespaces if none is named, the most recently active first.
-
-    Raises:
-        InvalidValueError: If the cursor is not one that a page gave, or a filter is wrong.
-    """
+    """Return a page over several houses and one namespace or all, the most recently active first."""
     cursors = _decode(cursor, houses)
     page: Page[Conversation] = Page([])
     pages = {}
@@ -177,10 +173,6 @@ async def find_conversation(
         id: The id.
         house: The house; None for all.
         namespace: The namespace of a session; None for all, `default` first.
-
-    Raises:
-        NotFoundError: If no house has it.
-        ConflictError: If several have.
     """
     found: list[Conversation] = []
     if house in (None, House.SESSIONS):
@@ -303,11 +295,7 @@ def text_of(value: Any) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Return a time that is written as ISO 8601, in UTC if it names no zone, or as an age such as `90d`.
-
-    Raises:
-        InvalidValueError: If it is neither.
-    """
+    """Return a time that is written as ISO 8601, in UTC if it names no zone, or as an age such as `90d`."""
     if age := re.fullmatch(r"(\d{1,6})([mhdw])", text):
         return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:

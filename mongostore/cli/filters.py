@@ -37,11 +37,7 @@ Participant = Annotated[
 def to_filter(
     since: datetime | None, until: datetime | None, metadata: Sequence[str] | None, participant: str | None
 ) -> dict[str, Any]:
-    """Return the filters of a list that options mean.
-
-    Raises:
-        BadParameter: If an option is not of its form.
-    """
+    """Return the filters of a list that options mean."""
     filter: dict[str, Any] = {"since": since, "until": until, "participant_id": participant}
     if metadata:
         filter["metadata"] = dict(map(_pair, metadata))

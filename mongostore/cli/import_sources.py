@@ -39,11 +39,7 @@ async def import_source(
     verify: bool,
     has_digests: bool,
 ) -> Report:
-    """Import a source and return the report, having named each row that is not stored as it was.
-
-    Raises:
-        typer.Exit: It was interrupted.
-    """
+    """Import a source and return the report, having named each row that is not stored as it was."""
     report = Report(_print_row, has_digests=has_digests)
     async with open_store(uri, database) as store:
         if not store.engine.is_shared and not dry_run:
@@ -96,11 +92,7 @@ class _ProgressBar:
         self._progress.stop()
 
     def show(self, report: Report, done: int, total: int | None) -> None:
-        """Show how far the import is.
-
-        Raises:
-            CutShortError: The user has asked for the end.
-        """
+        """Show how far the import is."""
         now = time.monotonic()
         rate = f"{report.of('messages').read / max(now - self._began, 0.001):,.0f} messages/s"
         self._progress.update(self._task, completed=done, total=total, rate=rate)

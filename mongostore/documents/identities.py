@@ -56,11 +56,7 @@ to_stored_request: Final = writer(VerificationRequest, "request")
 
 
 def address_id(channel_type: str, address: str, organization_id: str | None) -> dict[str, str]:
-    """Return the key of an address of an organization, or of none.
-
-    Raises:
-        InvalidValueError: If one of them is no plain string.
-    """
+    """Return the key of an address of an organization, or of none."""
     return {
         "t": check_id("channel_type", channel_type),
         "a": check_id("address", address),

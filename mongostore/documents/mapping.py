@@ -59,11 +59,7 @@ def to_extended_json(document: StoredDocument) -> str:
 
 
 def bson_size(path: str, document: Mapping[str, Any]) -> int:
-    """Return the number of bytes that a document takes as BSON.
-
-    Raises:
-        InvalidValueError: If it cannot be BSON at all.
-    """
+    """Return the number of bytes that a document takes as BSON."""
     try:
         return len(bson.encode(document))
     except (BSONError, OverflowError, RecursionError, UnicodeError) as error:
@@ -71,12 +67,7 @@ def bson_size(path: str, document: Mapping[str, Any]) -> int:
 
 
 def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> int:
-    """Return how many bytes something takes, unless it is more than a limit, by default that of a document.
-
-    Raises:
-        DocumentTooLargeError: If it does.
-        InvalidValueError: If it cannot be BSON at all.
-    """
+    """Return how many bytes something takes; refuse more than a limit, by default that of a document."""
     if (size := bson_size(what, document)) > limit:
         raise DocumentTooLargeError(what, size, limit)
     return size
@@ -90,11 +81,7 @@ def invalid_fields(error: Exception) -> tuple[str, ...]:
 
 
 def check_instance(path: str, value: Any, model: type[T]) -> T:
-    """Return `value`, which must be an instance of a model.
-
-    Raises:
-        InvalidValueError: If it is of another type, or of a subclass whose own members would not come back.
-    """
+    """Return `value`, which must be an instance of a model."""
     if not isinstance(value, model):
         raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
     taken: T = value
@@ -106,21 +93,13 @@ def check_instance(path: str, value: Any, model: type[T]) -> T:
 
 
 def check_fits(what: str, stored: StoredDocument) -> StoredDocument:
-    """Return a document that is not too large.
-
-    Raises:
-        DocumentTooLargeError: If it takes more than a document can hold.
-    """
+    """Return a document that is not too large."""
     check_size(what, stored)
     return stored
 
 
 def decode_document(kind: str, document: StoredDocument, read: Callable[[], T], key: str = "_id") -> T:
-    """Return what `read` makes of a stored document, which `key` names.
-
-    Raises:
-        InvalidDocumentError: If it does not fit the model.
-    """
+    """Return what `read` makes of a stored document, which `key` names."""
     try:
         return read()
     except DECODE_ERRORS as error:
@@ -191,20 +170,12 @@ def writer(
 
 
 def write(value: BaseModel) -> StoredDocument:
-    """Return the stored form of a caller's members, without those that the store alone moves.
-
-    Raises:
-        InvalidValueError: If one of the members cannot be stored; names its path.
-    """
+    """Return the stored form of a caller's members, without those that the store alone moves."""
     return {name: write_one(name, getattr(value, name)) for name, write_one in _writers(type(value)).items()}
 
 
 def write_slim(value: BaseModel) -> StoredDocument:
-    """Return the stored form of a caller's members, without those that read back by default.
-
-    Raises:
-        InvalidValueError: If one of the members cannot be stored; names its path.
-    """
+    """Return the stored form of a caller's members, without those that read back by default."""
     stored, members = {}, value.__dict__
     for name, (write_one, takes_none, is_map) in _slim_writers(type(value)).items():
         member = members[name]
@@ -214,11 +185,7 @@ def write_slim(value: BaseModel) -> StoredDocument:
 
 
 def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> StoredDocument:
-    """Return the stored form of some members of a model, by their own names.
-
-    Raises:
-        InvalidValueError: If one of them cannot be stored; names its path.
-    """
+    """Return the stored form of some members of a model, by their own names."""
     writers = _writers(model)
     return {name: writers[name](name, value) for name, value in members.items()}
 

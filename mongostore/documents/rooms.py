@@ -122,12 +122,7 @@ def part_id(first: str, second: str) -> dict[str, str]:
 
 
 def to_stored_room(room: Room, now: int) -> StoredDocument:
-    """Return a room in its stored form, without its key and without what only the store moves.
-
-    Raises:
-        InvalidValueError: If one of its members cannot be stored.
-        DocumentTooLargeError: If it takes more than a document can hold.
-    """
+    """Return a room in its stored form, without its key and without what only the store moves."""
     stored = write(check_instance("room", room, Room))
     del stored["id"]
     for name in ("created_at", "updated_at"):
@@ -137,24 +132,14 @@ def to_stored_room(room: Room, now: int) -> StoredDocument:
 
 
 def to_stored_event(event: Event, now: int) -> StoredDocument:
-    """Return an event in its stored form, without its index.
-
-    Raises:
-        InvalidValueError: If one of its members cannot be stored.
-        DocumentTooLargeError: If it takes more than a document can hold.
-    """
+    """Return an event in its stored form, without its index."""
     stored = write_slim(check_instance("event", event, Event))
     stored.setdefault("created_at", now)
     return {"_id": stored.pop("id"), **stored, "schema_version": SCHEMA_VERSION}
 
 
 def to_replacement(event: Event) -> StoredDocument:
-    """Return the update that replaces a stored event but for its place, its birth and its delivery.
-
-    Raises:
-        InvalidValueError: If one of its members cannot be stored.
-        DocumentTooLargeError: If it takes more than a document can hold.
-    """
+    """Return the update that replaces a stored event but for its place, its birth and its delivery."""
     stored = to_stored_event(event, 0)
     size = check_size(f"event {event.id!r}", stored)
     update: StoredDocument = {

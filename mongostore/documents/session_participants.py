@@ -77,11 +77,7 @@ class StoredInsights(StoredBatch):
 
 
 def to_participants(document: StoredDocument) -> list[SessionParticipant]:
-    """Return the participants of a stored session, whose insights were loaded, as callers see them.
-
-    Raises:
-        InvalidDocumentError: If they do not fit the model.
-    """
+    """Return the participants of a stored session, whose insights were loaded, as callers see them."""
     return decode_document(
         "session",
         document,
@@ -105,11 +101,7 @@ def participant_documents(document: StoredDocument) -> list[StoredDocument]:
 
 
 def to_stored_turn(path: str, turn: Turn, now: int) -> StoredDocument:
-    """Return a turn in the form of `StoredTurn`.
-
-    Raises:
-        InvalidValueError: If it is no turn, or one of its members cannot be stored.
-    """
+    """Return a turn in the form of `StoredTurn`."""
     stored = write_slim(check_instance(path, turn, Turn))
     stored.setdefault("created_at", now)
     return stored
@@ -127,11 +119,7 @@ def to_turns(stored: Sequence[StoredDocument]) -> tuple[list[Turn], list[Invalid
 
 
 def bind_all(participants: Sequence[str], at: int, token: str) -> StoredDocument:
-    """Return the participants of a new session in their stored form, bound at a time by a call.
-
-    Raises:
-        InvalidValueError: If they are no list of ids, or hold one twice.
-    """
+    """Return the participants of a new session in their stored form, bound at a time by a call."""
     check_list("participants", participants)
     names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]
     if len(set(names)) < len(names):

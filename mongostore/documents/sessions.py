@@ -161,10 +161,6 @@ def to_stored_message(message: Message, now: int) -> StoredDocument:
     Args:
         message: The message of a caller.
         now: The time, in microseconds, for the times that it does not carry.
-
-    Raises:
-        InvalidValueError: If one of its members cannot be stored.
-        DocumentTooLargeError: If its metadata take more than 1 MiB.
     """
     stored = write_slim(check_instance("message", message, Message))
     if "metadata" in stored:
@@ -198,11 +194,7 @@ def to_messages(
 
 
 def to_message(positioned: tuple[int | None, StoredDocument]) -> Message:
-    """Return a stored message, with its position, as callers see it.
-
-    Raises:
-        InvalidDocumentError: If it cannot be read.
-    """
+    """Return a stored message, with its position, as callers see it."""
     messages, errors = to_messages([positioned])
     if errors:
         raise errors[0]
@@ -244,34 +236,20 @@ def to_stored_preview(stored: StoredDocument) -> StoredDocument:
 
 
 def to_metadata(message_id: str, metadata: object) -> StoredDocument:
-    """Return the metadata of a message in its stored form.
-
-    Raises:
-        InvalidValueError: If it cannot be stored.
-        DocumentTooLargeError: If it takes more than 1 MiB.
-    """
+    """Return the metadata of a message in its stored form."""
     stored = encode_members("metadata", metadata)
     check_metadata_fit(message_id, stored)
     return stored
 
 
 def check_metadata_fit(message_id: str, stored: StoredDocument) -> None:
-    """Refuse stored metadata of a message that are too large.
-
-    Raises:
-        DocumentTooLargeError: If they take more than 1 MiB.
-    """
+    """Refuse stored metadata of a message that are too large."""
     if stored:
         check_size(f"the metadata of message {message_id!r}", stored, MAX_METADATA_BYTES)
 
 
 def to_stored_members(members: Mapping[str, Any]) -> StoredDocument:
-    """Return members of a session, its metadata apart, in their stored form.
-
-    Raises:
-        InvalidValueError: If one cannot be stored.
-        DocumentTooLargeError: If its `data` take more than 4 MiB.
-    """
+    """Return members of a session, its metadata apart, in their stored form."""
     encoded = write_members(Session, members)
     if "data" in encoded:
         check_size("the session's data", encoded["data"], MAX_DATA_BYTES)

@@ -118,21 +118,13 @@ to_stored_element: Final = writer(Element, "element")
 
 
 def to_stored_thread_member(name: str, value: Any) -> Any:
-    """Return a member of a thread, other than those that are merged, in its stored form.
-
-    Raises:
-        InvalidValueError: If it cannot be stored.
-    """
+    """Return a member of a thread, other than those that are merged, in its stored form."""
     # No other user takes a thread from its own.
     return check_id(name, value) if name == "user_id" else write_members(Thread, {name: value})[name]
 
 
 def to_stored_message_members(members: dict[str, Any]) -> StoredDocument:
-    """Return members of a message in their stored form, by their paths.
-
-    Raises:
-        InvalidValueError: If one of them cannot be stored; names its path.
-    """
+    """Return members of a message in their stored form, by their paths."""
     stored = write_members(ThreadMessage, members)
     if "created_at" in members:
         stored |= {"created_at": to_micros("created_at", members["created_at"]), "has_created_at": True}
@@ -141,12 +133,7 @@ def to_stored_message_members(members: dict[str, Any]) -> StoredDocument:
 
 
 def to_stored_feedback(feedback: Feedback) -> StoredDocument:
-    """Return a feedback in its stored form.
-
-    Raises:
-        InvalidValueError: If one of its members cannot be stored.
-        DocumentTooLargeError: If it takes more than a message has room for.
-    """
+    """Return a feedback in its stored form."""
     stored = write(check_instance("feedback", feedback, Feedback))
     check_size(f"the feedback on message {feedback.message_id!r}", stored, MAX_FEEDBACK_BYTES)
     return stored

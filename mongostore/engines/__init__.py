@@ -59,9 +59,6 @@ def engine_for(
         transactions: `off` accepts a standalone server.
         client_options: Options of PyMongo's client, for a URI of a server.
         mongod: The binary for `mongod:///folder`.
-
-    Raises:
-        ConfigurationError: If the target is none of these, or an argument does not fit it.
     """
     default = default_database or DEFAULT_DATABASE
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or prefix.startswith("system."):

@@ -107,10 +107,6 @@ async def ask_capabilities(client: Client, sessions: Collection, address: str) -
         client: The open client.
         sessions: A collection of the store.
         address: The address without a password, for the error.
-
-    Raises:
-        ConfigurationError: If the client is connected to a secondary alone, or to one member of several.
-        PyMongoError: If the driver fails, as with a wrong password.
     """
     hello = await client.admin.command("hello")
     _check_members(client, hello, address)
@@ -136,11 +132,7 @@ def _check_members(client: Client, hello: Mapping[str, Any], address: str) -> No
 
 
 async def _ask(question: _Question, capability: Capability, sessions: Collection) -> Refusal | None:
-    """Return the refusal of a capability, and ask again where the server is only busy.
-
-    Raises:
-        PyMongoError: If it does not answer in time.
-    """
+    """Return the refusal of a capability, and ask again where the server is only busy."""
     while True:
         try:
             await question.use(sessions)

@@ -45,11 +45,7 @@ class ClientSettings:
 
 
 def settings_of(target: object) -> ClientSettings | None:
-    """Return the settings of a client or database of PyMongo or Motor; None of anything else.
-
-    Raises:
-        ConfigurationError: If it is another object of Motor's, or hides how it was made.
-    """
+    """Return the settings of a client or database of PyMongo or Motor; None of anything else."""
     client, database = _client_of(target)
     if client is None:
         return None

@@ -81,9 +81,6 @@ async def clock_skews(client: AsyncMongoClient[Any], hosts: Iterable[str]) -> di
     Args:
         client: Any client of the deployment; another one like it asks each host in turn.
         hosts: The hosts, with their ports.
-
-    Raises:
-        PyMongoError: None of them answers, or not for a reason that concerns one alone.
     """
     settings, host = settings_of(client), ""
 

@@ -170,11 +170,7 @@ def find_duplicate(error: PyMongoError) -> tuple[str, list[str]] | None:
 
 
 def refused_writes(error: BulkWriteError) -> dict[int, PyMongoError]:
-    """Return the errors of the documents that an insert has not stored, by their place.
-
-    Raises:
-        OperationFailure: The majority does not acknowledge what is stored.
-    """
+    """Return the errors of the documents that an insert has not stored, by their place."""
     for concern in error.details.get("writeConcernErrors", ()):
         raise OperationFailure(concern.get("errmsg", ""), concern.get("code"), concern)
     return {

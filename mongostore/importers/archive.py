@@ -57,12 +57,7 @@ class Archive:
         self.warnings: list[str] = []
 
     async def write(self, path: Path, houses: Collection[str] = HOUSES) -> None:
-        """Write the archive; an existing file is replaced by a whole one only.
-
-        Raises:
-            MongoStoreError: If the store cannot be read.
-            OSError: If the file cannot be written.
-        """
+        """Write the archive; an existing file is replaced by a whole one only."""
         part = path.with_name(f"{path.name}.part")
         try:
             with (

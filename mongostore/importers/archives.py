@@ -22,9 +22,6 @@ class Archive:
 
     Args:
         reading: The source.
-
-    Raises:
-        SourceError: There is nothing, or a broken zip file.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -52,11 +49,7 @@ class Archive:
         return next((one for one in self.names if one.rpartition("/")[2] == name), None)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file of the archive.
-
-        Raises:
-            SourceError: It is broken.
-        """
+        """Open a file of the archive."""
         if self._zip is not None:
             return self._open_in(self._zip, name)
         return (self._path / name if self._path.is_dir() else self._path).open("rb")

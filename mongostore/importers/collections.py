@@ -34,9 +34,6 @@ class Collections:
         keys: The member by which each collection is grouped.
         orders: The number by which the documents of a key are ordered; else by their natural order.
         database: The database of a server, unless the URI or the options name one.
-
-    Raises:
-        SourceError: A collection is not there, or cannot be read.
     """
 
     def __init__(

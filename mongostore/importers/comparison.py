@@ -25,9 +25,6 @@ async def skip_stored(
         stored: Those that are there.
         is_equal: Returns whether the first is the second, and is called once for each that is there.
         is_refused: Returns whether the store refuses a message, which therefore is not there.
-
-    Raises:
-        RefusedError: The stored ones are others, or more.
     """
     async for old in stored:
         while (new := await anext(messages, None)) is not None:

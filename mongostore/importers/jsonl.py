@@ -78,11 +78,7 @@ class MessageLine:
 
 
 def read_line(text: bytes) -> SessionLine | MessageLine:
-    """Return the conversation or the message of a line.
-
-    Raises:
-        LineError: If it is neither a conversation nor a message.
-    """
+    """Return the conversation or the message of a line."""
     try:
         return parse_line(json.loads(text.decode("utf-8-sig")))
     except UnicodeDecodeError:
@@ -96,11 +92,7 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
 
 
 def parse_line(value: object) -> SessionLine | MessageLine:
-    """Return the conversation or the message of a line's JSON.
-
-    Raises:
-        LineError: If it is neither a conversation nor a message.
-    """
+    """Return the conversation or the message of a line's JSON."""
     if not isinstance(value, dict):
         raise LineError("not a JSON object")
     return _session_line(value) if "messages" in value else _message_line(value)

@@ -88,11 +88,7 @@ class Importer:
         return [session_id for session_id in self._ids if self._counts.get(session_id)]
 
     async def run(self, lines: AsyncIterable[Line]) -> None:
-        """Store lines, those of several sessions at once and those of one session in their order.
-
-        Raises:
-            MongoStoreError: If the store cannot be used.
-        """
+        """Store lines, those of several sessions at once and those of one session in their order."""
         try:
             async with self._tasks:
                 async for line in lines:

@@ -63,11 +63,7 @@ _RECORDS: dict[str, Any] = {
 
 
 def read(reading: Reading) -> Generator[Unit]:
-    """Yield users, sessions, threads, people and rooms, as they lie in the archive.
-
-    Raises:
-        SourceError: It is no archive, or of a newer version.
-    """
+    """Yield users, sessions, threads, people and rooms, as they lie in the archive."""
     archive = Archive(reading)
     manifest = next(iter(archive.read_objects("mongostore.json")), {})
     if not isinstance(version := manifest.get("version"), int):

@@ -40,12 +40,7 @@ class ParticipantImport:
         self._writes = writes
 
     async def add(self, participant: SessionParticipant, turns: Iterable[Turn]) -> bool:
-        """Store a participant with the turns and insights; return whether something was missing.
-
-        Raises:
-            RefusedError: If the store has other turns of it.
-            MongoStoreError: If the store refuses it.
-        """
+        """Store a participant with the turns and insights; return whether something was missing."""
         stored = await self._sessions.participants.find(self._id, participant.id)
         is_missing = stored is None
         if stored is None and self._writes:
@@ -70,11 +65,7 @@ class ParticipantImport:
         return is_missing
 
     async def verify(self, participant: SessionParticipant) -> None:
-        """Read back a participant that was new.
-
-        Raises:
-            RefusedError: If it differs.
-        """
+        """Read back a participant that was new."""
         stored = await self._sessions.participants.get(self._id, participant.id)
         if not all(is_same(getattr(stored, name), getattr(participant, name)) for name in _MEMBERS):
             raise RefusedError(f"the stored participant {participant.id!r} differs from the source")

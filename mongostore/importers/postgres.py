@@ -30,11 +30,7 @@ Values = list[str | None]
 
 
 def copy_dump(path: Path, copy: Path, names: Collection[str]) -> None:
-    """Copy tables from a dump, with `COPY` or with `INSERT`, in its order.
-
-    Raises:
-        SourceError: It is no dump.
-    """
+    """Copy tables from a dump, with `COPY` or with `INSERT`, in its order."""
     with (
         closing(sqlite3.connect(copy)) as database,
         database,
@@ -60,12 +56,7 @@ def copy_dump(path: Path, copy: Path, names: Collection[str]) -> None:
 
 
 def copy_server(uri: str, copy: Path, names: Collection[str]) -> None:
-    """Copy tables from a server, as they are at one moment, each in the order of its rows in the heap.
-
-    Raises:
-        ConfigurationError: The extra is not installed.
-        SourceError: The server cannot be read.
-    """
+    """Copy tables from a server, as they are at one moment, each in the order of its rows in the heap."""
     try:
         import psycopg
     except ImportError:

@@ -29,12 +29,7 @@ _POSTGRES_COLUMNS = {
 
 
 def read(reading: Reading) -> Generator[Unit]:
-    """Yield the identities, verifications and rooms, in the order of their rows.
-
-    Raises:
-        SourceError: It is no database of RoomKit, or of a newer one.
-        ConfigurationError: RoomKit is not installed.
-    """
+    """Yield the identities, verifications and rooms, in the order of their rows."""
     tables = open_tables(reading, _POSTGRES)
     if "rooms" not in tables.names or "events" not in tables.names:
         raise SourceError("the source has no rooms of RoomKit")

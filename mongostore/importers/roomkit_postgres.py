@@ -26,9 +26,6 @@ def add_documents(tables: Tables, fields_of: Callable[[str], set[str]]) -> None:
     Args:
         tables: The copy.
         fields_of: Returns the members of RoomKit's records of a table.
-
-    Raises:
-        SourceError: A table has a column that no record knows.
     """
     for table in (*_TABLES, "identities"):
         if table not in tables.names:

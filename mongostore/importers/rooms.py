@@ -48,12 +48,7 @@ class RoomImport:
         self.key: str = f"rooms/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
-        """Store the room, and return its outcome and its digest.
-
-        Raises:
-            RefusedError: The stored room is another one.
-            MongoStoreError: The store refuses it.
-        """
+        """Store the room, and return its outcome and its digest."""
         existing = await self._begin()
         if existing is not None and canonical(_head(existing)) != canonical(_head(self._unit.members)):
             raise RefusedError("diverged: the stored room has other members or counters")
@@ -221,12 +216,7 @@ class RecordImport:
         self.key: str = f"{noun}/{name(unit.record)}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
-        """Store the record unless it is there, and return the outcome and the digest.
-
-        Raises:
-            RefusedError: Another one is there.
-            MongoStoreError: The store refuses it.
-        """
+        """Store the record unless it is there, and return the outcome and the digest."""
         digest = Digest()
         digest.add(_value(self._record))
         existing = await self._find()

@@ -71,12 +71,7 @@ class SessionImport:
         return f"sessions/{self._sessions.namespace}/{self._unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
-        """Store the session, and return its outcome and its digest.
-
-        Raises:
-            RefusedError: The stored session is not a beginning of this one.
-            MongoStoreError: The store refuses it.
-        """
+        """Store the session, and return its outcome and its digest."""
         batches = in_thread(self._thread, in_batches(self._timed()))
         async with aclosing(batches):
             first: list[Message] = await anext(batches, [])

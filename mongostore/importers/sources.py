@@ -79,11 +79,7 @@ class Reading:
 
     @property
     def path(self) -> Path:
-        """The location as a path that exists.
-
-        Raises:
-            SourceError: There is nothing.
-        """
+        """The location as a path that exists."""
         path = Path(self.location)
         if not path.exists():
             raise SourceError(f"there is no file {self.location!r}")
@@ -99,11 +95,7 @@ def names() -> list[str]:
 
 
 def find_reader(name: str) -> Read:
-    """Return the function that reads a source.
-
-    Raises:
-        ConfigurationError: There is no such source.
-    """
+    """Return the function that reads a source."""
     if name not in _MODULES:
         raise ConfigurationError(f"source: {name!r} is none of {', '.join(names())}")
     read: Read = import_module(f"mongostore.importers.{_MODULES[name]}").read

@@ -58,11 +58,7 @@ class Tables:
         self._database.create_function(name, 1, function, deterministic=True)
 
     def require(self, tables: Mapping[str, Sequence[str]]) -> None:
-        """Check that tables have the columns by which they are known.
-
-        Raises:
-            SourceError: One is missing.
-        """
+        """Check that tables have the columns by which they are known."""
         for table, wanted in tables.items():
             if table not in self.names:
                 raise SourceError(f"the source has no table {table!r}")
@@ -101,10 +97,6 @@ def open_tables(reading: Reading, names: Collection[str]) -> Tables:
     Args:
         reading: The source.
         names: The tables that are copied from PostgreSQL.
-
-    Raises:
-        SourceError: It is none of these, or it changes all the time.
-        ConfigurationError: It is PostgreSQL, and its driver is not installed.
     """
     copy = temporary_folder(reading) / "source.db"
     is_server = reading.location.startswith(("postgres://", "postgresql://"))
@@ -119,11 +111,7 @@ def open_tables(reading: Reading, names: Collection[str]) -> Tables:
 
 
 def open_copy(reading: Reading, path: Path, *, is_postgres: bool = False) -> Tables:
-    """Return the tables of a copy.
-
-    Raises:
-        SourceError: It is no database.
-    """
+    """Return the tables of a copy."""
     # Read in threads, but by one at a time.
     database = sqlite3.connect(path, check_same_thread=False)
     reading.stack.callback(database.close)

@@ -34,12 +34,7 @@ class UserImport:
         self.key: str = f"users/{unit.identifier}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
-        """Store the user, unless there is one with that identifier; return the outcome and the digest.
-
-        Raises:
-            RefusedError: The id is another user's.
-            MongoStoreError: The store refuses it.
-        """
+        """Store the user, unless there is one with that identifier; return the outcome and the digest."""
         digest = Digest()
         members = self._unit.members
         digest.add([self._unit.identifier, members.get("metadata") or {}])
@@ -88,12 +83,7 @@ class ThreadImport:
         self.key: str = f"threads/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
-        """Store the thread, and return its outcome and its digest.
-
-        Raises:
-            RefusedError: The stored thread is not a beginning of this one.
-            MongoStoreError: The store refuses it.
-        """
+        """Store the thread, and return its outcome and its digest."""
         existing = await self._begin()
         batches = in_thread(self._thread, in_batches(self._timed()))
         async with aclosing(batches):
@@ -286,12 +276,7 @@ class LooseMessageImport:
         self.key: str = f"messages/{unit.message.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
-        """Store the message unless it is there, and return the outcome and the digest.
-
-        Raises:
-            RefusedError: It is there with other content.
-            MongoStoreError: The store refuses it.
-        """
+        """Store the message unless it is there, and return the outcome and the digest."""
         digest, value = Digest(), thread_message_value(self._message, None)
         digest.add(value)
         existing = await self._threads.messages.find_by_id(self._message.id)

@@ -33,11 +33,7 @@ Records = AsyncGenerator[PersonRecord, None]
 
 
 async def export_records(finder: PersonFinder, houses: Houses, names: Sequence[str], scope: Scope) -> Records:
-    """Yield the records of a person.
-
-    Raises:
-        InvalidDocumentError: Something cannot be read.
-    """
+    """Yield the records of a person."""
     for mention in MENTIONS:
         async for stored in finder.find(mention, names, scope):
             match mention.collection:

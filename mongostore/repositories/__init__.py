@@ -49,11 +49,7 @@ class Repository:
         self._connection = connection
 
     def __init_subclass__(cls) -> None:
-        """Check the declarations.
-
-        Raises:
-            TypeError: If a public coroutine or async generator has none.
-        """
+        """Check the declarations."""
         super().__init_subclass__()
         for name, member in vars(cls).items():
             runs = inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)

@@ -164,13 +164,7 @@ class ChangeReader:
         self._news.set()
 
     async def next(self) -> StoredDocument:
-        """Return the next change, waiting until there is one.
-
-        Raises:
-            SlowReaderError: If too many changes wait.
-            NotOpenError: If the store is closed.
-            MongoStoreError: If the stream could not go on.
-        """
+        """Return the next change, waiting until there is one."""
         if self._replay is not None:
             async for document in self._replay:
                 return document

@@ -77,11 +77,7 @@ class Connection:
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
 
     async def read_clock(self) -> None:
-        """Learn the server's time, which decides where that of this host differs.
-
-        Raises:
-            MongoStoreError: If the server refuses the command.
-        """
+        """Learn the server's time, which decides where that of this host differs."""
         asked_at = time.time_ns() // 1000
         try:
             hello = await self.engine.database.command("hello")
@@ -96,11 +92,7 @@ class Connection:
 
     @contextmanager
     def admit(self, operation: str) -> Iterator[None]:
-        """Run a verb, which ends also if the store is closed in between.
-
-        Raises:
-            NotOpenError: The store is closed, or belongs to another process or event loop.
-        """
+        """Run a verb, which ends also if the store is closed in between."""
         self.check_open()
         ticket, began, failure = object(), time.monotonic(), None
         is_outermost = _ticket.get() not in self._admitted
@@ -157,11 +149,7 @@ class Connection:
             self._closed.set_result(None)
 
     async def wait_or_closed(self, awaited: Awaitable[R]) -> R | None:
-        """Wait for something without a bound; None when the store is closed or the connection is lost.
-
-        Raises:
-            MongoStoreError: If the server refuses something else.
-        """
+        """Wait for something without a bound; None when the store is closed or the connection is lost."""
         assert self._closed is not None, "every public verb checks that the store is open"
         waiting = asyncio.ensure_future(awaited)
         try:
@@ -189,11 +177,7 @@ class Connection:
         return task
 
     def collection(self, name: str) -> AsyncCollection[StoredDocument]:
-        """Return a collection of an open store, one of `COLLECTIONS`.
-
-        Raises:
-            NotOpenError: The store was closed in between.
-        """
+        """Return a collection of an open store, one of `COLLECTIONS`."""
         if not self._collections:
             raise NotOpenError("the store was closed during the call")
         guarded: Any = self._collections[name]
@@ -201,11 +185,7 @@ class Connection:
         return collection
 
     def check_open(self) -> None:
-        """Check that the store is open, here.
-
-        Raises:
-            NotOpenError: It is closed, or belongs to another process or event loop.
-        """
+        """Check that the store is open, here."""
         if self._owner is None:
             if _ticket.get() in self._admitted:
                 return
@@ -217,12 +197,6 @@ class Connection:
             raise NotOpenError("the store was opened in another event loop: open one in each loop")
 
     def require(self, capability: Capability) -> None:
-        """Check that the deployment can do something.
-
-        Raises:
-            UnsupportedError: The deployment cannot.
-            AccessDeniedError: The user may not.
-            ConfigurationError: The client's options leave it out.
-        """
+        """Check that the deployment can do something."""
         if refusal := self.engine.refusals.get(capability):
             raise refusal.kind(f"{self.engine.address}: {refusal.reason}")

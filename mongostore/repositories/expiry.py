@@ -25,11 +25,7 @@ TOMBSTONE_LASTS = timedelta(days=30)
 
 
 def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
-    """Return members of a head with `expires_at` where they had `expires_in`.
-
-    Raises:
-        InvalidValueError: If `expires_in` is no time span above 0, or there is `expires_at` as well.
-    """
+    """Return members of a head with `expires_at` where they had `expires_in`."""
     if "expires_in" not in members:
         return members
     span = members.pop("expires_in")

@@ -57,11 +57,7 @@ class UnmatchedWrite:
     times: int = 0
 
     async def verify(self) -> None:
-        """Look whether the document is one that only a newer version may change.
-
-        Raises:
-            UnsupportedError: It is.
-        """
+        """Look whether the document is one that only a newer version may change."""
         filter = self.where
         if "_id" in filter:
             filter = {name: value for name, value in filter.items() if name in _KEYS}
@@ -179,11 +175,7 @@ def running(seconds: float, access: Access, operation: str = "a call") -> Iterat
 
 
 async def verify_match(call: Operation, action: Awaitable[R]) -> R:
-    """Return what an action gives, having looked whether a newer document is why it found nothing.
-
-    Raises:
-        UnsupportedError: One is.
-    """
+    """Return what an action gives, having looked whether a newer document is why it found nothing."""
     try:
         result = await action
     except (ConflictError, NotFoundError):

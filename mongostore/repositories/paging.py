@@ -97,11 +97,7 @@ class SortOrder:
         return encode_cursor([*key])
 
     def decode(self, cursor: object) -> SortKey | None:
-        """Return the sort key that a cursor names; None for none.
-
-        Raises:
-            InvalidValueError: If it is no such text.
-        """
+        """Return the sort key that a cursor names; None for none."""
         if cursor is None:
             return None
         match decode_cursor(cursor):
@@ -147,11 +143,7 @@ class KeyOrder:
         return [(self.field, 1 if self.is_ascending else -1)]
 
     def keyset_filter(self, filter: StoredDocument, cursor: object) -> StoredDocument:
-        """Return the filter of the documents of `filter` behind a cursor; None stands before all.
-
-        Raises:
-            InvalidValueError: It is no cursor of a page.
-        """
+        """Return the filter of the documents of `filter` behind a cursor; None stands before all."""
         if cursor is None:
             return filter
         return self.after(filter, {self.field: check_id("cursor", decode_cursor(cursor))})
@@ -230,10 +222,6 @@ async def walk(
         size: How many documents a step finds.
         find: Finds the documents of a step, as `find_page` does.
         when_empty: The other place to look if there is no such document.
-
-    Raises:
-        InvalidValueError: `errors` is no list.
-        InvalidDocumentError: One cannot be read, and `errors` is None.
     """
     errors = check_errors(errors)
     conditions = filter
@@ -285,11 +273,7 @@ def read_each(
     read: Callable[[StoredDocument], V],
     errors: list[InvalidDocumentError] | None,
 ) -> Iterator[V]:
-    """Yield what `read` makes of documents; `errors` collects those that cannot be read.
-
-    Raises:
-        InvalidDocumentError: One cannot be read, and `errors` is None.
-    """
+    """Yield what `read` makes of documents; `errors` collects those that cannot be read."""
     for document in documents:
         try:
             item = read(document)
@@ -302,22 +286,14 @@ def read_each(
 
 
 def check_errors(errors: list[InvalidDocumentError] | None) -> list[InvalidDocumentError] | None:
-    """Return the list that collects the errors of an iteration, if there is one.
-
-    Raises:
-        InvalidValueError: If it is something else.
-    """
+    """Return the list that collects the errors of an iteration, if there is one."""
     if errors is not None and type(errors) is not list:
         raise InvalidValueError("errors", "must be a list")
     return errors
 
 
 def count_options(limit: object) -> dict[str, Any]:
-    """Return the options of a count of `limit` at most; None for all.
-
-    Raises:
-        InvalidValueError: It is no integer from 1.
-    """
+    """Return the options of a count of `limit` at most; None for all."""
     if limit is None:
         return {}
     if type(limit) is not int or not 1 <= limit < 2**31:

@@ -77,13 +77,7 @@ async def open_stream(
 async def run_with_retry(
     connection: Connection, action: Callable[[], Awaitable[R]], access: Access, operation: str = "a step"
 ) -> R:
-    """Run an action as one call, and again while the server is away and the call's time lasts.
-
-    Raises:
-        NotOpenError: The store is closed, or belongs to another process or event loop.
-        UnavailableError: It was away all the time.
-        MongoStoreError: If the server refuses something else.
-    """
+    """Run an action as one call, and again while the server is away and the call's time lasts."""
     connection.check_open()
     engine, cancelled = connection.engine, _cancellations()
     with running(connection.timeout, access, operation) as call:
@@ -130,12 +124,7 @@ async def _run_attempt(connection: Connection, call: Operation, action: Callable
 
 
 async def _back_off(connection: Connection, call: Operation, reported: MongoStoreError) -> None:
-    """Wait before the next attempt, and prepare the engine for it.
-
-    Raises:
-        MongoStoreError: What was reported, for there is no time for another attempt.
-        NotOpenError: The store was closed in between.
-    """
+    """Wait before the next attempt, and prepare the engine for it."""
     pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
     if time.monotonic() + pause >= call.ends:
         raise reported from None

@@ -226,11 +226,7 @@ class VersionCheckedCollection:
         return result
 
     async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
-        """Record in the current call whether an update found the document that it meant.
-
-        Raises:
-            UnsupportedError: It did not, since a newer version has written it.
-        """
+        """Record in the current call whether an update found the document that it meant."""
         call, missed = find_operation(), UnmatchedWrite(self._collection, where)
         if call is None:
             if not met:
@@ -264,11 +260,7 @@ class VersionCheckedCollection:
 
     @contextmanager
     def _check_index(self) -> Iterator[None]:
-        """Say which index refuses a write if it is none of the store's.
-
-        Raises:
-            IndexConflictError: One of others does, and would do so again.
-        """
+        """Say which index refuses a write if it is none of the store's."""
         try:
             yield
         except (BulkWriteError, DuplicateKeyError) as error:

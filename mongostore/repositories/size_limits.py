@@ -34,19 +34,11 @@ class SizeLimit:
     remedy: str = "remove keys or shorten values"
 
     def count(self, name: str, document: StoredDocument) -> StoredDocument:
-        """Return the field that counts, for a new document.
-
-        Raises:
-            DocumentTooLargeError: If the members take more than the limit.
-        """
+        """Return the field that counts, for a new document."""
         return {self.field: self._check(name, self._paths(document))}
 
     def added(self, name: str, update: StoredDocument) -> int:
-        """Return the number of bytes that an update adds at most.
-
-        Raises:
-            DocumentTooLargeError: If those alone are more than the limit.
-        """
+        """Return the number of bytes that an update adds at most."""
         written = self._written(update)
         return self._check(name, written) if written else 0
 
@@ -64,11 +56,7 @@ class SizeLimit:
         return {**update, "$inc": {**update.get("$inc", {}), self.field: added}} if added else update
 
     def exact(self, name: str, document: StoredDocument, update: StoredDocument) -> StoredDocument:
-        """Return an update that sets the true size which a document has after it.
-
-        Raises:
-            DocumentTooLargeError: If the members would take more than the limit.
-        """
+        """Return an update that sets the true size which a document has after it."""
         size = self._check(name, self._after(self._paths(document), update, self._written(update)))
         counts = {path: count for path, count in update.get("$inc", {}).items() if path != self.field}
         update = {operator: paths for operator, paths in update.items() if operator != "$inc"}

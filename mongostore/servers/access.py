@@ -47,13 +47,7 @@ class Access:
         self._rate = rate
 
     async def authenticate(self, request: Request) -> ApiKey | None:
-        """Return the key of a request; None if it has none and needs none.
-
-        Raises:
-            ProblemError: If the token is not valid, or there is none where one is needed (401), if a request
-                without one is not local (403), or if the caller makes too many (429).
-            MongoStoreError: If the store cannot be asked.
-        """
+        """Return the key of a request; None if it has none and needs none."""
         credentials = await bearer(request)
         key = None
         try:

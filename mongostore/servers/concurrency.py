@@ -37,11 +37,7 @@ class CallerSlots:
 
     @asynccontextmanager
     async def hold(self, caller: str) -> AsyncIterator[None]:
-        """Hold a slot, in the order of the calls.
-
-        Raises:
-            ProblemError: If the caller has too many requests under way (429).
-        """
+        """Hold a slot, in the order of the calls."""
         queue = self._queues.setdefault(caller, _Queue(asyncio.Semaphore(self.per_caller)))
         if queue.waiting >= self.waiting:
             raise ProblemError(

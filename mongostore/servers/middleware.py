@@ -154,12 +154,7 @@ class BodyLimits:
         return None
 
     async def _read(self, scope: Scope, receive: Receive, stack: AsyncExitStack) -> bytes:
-        """Return the body; a large one takes a slot, which the stack releases.
-
-        Raises:
-            ProblemError: If it is too large (413), comes too slowly (408), or there are too many (429).
-            ClientDisconnect: If the client has gone.
-        """
+        """Return the body; a large one takes a slot, which the stack releases."""
         parts: list[bytes] = []
         size = 0
         loop = asyncio.get_running_loop()

@@ -18,9 +18,6 @@ class RateLimit:
 
     Args:
         rate: Such as `100/minute`.
-
-    Raises:
-        ConfigurationError: If it is no rate.
     """
 
     def __init__(self, rate: str) -> None:
@@ -31,11 +28,7 @@ class RateLimit:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     async def count(self, caller: str) -> None:
-        """Count a request.
-
-        Raises:
-            ProblemError: If the caller has made too many (429).
-        """
+        """Count a request."""
         if await self._limiter.hit(self._rate, caller):
             return
         window = await self._limiter.get_window_stats(self._rate, caller)

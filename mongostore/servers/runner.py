@@ -31,9 +31,6 @@ async def run_server(
         host: The address to listen at.
         port: The port; 0 for any that is free.
         print_line: Prints a line about the address and the store.
-
-    Raises:
-        ConfigurationError: If the address cannot be bound, or others reach it and the store has no keys.
     """
     if not is_loopback(host) and not has_keys:
         raise ConfigurationError(
@@ -90,11 +87,7 @@ class _Server(uvicorn.Server):
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address, without Nagle's delay of 40 ms for an answer.
-
-    Raises:
-        ConfigurationError: If the address cannot be bound.
-    """
+    """Return a socket that listens at an address, without Nagle's delay of 40 ms for an answer."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

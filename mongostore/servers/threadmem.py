@@ -116,12 +116,7 @@ Threads = Annotated[type[RoleThread], Depends(_threads)]
 
 
 async def _owner_of(request: Request, credentials: HTTPAuthorizationCredentials | None) -> str:
-    """Return the owner that a request's token speaks for: by a key of ours, or by the hub.
-
-    Raises:
-        ProblemError: If there is no good token (401), the hub does not answer (503), or the caller has too
-            many questions for it under way (429).
-    """
+    """Return the owner that a request's token speaks for: by a key of ours, or by the hub."""
     if credentials is None:
         raise _refusal("Bearer")
     token = credentials.credentials

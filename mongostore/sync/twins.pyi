@@ -1217,7 +1217,9 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
-        what is absent or empty. A message of an expired thread is changed until the thread is pruned, but not found.
+        what is absent or empty.
+
+        A message of an expired thread is changed until the thread is pruned, but not found.
 
         Args:
             thread_id: The thread of the message; None leaves it where it is, which may be in none.

@@ -32,12 +32,7 @@ _NAN_ENDS = (b"\xf8\x7f", b"\xf8\xff")
 
 
 def deep_copy(document: Mapping[str, Any]) -> Document:
-    """Return what a server would give back for `document`, sharing nothing with it.
-
-    Raises:
-        DocumentTooLarge: It takes more than 16 MiB.
-        InvalidDocument: BSON cannot hold it.
-    """
+    """Return what a server would give back for `document`, sharing nothing with it."""
     data = bson.encode(document, codec_options=CODEC)
     if len(data) > MAX_DOCUMENT:
         raise DocumentTooLarge(f"BSON document too large ({len(data)} bytes)")
@@ -92,11 +87,7 @@ class DocumentUpdate:
         self.removed: list[str] = []
 
     def apply(self, update: Document | list[Document], filter: Document, *, inserting: bool = False) -> None:
-        """Carry out `update`, operators or a pipeline, on a document that `filter` has found.
-
-        Raises:
-            WriteError: A server would refuse it, or this engine does not know an operator.
-        """
+        """Carry out `update`, operators or a pipeline, on a document that `filter` has found."""
         if isinstance(update, list):
             before = deep_copy(self.document)
             for stage in update:
@@ -248,11 +239,7 @@ def _difference(before: Document, after: Document) -> tuple[Document, list[str]]
 
 
 def project(document: Document, projection: Mapping[str, Any] | Iterable[str] | None) -> Document:
-    """Return the part of `document` that `projection` shows; it shares values with it.
-
-    Raises:
-        OperationFailure: The projection both includes and excludes.
-    """
+    """Return the part of `document` that `projection` shows; it shares values with it."""
     if not projection:
         return document
     fields: Document = dict(projection) if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)

@@ -83,11 +83,7 @@ class Oplog:
         return Timestamp(self.last >> 32, self.last & 0xFFFFFFFF)
 
     def position_of(self, token: Mapping[str, Any] | None) -> int:
-        """Return where `token` stands, or the end; from now on changes are kept.
-
-        Raises:
-            OperationFailure: The token is none of this store's, or older than the history.
-        """
+        """Return where `token` stands, or the end; from now on changes are kept."""
         self._watched = True
         if token is None:
             return self.last

@@ -158,12 +158,7 @@ class CollectionStorage:
         return update_result(upserted=after["_id"]), None, after
 
     def add_index(self, specification: Filter) -> None:
-        """Make an index unless it is there.
-
-        Raises:
-            DuplicateKeyError: It is unique and the documents are not.
-            OperationFailure: One of that name (86) or of those keys (85) differs.
-        """
+        """Make an index unless it is there."""
         options = {name: value for name, value in deep_copy(specification).items() if value is not False}
         index = {"v": 2, "key": options.pop("key"), "name": options.pop("name"), **options}
         for other in self._indexes.values():

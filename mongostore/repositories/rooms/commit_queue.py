@@ -58,12 +58,7 @@ class CommitQueue:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def commit(self, pending: PendingEvent) -> int:
-        """Store an event and return the index that it got.
-
-        Raises:
-            NotFoundError: There is no such room, or no such target.
-            AlreadyExistsError: The event's id is taken, its idempotency key, or its index.
-        """
+        """Store an event and return the index that it got."""
         call = current_operation()
         pending.event["op"] = call.token
         pending.seconds, pending.is_retry = call.attempt_seconds(), call.attempt > 0
@@ -211,11 +206,7 @@ class CommitQueue:
             raise _StaleHeadError
 
     async def _replace_target(self, room_id: str, target: TargetReplacement, session: Any) -> None:
-        """Change an event in place, and mark its edits as deleted if it is.
-
-        Raises:
-            NotFoundError: The room has no such event.
-        """
+        """Change an event in place, and mark its edits as deleted if it is."""
         events = self._collection("events")
         changed = await events.update_one(
             {"_id": target.event_id, "room_id": room_id, "index": HAS_INDEX}, target.update, session=session
@@ -239,11 +230,7 @@ class CommitQueue:
             raise NotFoundError("event", target.event_id)
 
     async def _insert_below(self, pending: PendingEvent, head: LogHead) -> int | None:
-        """Store an event at a free index that no log gives any more; None if the room has changed meanwhile.
-
-        Raises:
-            AlreadyExistsError: Another event has its id, its idempotency key or its index.
-        """
+        """Store an event at a free index that no log gives any more; None if the room has changed."""
         assert pending.index is not None
         events, index = self._collection("events"), pending.index
         taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"op": 1})
@@ -314,11 +301,7 @@ class CommitQueue:
         raise refusal or UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
     async def _refuse_taken_key(self, event: StoredDocument) -> None:
-        """Refuse an event whose idempotency key another one has.
-
-        Raises:
-            IdempotencyKeyError: Another one has.
-        """
+        """Refuse an event whose idempotency key another one has."""
         if "idempotency_key" in event:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
             if await self._collection("events").find_one(key, {"_id": 1}) is not None:
@@ -355,11 +338,7 @@ class CommitQueue:
 
 
 def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, StoredDocument]:
-    """Return how many events of an insert are stored, and why the next one is not.
-
-    Raises:
-        OperationFailure: The majority does not acknowledge them.
-    """
+    """Return how many events of an insert are stored, and why the next one is not."""
     if isinstance(error, DuplicateKeyError):
         return 0, dict(error.details or {})
     [(stored, refusal)] = refused_writes(error).items()

@@ -139,11 +139,7 @@ class EventQueries:
 
 
 def event_order(newest: bool) -> KeyOrder:
-    """Return the order of a list of events.
-
-    Raises:
-        InvalidValueError: If `newest` is no bool.
-    """
+    """Return the order of a list of events."""
     return KeyOrder("index", kind=int, is_ascending=not check_flag("newest", newest))
 
 

@@ -12,7 +12,7 @@ from mongostore.models import Room, RoomSearch
 from mongostore.repositories import Connection, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
-from mongostore.repositories.rooms.room_lookup import room_search_filter
+from mongostore.repositories.rooms.room_lookup import find_rooms_of, room_search_filter
 from mongostore.repositories.search.finder import ROOMS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both, has_metadata
 from mongostore.repositories.search.words import Terms
@@ -28,12 +28,9 @@ async def list_rooms(
         newest: Whether the newest ones come first.
         where: The filter.
         is_counted: Whether the counters of the rooms are up to date.
-
-    Raises:
-        InvalidValueError: If a filter is of the wrong type, or there is none of that name.
     """
     order, terms = room_order(newest), Terms.parse(where.get("text"))
-    filter = await read_step(connection, room_search_filter, connection, where, order)
+    filter = await _filter_of(connection, where, order)
     metadata = where.get("metadata")
 
     async def find(more: StoredDocument, after: SortKey | None, limit: int) -> Sequence[StoredDocument]:
@@ -46,42 +43,40 @@ async def list_rooms(
         order,
         find,
         to_room,
-        lambda room: has_metadata(room.metadata, metadata),
+        (lambda room: has_metadata(room.metadata, metadata)) if metadata else None,
         TextSearch(connection, ROOMS, terms) if terms else None,
     )
 
 
 async def count_rooms(connection: Connection, limit: int | None, where: RoomSearch) -> int:
-    """Return how many rooms a filter means, `limit` at most.
-
-    Raises:
-        InvalidValueError: If an argument is of the wrong type or out of range.
-    """
+    """Return how many rooms a filter means, `limit` at most."""
     options = count_options(limit)
     if Terms.parse(where.get("text")) or where.get("metadata"):
         return await (await list_rooms(connection, True, where, is_counted=False)).count(limit)
 
+    filter = await _filter_of(connection, where, room_order(True))
+
     async def count() -> int:
-        filter = await room_search_filter(connection, where, room_order(True))
         return int(await connection.collection("rooms").count_documents(filter, **options))
 
     return await read_step(connection, count)
 
 
-def room_order(newest: bool) -> SortOrder:
-    """Return the order of a list of rooms.
+async def _filter_of(connection: Connection, where: RoomSearch, order: SortOrder) -> StoredDocument:
+    """Return the query of the rooms that the filters of a list mean, but for its text."""
+    filter, participant_id = room_search_filter(where, order), where.get("participant_id")
+    if participant_id is None:
+        return filter
+    person = check_id("participant_id", participant_id)
+    return both(filter, await read_step(connection, find_rooms_of, connection, person))
 
-    Raises:
-        InvalidValueError: If `newest` is no bool.
-    """
+
+def room_order(newest: bool) -> SortOrder:
+    """Return the order of a list of rooms."""
     return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
 def cursor_after(room: Room) -> str:
-    """Return the cursor of the page that begins behind a room.
-
-    Raises:
-        InvalidValueError: It is no room, or none that is stored.
-    """
+    """Return the cursor of the page that begins behind a room."""
     created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
     return room_order(False).cursor((created_at, check_id("id", room.id)))

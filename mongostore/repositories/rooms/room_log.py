@@ -118,9 +118,6 @@ class RoomLog:
         Args:
             room_id: The room.
             is_expired: Whether it may have expired.
-
-        Raises:
-            NotFoundError: There is no such room.
         """
         self._connection.check_open()
         engine = self._connection.engine
@@ -141,11 +138,7 @@ class RoomLog:
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
     async def catch_up(self, room_id: str, head: LogHead) -> LogHead:
-        """Return the end of a room's open log, of which another process has taken the next position.
-
-        Raises:
-            NotFoundError: There is no such room any more.
-        """
+        """Return the end of a room's open log, of which another process has taken the next position."""
         newest = await self._newest(room_id, head)
         if newest is not None and "index" not in newest:
             # A fence, whose process is dead, or just about to open the next log.
@@ -174,9 +167,6 @@ class RoomLog:
             decide: Returns the update for a room, and the addition to the update's filter; may
                 be called several times.
             is_expired: Whether the room may have expired; the filter then names `expires_at`.
-
-        Raises:
-            NotFoundError: There is no such room.
         """
         while True:
             room, head = await self.read(room_id, is_expired=is_expired)
@@ -281,9 +271,6 @@ async def update_room(
         filter: The filter of the room, with its `_id`.
         update: The update.
         closes: Whether it closes the room or opens it, which look-ups by its parts heed; None for neither.
-
-    Raises:
-        DocumentTooLargeError: It would be too large.
     """
     rooms = connection.collection("rooms")
 

@@ -144,11 +144,7 @@ def _with_closed(parts: StoredDocument, rooms: StoredDocument) -> StoredDocument
 
 
 def room_filter(filter: RoomFilter) -> StoredDocument:
-    """Return the query of the rooms that a filter means.
-
-    Raises:
-        InvalidValueError: There is no such member, or it is of the wrong type.
-    """
+    """Return the query of the rooms that a filter means."""
     members: dict[str, Any] = check_members(filter, RoomFilter)
     query: StoredDocument = {"state": "open"}
     if "organization_id" in members:
@@ -162,42 +158,32 @@ def room_filter(filter: RoomFilter) -> StoredDocument:
     return query
 
 
-async def room_search_filter(connection: Connection, where: RoomSearch, order: SortOrder) -> StoredDocument:
-    """Return the query of the rooms that the filters of a list mean, but for its text.
-
-    Raises:
-        InvalidValueError: There is no such member, or it is of the wrong type.
-    """
+def room_search_filter(where: RoomSearch, order: SortOrder) -> StoredDocument:
+    """Return the query of the rooms that the filters of a list mean, but for its text and its participant."""
     members = check_members(where, RoomSearch)
     own: Any = {name: value for name, value in members.items() if name in RoomFilter.__annotations__}
     query = room_filter(own) | metadata_filter(members.get("metadata"))
     conditions = time_conditions(order, members.get("since"), members.get("until"))
-    if members.get("participant_id") is not None:
-        person = {"participant_id": check_id("participant_id", members["participant_id"])}
-        rooms: set[str] = set()
-        for parts in ("participants", "bindings"):
-            found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=_MOST_ROOMS)
-            async with found:
-                rooms |= {part["room_id"] for part in await found.to_list()}
-        conditions.append({"_id": {"$in": sorted(rooms)}})
     return {**query, "$and": conditions} if conditions else query
 
 
-def open_room_filter(room_id: str) -> StoredDocument:
-    """Return the filter of a room that is not being deleted.
+async def find_rooms_of(connection: Connection, participant_id: str) -> StoredDocument:
+    """Return the query of the rooms that a person is in, as a participant or by a binding."""
+    person, rooms = {"participant_id": participant_id}, set[str]()
+    for parts in ("participants", "bindings"):
+        found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=_MOST_ROOMS)
+        async with found:
+            rooms |= {part["room_id"] for part in await found.to_list()}
+    return {"_id": {"$in": sorted(rooms)}}
 
-    Raises:
-        InvalidValueError: The id is no plain string.
-    """
+
+def open_room_filter(room_id: str) -> StoredDocument:
+    """Return the filter of a room that is not being deleted."""
     return {"_id": check_id("room_id", room_id), "state": "open"}
 
 
 def _recipient(recipient: object) -> str:
-    """Return the name by which a binding with an address is found.
-
-    Raises:
-        InvalidValueError: It is no tuple of a key of its metadata and an address.
-    """
+    """Return the name by which a binding with an address is found."""
     if not isinstance(recipient, tuple) or len(recipient) != 2:
         raise InvalidValueError("recipient", "must be a tuple of a key and an address")
     key, address = recipient

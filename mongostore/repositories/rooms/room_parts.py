@@ -140,11 +140,7 @@ class RoomParts(Repository, Generic[V]):
         }
 
     async def _upsert_part(self, key: Any, stored: StoredDocument) -> None:
-        """Store something under its key, in the place that it has or in the next one.
-
-        Raises:
-            NotFoundError: There is no such room.
-        """
+        """Store something under its key, in the place that it has or in the next one."""
         own = {"_id": key, "room_id": stored["room_id"]}
 
         async def insert(session: Any) -> None:
@@ -180,11 +176,7 @@ class RoomParts(Repository, Generic[V]):
         return gone is not None or current_operation().attempt > 0
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:
-        """Store something that has an id of its own in the next place of its room, if there is such a room.
-
-        Raises:
-            AlreadyExistsError: The id is taken.
-        """
+        """Store something with an id of its own in the next place of its room, if there is such a room."""
         call, room_id = current_operation(), stored["room_id"]
         ended = {"_id": room_id, "state": "open", **expired(call.now)}
 
@@ -241,11 +233,7 @@ class _ExpiredError(Exception):
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
-    """Return a part of a room with the id of the room.
-
-    Raises:
-        InvalidValueError: It is of another type, or of another room.
-    """
+    """Return a part of a room with the id of the room."""
     check_instance(path, part, model)
     if part.room_id is None:
         part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
@@ -256,18 +244,10 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
 
 
 def part_filter(room_id: str, name: str, id: str) -> StoredDocument:
-    """Return the filter of a part whose id is unique within its room.
-
-    Raises:
-        InvalidValueError: If an id is no plain string.
-    """
+    """Return the filter of a part whose id is unique within its room."""
     return {"_id": part_id(check_id("room_id", room_id), check_id(name, id)), "room_id": room_id}
 
 
 def owned_filter(room_id: str, name: str, id: str) -> StoredDocument:
-    """Return the filter of a part whose id is unique in the store.
-
-    Raises:
-        InvalidValueError: If an id is no plain string.
-    """
+    """Return the filter of a part whose id is unique in the store."""
     return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}

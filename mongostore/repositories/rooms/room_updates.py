@@ -221,12 +221,7 @@ class _DoneError(Exception):
 
 
 def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
-    """Return the stored form of a new room, with the counters that it brings, but without its id.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
+    """Return the stored form of a new room, with the counters that it brings, but without its id."""
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
     stored = to_stored_room(room, current_operation().now)

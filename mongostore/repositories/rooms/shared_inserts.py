@@ -57,10 +57,6 @@ class SharedInserts:
         Args:
             document: The event.
             seconds: How long that may take.
-
-        Raises:
-            DuplicateKeyError: Another one has its id, its key or its position.
-            PyMongoError: The server does not store it, or it is not known whether it does.
         """
         if not (self._is_crowded or self._is_one_under_way or self._sender):
             self._is_one_under_way = True

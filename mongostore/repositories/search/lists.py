@@ -29,7 +29,8 @@ class ConversationList(Generic[V]):
         order: The order.
         find: Returns some of them, as far as another filter matches them, after a sort key.
         read: Makes a conversation of a document.
-        matches: Returns whether a conversation has the values that the filter alone cannot check.
+        matches: Returns whether a conversation has the values that the filter alone cannot check; None if
+            there are none.
         search: The search.
     """
 
@@ -39,7 +40,7 @@ class ConversationList(Generic[V]):
         order: SortOrder,
         find: FindHeads,
         read: Callable[[StoredDocument], V],
-        matches: Callable[[V], bool],
+        matches: Callable[[V], bool] | None,
         search: TextSearch | None,
     ) -> None:
         self._connection = connection
@@ -50,18 +51,21 @@ class ConversationList(Generic[V]):
         self._search = search
 
     async def page(self, limit: int, cursor: str | None) -> Page[V]:
-        """Return a page; that of a search may be short where more follow.
-
-        Raises:
-            InvalidValueError: If the cursor is not one that a page gave.
-        """
+        """Return a page; that of a search may be short where more follow."""
         after: SortKey | None = self._order.decode(cursor)
         page, size = Page[V]([]), limit
         while True:
             documents, after = await self._step(after, size)
             for document in documents:
-                page.items += filter(self._matches, read_each([document], self._read, page.errors))
-                if len(page) == limit:
+                try:
+                    item = self._read(document)
+                except InvalidDocumentError as error:
+                    page.errors.append(error)
+                    continue
+                if self._matches and not self._matches(item):
+                    continue
+                page.items.append(item)
+                if len(page.items) == limit:
                     more = after is not None or document is not documents[-1]
                     last = (self._search and after) or self._order.sort_key(document)
                     page.next_cursor = self._order.cursor(last) if more else None
@@ -73,16 +77,12 @@ class ConversationList(Generic[V]):
             size = min(2 * size, max(size, _PAGE))
 
     async def iterate(self, errors: list[InvalidDocumentError] | None) -> AsyncGenerator[V, None]:
-        """Yield all; `errors` collects those that cannot be read.
-
-        Raises:
-            InvalidDocumentError: One cannot be read, and `errors` is None.
-        """
+        """Yield all; `errors` collects those that cannot be read."""
         errors, after = check_errors(errors), None
         while True:
             documents, after = await self._step(after, _PAGE, majority_step)
             for one in read_each(documents, self._read, errors):
-                if self._matches(one):
+                if not self._matches or self._matches(one):
                     yield one
             if after is None:
                 return
@@ -92,7 +92,8 @@ class ConversationList(Generic[V]):
         count, after = 0, None
         while True:
             documents, after = await self._step(after, _PAGE)
-            count += sum(map(self._matches, read_each(documents, self._read, [])))
+            readable = read_each(documents, self._read, [])
+            count += sum(1 for one in readable if not self._matches or self._matches(one))
             if limit is not None and count >= limit:
                 return limit
             if after is None:
@@ -122,11 +123,7 @@ def both(filter: StoredDocument, other: StoredDocument) -> StoredDocument:
 
 
 def time_conditions(order: SortOrder, since: datetime | None, until: datetime | None) -> list[StoredDocument]:
-    """Return the conditions of the times from `since` to before `until`, those of the order.
-
-    Raises:
-        InvalidValueError: If one is no time with a zone.
-    """
+    """Return the conditions of the times from `since` to before `until`, those of the order."""
     conditions: list[StoredDocument] = []
     if since is not None:
         conditions.append({order.field: {"$gte": to_micros("since", since)}})
@@ -136,11 +133,7 @@ def time_conditions(order: SortOrder, since: datetime | None, until: datetime | 
 
 
 def metadata_filter(metadata: Mapping[str, Any] | None) -> StoredDocument:
-    """Return what an index can find of metadata, which may be too much.
-
-    Raises:
-        InvalidValueError: If it is no dict of JSON values.
-    """
+    """Return what an index can find of metadata, which may be too much."""
     encoded = encode_members("metadata", {} if metadata is None else metadata)
     conditions: StoredDocument = {}
     for key, value in encoded.items():

@@ -72,11 +72,7 @@ class Terms:
 
     @classmethod
     def parse(cls, text: object) -> Terms | None:
-        """Return the terms of a search; None where there is nothing to look for.
-
-        Raises:
-            InvalidValueError: If it is no text.
-        """
+        """Return the terms of a search; None where there is nothing to look for."""
         if text is None:
             return None
         if not isinstance(text, str):

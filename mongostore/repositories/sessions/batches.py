@@ -17,12 +17,7 @@ BATCH_BYTES = 6 * 1024 * 1024
 def find_large(
     path: str, names: Sequence[str], entries: Sequence[StoredDocument], embed_bytes: int
 ) -> list[int]:
-    """Return the indexes of those entries of a batch that are too large to be embedded, alone or together.
-
-    Raises:
-        InvalidValueError: If there are too many, or two of one id.
-        DocumentTooLargeError: If an entry takes too much.
-    """
+    """Return the indexes of those entries of a batch that are too large to be embedded, alone or together."""
     if len(entries) > BATCH_MESSAGES:
         raise InvalidValueError(
             path, f"are {len(entries)}; at most {BATCH_MESSAGES} can be appended in one step"

@@ -23,22 +23,14 @@ _FIELDS: Mapping[str, str] = {"active": "active_at", "created": "created_at"}
 
 
 def list_order(order: str, newest: bool) -> SortOrder:
-    """Return the order of a list as callers name it.
-
-    Raises:
-        InvalidValueError: If an argument is none of those.
-    """
+    """Return the order of a list as callers name it."""
     if type(order) is not str or order not in _FIELDS:
         raise InvalidValueError("order", f"must be one of {', '.join(_FIELDS)}")
     return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
 def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter) -> StoredDocument:
-    """Return the filter of a namespace's sessions, or of all: the one place where such a filter begins.
-
-    Raises:
-        InvalidValueError: If an argument is of the wrong type, or there is none of that name.
-    """
+    """Return the filter of a namespace's sessions, or of all: the one place where such a filter begins."""
     members = check_members(where, SessionFilter)
     deleted = members.get("deleted", False)
     if deleted not in (True, False, None):
@@ -68,22 +60,14 @@ def keyset_filter(order: SortOrder, filter: StoredDocument, sort_key: SortKey | 
 
 
 def check_number(path: str, value: object) -> int:
-    """Return `value`, an integer from 0.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
+    """Return `value`, an integer from 0."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise InvalidValueError(path, "must be an integer from 0")
     return value
 
 
 def decode_cursor(cursor: object) -> int | None:
-    """Return the position or number that a cursor names; None for none.
-
-    Raises:
-        InvalidValueError: If it is no text of a number.
-    """
+    """Return the position or number that a cursor names; None for none."""
     if cursor is None:
         return None
     if type(cursor) is str and cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
@@ -94,11 +78,7 @@ def decode_cursor(cursor: object) -> int | None:
 def position_bounds(
     newest: bool, cursor: str | None, before: int | None, after: int | None
 ) -> tuple[int, int | None]:
-    """Return the first position of a page and the one before which it ends, if any.
-
-    Raises:
-        InvalidValueError: If an argument is no position, no cursor of a page, or no bool.
-    """
+    """Return the first position of a page and the one before which it ends, if any."""
     check_flag("newest", newest)
     start = 0 if after is None else check_number("after", after) + 1
     end = None if before is None else check_number("before", before)
@@ -128,11 +108,7 @@ class LifeRevision(int):
 
 
 def revision_guard(revision: int | None) -> StoredDocument:
-    """Return the filter of a session that has a revision; of any if it is None.
-
-    Raises:
-        InvalidValueError: If it is no number.
-    """
+    """Return the filter of a session that has a revision; of any if it is None."""
     if isinstance(revision, LifeRevision):
         return {"revision": int(revision), "created_at": revision.created_at}
     return {} if revision is None else {"revision": check_number("revision", revision)}

@@ -23,9 +23,6 @@ class TailLimits:
         context_embed_bytes: Bytes up to which context messages are.
         attempts: How often a change is tried that others overtake.
         cached_positions: Sessions of which a store remembers where their tails begin.
-
-    Raises:
-        InvalidValueError: If a roll would move nothing, or more than a segment holds.
     """
 
     keep: int = 64

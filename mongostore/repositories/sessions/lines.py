@@ -55,11 +55,7 @@ async def find_message(tail: Tail, document: StoredDocument, message_id: str) ->
 
 
 async def get_message(tail: Tail, document: StoredDocument, message_id: str) -> Positioned:
-    """Return a message of the session of that document, with its position.
-
-    Raises:
-        NotFoundError: If the session has no such message.
-    """
+    """Return a message of the session of that document, with its position."""
     found = await find_message(tail, document, message_id)
     if found is None:
         raise NotFoundError("message", message_id)
@@ -69,11 +65,7 @@ async def get_message(tail: Tail, document: StoredDocument, message_id: str) -> 
 async def find_lines(
     tail: Tail, document: StoredDocument, conversation_id: str | None, head_of: HeadOf | None
 ) -> Lines | None:
-    """Return the lines of a conversation, or those that lead to a message; None for all lines.
-
-    Raises:
-        NotFoundError: If the session has no such message.
-    """
+    """Return the lines of a conversation, or those that lead to a message; None for all lines."""
     if head_of is None:
         return None if conversation_id is None else {conversation_id: _LAST_POSITION}
     head = head_of(document)

@@ -14,12 +14,7 @@ from mongostore.repositories import current_operation
 
 
 def store_messages(messages: Sequence[Message]) -> tuple[list[StoredDocument], bool]:
-    """Return the stored forms of messages, and whether all of their ids are used for the first time.
-
-    Raises:
-        InvalidValueError: If they are no list of messages, or one cannot be stored; names its path.
-        DocumentTooLargeError: If the metadata of one take too much.
-    """
+    """Return the stored forms of messages, and whether all of their ids are used for the first time."""
     check_list("messages", messages)
     stored = [to_stored_message(message, current_operation().now) for message in messages]
     # Each of them is used now: only the first attempt of the first call may trust in new ids.
@@ -32,32 +27,20 @@ def claim_fresh_id(one: Message | Turn) -> bool:
 
 
 def store_turns(turns: Sequence[Turn]) -> tuple[list[StoredDocument], bool]:
-    """Return the stored forms of turns, and whether all of their ids are used for the first time.
-
-    Raises:
-        InvalidValueError: If they are no list of turns, or one cannot be stored; names its path.
-    """
+    """Return the stored forms of turns, and whether all of their ids are used for the first time."""
     check_list("turns", turns)
     stored = [to_stored_turn(f"turns[{i}]", turn, current_operation().now) for i, turn in enumerate(turns)]
     return stored, sum(map(claim_fresh_id, turns)) == len(turns)
 
 
 def check_ids(path: str, ids: Sequence[str]) -> list[str]:
-    """Return ids.
-
-    Raises:
-        InvalidValueError: If they are no list of plain strings.
-    """
+    """Return ids."""
     check_list(path, ids)
     return [check_id(f"{path}[{i}]", id) for i, id in enumerate(ids)]
 
 
 def seen_at(expected: Message | None) -> int | None:
-    """Return when a message that must not have changed was last changed, in microseconds since 1970.
-
-    Raises:
-        InvalidValueError: If it is no message that the store has returned.
-    """
+    """Return when a message that must not have changed was last changed, in microseconds since 1970."""
     if expected is None:
         return None
     return to_micros("expected.updated_at", check_instance("expected", expected, Message).updated_at)

@@ -57,10 +57,6 @@ class MessageDeleter:
 
         Those in segments are announced in the session's document first: that one write is the
         deletion, and the next caller finishes it if this process dies.
-
-        Raises:
-            ConflictError: Others kept changing the session for too long, or a message was last changed at
-                another time than it was seen to be.
         """
         call = current_operation()
         wanted = set(message_ids)
@@ -153,10 +149,6 @@ class MessageDeleter:
             key: The session's `_id`.
             changes: Returns the other fields, of the session's document before and of the new epoch.
             guard: The fields that the session must still have, if any.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
         """
         call = current_operation()
         empty: StoredDocument = {
@@ -203,11 +195,7 @@ class MessageDeleter:
         raise contention_error(key)
 
     async def delete_session(self, key: str, guard: StoredDocument) -> bool:
-        """Delete a session for good, softly deleted or not; return whether it was there.
-
-        Raises:
-            ConflictError: If the guard does not hold.
-        """
+        """Delete a session for good, softly deleted or not; return whether it was there."""
         seen, sessions = current_operation().memory, self._tail.sessions
         while document := await sessions.find_one({"_id": key}, DELETED_FIELDS):
             # A session made anew under that id since an earlier attempt is another one.

@@ -34,12 +34,7 @@ class MessagePatch:
 
     @classmethod
     def from_members(cls, message_id: str, members: StoredDocument) -> MessagePatch:
-        """Return the patch that changes members of a message as callers name them.
-
-        Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The metadata take more than 1 MiB.
-        """
+        """Return the patch that changes members of a message as callers name them."""
         metadata = to_metadata(message_id, members.get("metadata", {}))
         others = {name: value for name, value in members.items() if name not in ("metadata", "status")}
         stored = write_members(Message, others)

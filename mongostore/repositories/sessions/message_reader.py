@@ -55,10 +55,6 @@ class MessageReader:
             conversation_id: The conversation of the messages, if not of all.
             head_of: Returns the id of the message that ends the branch of the messages, if they are of one;
                 None for no messages.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted, or no such message.
-            ConflictError: If the session kept changing under the reader for too long.
         """
         read = self._last if newest else self._first
         for attempt in range(self._limits.attempts):
@@ -75,12 +71,7 @@ class MessageReader:
         raise _contention_error(key)
 
     async def find(self, key: str, message_id: str) -> Message | None:
-        """Return one message, None where the session has no such one.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidDocumentError: It cannot be read.
-        """
+        """Return one message, None where the session has no such one."""
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
@@ -101,13 +92,7 @@ class MessageReader:
     async def iterate(
         self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
     ) -> AsyncIterator[Message]:
-        """Yield the messages that are there when the iteration begins, in order.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: All messages were removed in between.
-            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
-        """
+        """Yield the messages that are there when the iteration begins, in order."""
         document = await majority_step(self._connection, self._tail.read, key)
         position, base = 0, document["tail_start"]
         lines = await find_lines(self._tail, document, conversation_id, None)
@@ -137,13 +122,7 @@ class MessageReader:
     async def iterate_newest(
         self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
     ) -> AsyncIterator[Message]:
-        """Yield the messages that are there when the iteration begins, the newest first; see `iterate`.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed in between.
-            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
-        """
+        """Yield the messages that are there when the iteration begins, the newest first; see `iterate`."""
         connection, begun, before = self._connection, await self._epoch(key), None
         while True:
             page = await majority_step(
@@ -165,12 +144,7 @@ class MessageReader:
             before = int(page.next_cursor)
 
     async def count(self, key: str, conversation_id: str) -> int:
-        """Return the number of messages of a conversation.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If all messages were removed in between.
-        """
+        """Return the number of messages of a conversation."""
         document = await self._tail.read(key)
         lines = await find_lines(self._tail, document, conversation_id, None)
         count, position, base = len(_select(messages_of(document), lines)), 0, document["tail_start"]

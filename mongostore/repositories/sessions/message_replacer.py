@@ -92,13 +92,7 @@ class MessageReplacer:
     async def replace_newest(
         self, key: str, message_ids: Sequence[str], messages: Sequence[StoredDocument]
     ) -> list[Positioned]:
-        """Put stored forms of messages in the place of the newest ones; see `AsyncSessionMessages`.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If those are not the newest messages, or an id is there already.
-            DocumentTooLargeError: If a message takes more than 16 MiB.
-        """
+        """Put stored forms of messages in the place of the newest ones; see `AsyncSessionMessages`."""
         messages = [{**message, "op": operation_token()} for message in messages]
         new_ids = {message["id"] for message in messages}
         for attempt in range(self._tail.limits.attempts):

@@ -37,22 +37,14 @@ _MOST_UNFLUSHED = 1024 * 1024
 
 
 def _new_message(members: dict[str, Any]) -> Message:
-    """Return the message that a stream begins with.
-
-    Raises:
-        InvalidValueError: If its content is no text.
-    """
+    """Return the message that a stream begins with."""
     content = check_text("content", members.get("content", ""))
     # The other members are checked when they are put into their stored form.
     return Message.model_construct(**{"role": "assistant", **members, "content": content})
 
 
 def _check_flush_every(seconds: float) -> float:
-    """Return the seconds between two flushes.
-
-    Raises:
-        InvalidValueError: If it is no number from 0 to 5.
-    """
+    """Return the seconds between two flushes."""
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not 0 <= seconds <= _LONGEST_PAUSE:
         raise InvalidValueError("flush_every", f"must be a number of seconds from 0 to {_LONGEST_PAUSE:.0f}")
@@ -66,11 +58,7 @@ def open_message_stream(
     create: bool | SessionCreate,
     flush_every: float,
 ) -> AbstractAsyncContextManager[AsyncMessageStream]:
-    """Write a growing message; see `AsyncSessionMessages.stream`.
-
-    Raises:
-        InvalidValueError: If an argument is of the wrong type or out of range.
-    """
+    """Write a growing message; see `AsyncSessionMessages.stream`."""
     key, message = storage.key(session_id), _new_message(check_members(members, MessageStart))
     return _stream(MessageStreams(storage), key, message, create, _check_flush_every(flush_every))
 

@@ -46,11 +46,7 @@ class WatchToken:
 
     @classmethod
     def decode(cls, key: str, text: object) -> WatchToken:
-        """Return the token that was encoded for a session.
-
-        Raises:
-            InvalidValueError: If it is no such text, or was changed, or belongs to another session.
-        """
+        """Return the token that was encoded for a session."""
         match decode_cursor(text):
             case [*fields, str(checksum)] if checksum == _checksum(key, fields):
                 match fields:

@@ -194,12 +194,7 @@ class MessageWriter:
     async def embed(
         self, document: StoredDocument, messages: Sequence[StoredDocument]
     ) -> list[StoredDocument]:
-        """Return messages as they are embedded in a session: the large ones without their content.
-
-        Raises:
-            InvalidValueError: If there are too many, or two of one id.
-            DocumentTooLargeError: If a message takes more than 16 MiB.
-        """
+        """Return messages as they are embedded in a session: the large ones without their content."""
         large = {message["id"] for message in _find_large(messages, self._limits.embed_bytes)}
         return [
             await self._overflows.spill(document["_id"], document["epoch"], message, message)

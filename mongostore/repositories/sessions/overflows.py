@@ -29,11 +29,7 @@ class Overflows:
         return self._connection.collection("session_overflows")
 
     async def put(self, key: str, epoch: str, what: str, value: Any) -> str:
-        """Store a value of the session with that `_id` and return the value's own key.
-
-        Raises:
-            DocumentTooLargeError: No document can hold `what` it is.
-        """
+        """Store a value of the session with that `_id` and return the value's own key."""
         check_size(what, {"value": value})
         overflow = uuid4().hex
         await self._collection.insert_one({"_id": overflow, "session": key, "epoch": epoch, "value": value})
@@ -42,11 +38,7 @@ class Overflows:
     async def spill(
         self, key: str, epoch: str, message: StoredDocument, body: StoredDocument
     ) -> StoredDocument:
-        """Store the body of a message and return the message without it, naming the value.
-
-        Raises:
-            DocumentTooLargeError: If no document can hold the body.
-        """
+        """Store the body of a message and return the message without it, naming the value."""
         value = {name: body.get(name, empty) for name, empty in EMPTY_BODY.items()}
         overflow = await self.put(key, epoch, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}

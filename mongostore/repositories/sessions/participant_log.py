@@ -187,11 +187,7 @@ class ParticipantLog:
 
 
 def participant_of(session: StoredDocument, name: str) -> StoredDocument:
-    """Return a participant of a stored session.
-
-    Raises:
-        NotFoundError: If it is not bound.
-    """
+    """Return a participant of a stored session."""
     participant: StoredDocument | None = session.get("participants", {}).get(name)
     if participant is None:
         raise NotFoundError("participant", unescape_key(name))

@@ -50,12 +50,7 @@ class SessionChange:
 
     @classmethod
     def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
-        """Return the change that callers ask for of the session with that `_id`.
-
-        Raises:
-            InvalidValueError: If an option is of the wrong type or cannot be stored.
-            DocumentTooLargeError: If a member takes too much.
-        """
+        """Return the change that callers ask for of the session with that `_id`."""
         checked = check_members(options, AppendOptions)
         create, update = checked.get("create", False), checked.get("update")
         after, revision = checked.get("after"), checked.get("revision")
@@ -95,11 +90,7 @@ class SessionChange:
         return guard
 
     def recounted(self, session: StoredDocument) -> SessionChange:
-        """Return the change for a session, with the true size if the count does not allow it.
-
-        Raises:
-            DocumentTooLargeError: If the session would take too much.
-        """
+        """Return the change for a session, with the true size if the count does not allow it."""
         count = session.get(MERGED.field, 0)
         if not self.added or count <= MERGED.limit - self.added:
             return self
@@ -137,12 +128,7 @@ class SessionChange:
 
 
 def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
-    """Return the document of a session that is created with the members of `SessionCreate`.
-
-    Raises:
-        InvalidValueError: If a value cannot be stored, or there is no such member.
-        DocumentTooLargeError: If `data` or `metadata` take too much.
-    """
+    """Return the document of a session that is created with the members of `SessionCreate`."""
     call, checked = current_operation(), resolve_expiry(check_members(members, SessionCreate))
     created_at, participants = checked.pop("created_at", None), checked.pop("participants", ())
     metadata = encode_members("metadata", checked.pop("metadata", None) or {})
@@ -169,12 +155,7 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
 
 
 def session_update(members: Mapping[str, Any]) -> StoredDocument:
-    """Return the update of a session's head by the members of `SessionUpdate`.
-
-    Raises:
-        InvalidValueError: If a value cannot be stored, or there is no such member.
-        DocumentTooLargeError: If `data` or `metadata` take too much.
-    """
+    """Return the update of a session's head by the members of `SessionUpdate`."""
     checked = resolve_expiry(check_members(members, SessionUpdate))
     metadata, unset = encode_members("metadata", checked.pop("metadata", {})), checked.pop("unset", None)
     if unset is None:

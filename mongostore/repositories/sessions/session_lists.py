@@ -19,11 +19,7 @@ from mongostore.repositories.sessions.storage import SessionStorage
 def list_sessions(
     storage: SessionStorage, namespace: str | None, order: SortOrder, where: SessionFilter
 ) -> ConversationList[Session]:
-    """Return the list of a namespace's sessions, or of those of all, that a filter means.
-
-    Raises:
-        InvalidValueError: If a filter is of the wrong type, or there is none of that name.
-    """
+    """Return the list of a namespace's sessions, or of those of all, that a filter means."""
     filter, terms = session_filter(namespace, order, where), Terms.parse(where.get("text"))
     # A slash ends a namespace in the keys of sessions, and a 0 follows a slash.
     of_namespace = {"session": {"$gte": f"{namespace}/", "$lt": f"{namespace}0"}}
@@ -38,7 +34,7 @@ def list_sessions(
         order,
         partial(_find, storage, order, filter),
         to_session,
-        lambda session: has_metadata(session.metadata, metadata),
+        (lambda session: has_metadata(session.metadata, metadata)) if metadata else None,
         TextSearch(storage.connection, SESSIONS, terms, scopes if namespace else {}) if terms else None,
     )
 

@@ -59,17 +59,9 @@ class SessionStorage:
         return other
 
     def key(self, session_id: str) -> str:
-        """Return the `_id` of a session of this namespace.
-
-        Raises:
-            InvalidValueError: If the id is no plain string.
-        """
+        """Return the `_id` of a session of this namespace."""
         return f"{self.namespace}/{check_id('session_id', session_id)}"
 
     async def to_session(self, document: StoredDocument) -> Session:
-        """Return a stored session, with the insights of its participants, as callers see it.
-
-        Raises:
-            InvalidDocumentError: If it cannot be read.
-        """
+        """Return a stored session, with the insights of its participants, as callers see it."""
         return to_session((await self.insights.load_into([document]))[0])

@@ -9,11 +9,7 @@ from mongostore.repositories.sessions.tail import Tail, messages_of, messages_st
 
 
 async def get_stored_message(tail: Tail, key: str, position: int) -> StoredDocument:
-    """Return the message at a position of a session.
-
-    Raises:
-        NotFoundError: If there is no such session or message, or the session is deleted.
-    """
+    """Return the message at a position of a session."""
     document = await tail.read(key)
     holder: StoredDocument | None = document
     if position < document["tail_start"]:

@@ -107,11 +107,7 @@ class Tail:
             yield
 
     async def read(self, key: str, newest: int | None = None) -> StoredDocument:
-        """Return the document of an open session, with its tail or so many of the newest messages there.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-        """
+        """Return the document of an open session, with its tail or so many of the newest messages there."""
         projection = None if newest is None else {"messages": {"$slice": -newest}}
         document = await self.sessions.find_one({"_id": key}, projection)
         if not is_open(document):
@@ -126,11 +122,7 @@ class Tail:
         self._cached_documents[document["_id"]] = document
 
     async def take(self, key: str, revision: int | None) -> StoredDocument:
-        """Return the document of an open session, the kept one if it has that revision.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-        """
+        """Return the document of an open session, the kept one if it has that revision."""
         document = self._cached_documents.pop(key, None)
         if document is None or document["revision"] != revision:
             return await self.read(key)
@@ -142,10 +134,6 @@ class Tail:
 
         With `create_op` it is the one that earlier attempts met, with `schema_version` one that this version
         may change.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            UnsupportedError: If a newer version has written it.
         """
         found = await self.sessions.find_one({"_id": key, "state": "open"}, [*names])
         if found is None:
@@ -157,11 +145,7 @@ class Tail:
         return found
 
     async def describe(self, key: str) -> StorageLayout:
-        """Return where the messages of an open session lie.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-        """
+        """Return where the messages of an open session lie."""
         fields = ("create_op", "epoch", "messages_bytes", "next_position", "tail_start")
         document = await self.read_fields(key, *fields)
         base, in_tail = document["tail_start"], tail_length(document)
@@ -344,11 +328,7 @@ def messages_of(document: StoredDocument) -> list[Positioned]:
 
 
 def check_incarnation(session: StoredDocument) -> None:
-    """Refuse a session that was created since an earlier attempt met another one of its id, deleted since.
-
-    Raises:
-        NotFoundError: If it is another one.
-    """
+    """Refuse a session that was created since an earlier attempt met another one of its id, deleted since."""
     seen = current_operation().memory.setdefault("incarnation", session["create_op"])
     if seen != session["create_op"] or is_later(session):
         raise NotFoundError("session", session_id_of(session["_id"]))

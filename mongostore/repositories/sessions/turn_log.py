@@ -164,10 +164,6 @@ class TurnLog:
             limit: How many at most.
             until: The number of the last turn of interest, if not all are.
             participant: The participant, if it was just read.
-
-        Raises:
-            NotFoundError: If there is no such session or participant.
-            ConflictError: If the session kept changing under the reader for too long.
         """
         path = f"participants.{name}"
         for attempt in range(self._tail.limits.attempts):
@@ -193,10 +189,6 @@ class TurnLog:
             after: The number behind which they are.
             limit: How many at most.
             until: The number of the last of them; None for the newest of all.
-
-        Raises:
-            NotFoundError: If there is no such session or participant.
-            ConflictError: If the session kept changing under the reader for too long.
         """
         participant = participant_of(await self._tail.read_fields(key, f"participants.{name}"), name)
         until = participant["turn_count"] if until is None else until
@@ -207,13 +199,7 @@ class TurnLog:
     async def iterate(
         self, key: str, name: str, errors: list[InvalidDocumentError] | None, *, newest: bool = False
     ) -> AsyncGenerator[Turn, None]:
-        """Yield the turns that are there when the iteration begins, in order or backwards.
-
-        Raises:
-            NotFoundError: If there is no such session or participant.
-            ConflictError: If they were removed in between.
-            InvalidDocumentError: If one cannot be read and there are no `errors` to collect that.
-        """
+        """Yield the turns that are there when the iteration begins, in order or backwards."""
         step, until, epoch = self._connection, None, None
         next_after: int | None = 0
         while next_after is not None:
@@ -252,11 +238,7 @@ class TurnLog:
     async def _find_stored(
         self, key: str, end: LogEnd, turns: Sequence[StoredDocument]
     ) -> dict[str, StoredDocument] | None:
-        """Return those of the turns that are stored up to the end of a log, by id; None if they went.
-
-        Raises:
-            ConflictError: If one has other content there.
-        """
+        """Return those of the turns that are stored up to the end of a log, by id; None if they went."""
         wanted = {turn["id"]: turn for turn in turns}
         filter = {"session": key, "epoch": end.epoch, "turns.id": {"$in": [*wanted]}}
         async with self._log.batches.find(filter) as cursor:

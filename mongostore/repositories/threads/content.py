@@ -19,12 +19,7 @@ Content = bytes | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[by
 
 
 async def chunks_of(content: Content, size: int) -> AsyncIterator[bytes]:
-    """Yield a content in chunks of so many bytes, the last of which may be shorter.
-
-    Raises:
-        InvalidValueError: If it is no content, or a piece of it is not bytes.
-        OSError: If a file cannot be read.
-    """
+    """Yield a content in chunks of so many bytes, the last of which may be shorter."""
     if isinstance(content, bytes):
         for start in range(0, len(content), size):
             yield content[start : start + size]

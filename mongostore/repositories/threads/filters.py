@@ -13,22 +13,14 @@ from mongostore.repositories.search.lists import has_metadata, metadata_filter, 
 
 
 def thread_order(order: ListOrder, newest: bool) -> SortOrder:
-    """Return the order of a list of threads.
-
-    Raises:
-        InvalidValueError: If there is no such order, or `newest` is no bool.
-    """
+    """Return the order of a list of threads."""
     if order not in ("active", "created"):
         raise InvalidValueError("order", "must be 'active' or 'created'")
     return SortOrder(f"{order}_at", is_ascending=not check_flag("newest", newest))
 
 
 def thread_filter(where: ThreadFilter, order: SortOrder) -> StoredDocument:
-    """Return the filter of the open threads with these members.
-
-    Raises:
-        InvalidValueError: If a member is of the wrong type, or there is none of that name.
-    """
+    """Return the filter of the open threads with these members."""
     filter: StoredDocument = {"state": "open"}
     conditions = time_conditions(order, where.get("since"), where.get("until"))
     for name, value in check_members(where, ThreadFilter).items():

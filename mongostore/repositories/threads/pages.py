@@ -15,20 +15,12 @@ V = TypeVar("V")
 
 
 def by_creation(newest: bool) -> SortOrder:
-    """Return the order of creation, or that from the end.
-
-    Raises:
-        InvalidValueError: If `newest` is no bool.
-    """
+    """Return the order of creation, or that from the end."""
     return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
 def by_arrival(newest: bool) -> SortOrder:
-    """Return the order of messages, of which those of one time come as they arrived.
-
-    Raises:
-        InvalidValueError: If `newest` is no bool.
-    """
+    """Return the order of messages, of which those of one time come as they arrived."""
     return SortOrder("created_at", is_ascending=not check_flag("newest", newest), tie="arrival")
 
 
@@ -42,11 +34,7 @@ async def read_page(
     read: Callable[[StoredDocument], V],
     find: Callable[..., Awaitable[Sequence[StoredDocument]]] = find_page,
 ) -> Page[V]:
-    """Return the page of a list that begins behind a cursor.
-
-    Raises:
-        InvalidValueError: If the limit is out of range, or the cursor is not one that a page gave.
-    """
+    """Return the page of a list that begins behind a cursor."""
     check_limit("limit", limit)
     page_filter = order.keyset_filter(filter, order.decode(cursor))
     documents = await find(connection, name, page_filter, order, limit + 1)
@@ -54,9 +42,5 @@ async def read_page(
 
 
 async def count(connection: Connection, name: str, filter: StoredDocument, limit: int | None) -> int:
-    """Return how many documents a filter matches, `limit` at most.
-
-    Raises:
-        InvalidValueError: If the limit is out of range.
-    """
+    """Return how many documents a filter matches, `limit` at most."""
     return int(await connection.collection(name).count_documents(filter, **count_options(limit)))

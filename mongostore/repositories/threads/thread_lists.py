@@ -17,11 +17,7 @@ from mongostore.repositories.threads.filters import is_match, thread_filter
 
 
 def list_threads(connection: Connection, order: SortOrder, where: ThreadFilter) -> ConversationList[Thread]:
-    """Return the list of threads that a filter means.
-
-    Raises:
-        InvalidValueError: If a filter is of the wrong type, or there is none of that name.
-    """
+    """Return the list of threads that a filter means."""
     filter, terms = thread_filter(where, order), Terms.parse(where.get("text"))
     return ConversationList(
         connection,

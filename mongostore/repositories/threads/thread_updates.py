@@ -21,12 +21,7 @@ VOTES = SizeLimit("thread", ("votes",), 5_000_000, "votes_size", "delete feedbac
 async def to_update(
     connection: Connection, arguments: ThreadUpdate, *, replaces: bool = False
 ) -> StoredDocument:
-    """Return the update that changes members of a thread, and merges `data` unless it replaces it.
-
-    Raises:
-        NotFoundError: There is no such user.
-        InvalidValueError: A value cannot be stored, or there is no such member.
-    """
+    """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
     members = resolve_expiry(check_members(arguments, ThreadUpdate))
     removed = members.pop("unset", None)
     sets: StoredDocument = {}

@@ -127,9 +127,6 @@ async def check_same_life(connection: Connection, thread_id: str | None, begun_a
     """Check, when a call is tried again, that its thread was not deleted since the call began.
 
     The thread of that id may be in another life by now, which the call did not mean.
-
-    Raises:
-        NotFoundError: It was.
     """
     call, threads = current_operation(), connection.collection("threads")
     if call.attempt and thread_id is not None:
@@ -145,11 +142,7 @@ def not_begun_since(field: str) -> StoredDocument:
 
 
 def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
-    """Return when something began by the server's clock, of a time of this host.
-
-    Raises:
-        InvalidValueError: It is no time.
-    """
+    """Return when something began by the server's clock, of a time of this host."""
     if begun_at is None:
         return None
     return connection.clock.from_host(to_micros("begun_at", begun_at))
@@ -237,9 +230,6 @@ async def record_activity(
     """Make sure that a thread is there, and as active as its newest message; return its life.
 
     Times are the server's, for a clock that is ahead must not keep the thread on top of all others.
-
-    Raises:
-        NotFoundError: It is deleted.
     """
     update: StoredDocument = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
@@ -256,9 +246,6 @@ async def record_vote(
 
     Returns:
         Whether there is such a thread, which has not expired.
-
-    Raises:
-        DocumentTooLargeError: The thread has as much feedback as it can hold.
     """
     threads = connection.collection("threads")
     thread = {"_id": thread_id, "state": "open"}

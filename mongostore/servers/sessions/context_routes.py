@@ -76,12 +76,7 @@ async def delete_context(
 
 
 async def _expected(request: Request, namespace: str, session_id: str) -> dict[str, Any]:
-    """Return the context to which an If-Match header binds a change, if it does.
-
-    Raises:
-        ProblemError: If it is another one (412).
-        NotFoundError: If there is no such session, or no context.
-    """
+    """Return the context to which an If-Match header binds a change, if it does."""
     if not is_bound(request):
         return {}
     value = await sessions_of(request, namespace).context.get(session_id)

@@ -54,9 +54,6 @@ async def follow_messages(
         caller: The caller, as streams are counted.
         after: The id of the event behind which to go on.
         last: How many of the newest messages come first, if there is no such event.
-
-    Raises:
-        ProblemError: If the caller has too many streams (429).
     """
     async with service.streams.hold(caller):
         yield b""

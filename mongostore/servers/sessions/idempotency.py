@@ -27,11 +27,7 @@ async def idempotency_key_header(
 
 
 async def claim_key(request: Request) -> str | None:
-    """Return the id that stands for a request that may be sent again; None for one without a key.
-
-    Raises:
-        ProblemError: If the key was used for another body (422).
-    """
+    """Return the id that stands for a request that may be sent again; None for one without a key."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None

@@ -207,12 +207,7 @@ def _messages(request: Request, namespace: str) -> AsyncSessionMessages:
 async def _expected(
     request: Request, messages: AsyncSessionMessages, session_id: str, message_id: str
 ) -> Message | None:
-    """Return the message to which an If-Match header binds a change; None if it does not.
-
-    Raises:
-        ProblemError: If it has changed (412).
-        NotFoundError: If there is no such message.
-    """
+    """Return the message to which an If-Match header binds a change; None if it does not."""
     if not is_bound(request):
         return None
     message = await messages.get(session_id, message_id)

@@ -16,11 +16,7 @@ MAX_PARTICIPANTS = 1000
 
 
 def check_json(value: Any) -> Any:
-    """Return a value that every reader of JSON takes.
-
-    Raises:
-        ValueError: If there is one that does not.
-    """
+    """Return a value that every reader of JSON takes."""
     if not _is_json(value):
         raise ValueError("Numbers must be finite and texts without half a surrogate pair")
     return value

@@ -40,9 +40,6 @@ async def page_response(
         limit: The size of the page.
         cursor: Where it begins.
         is_backward: Whether each page is that before the one that was read first.
-
-    Raises:
-        ProblemError: If the cursor is not one that a page gave (400).
     """
     items: list[bytes] = []
     size = _FIRST_PART

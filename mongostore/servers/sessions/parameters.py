@@ -54,11 +54,7 @@ def sessions_of(request: Request, namespace: str) -> AsyncSessions:
 
 
 def metadata_of(request: Request) -> dict[str, Any] | None:
-    """Return the metadata by which a list is filtered; None if there are none.
-
-    Raises:
-        ProblemError: If they are no JSON object, or too large (422).
-    """
+    """Return the metadata by which a list is filtered; None if there are none."""
     text = request.query_params.get("metadata")
     if text is None:
         return None

@@ -51,23 +51,14 @@ def is_bound(request: Request) -> bool:
 
 
 def check_match(request: Request, etag: str) -> None:
-    """Check that the If-Match header of a request names this version.
-
-    Raises:
-        ProblemError: If the header names other ones only (412).
-    """
+    """Check that the If-Match header of a request names this version."""
     # A weak tag stands for content that is alike, which is not enough to change it.
     if etag not in {f'"{tag}"' for weak, tag in _TAG.findall(_if_match(request)) if not weak}:
         raise ProblemError(412, NO_MATCH)
 
 
 async def bound_revision(request: Request, sessions: AsyncSessions, session_id: str) -> int | None:
-    """Return the revision that the session must still have; None if the request names none.
-
-    Raises:
-        ProblemError: If it has another one already (412).
-        NotFoundError: If there is no such session.
-    """
+    """Return the revision that the session must still have; None if the request names none."""
     if not is_bound(request):
         return None
     session = await sessions.get(session_id)
@@ -76,11 +67,7 @@ async def bound_revision(request: Request, sessions: AsyncSessions, session_id: 
 
 
 async def matched(request: Request, change: Awaitable[R]) -> R:
-    """Return the result of a change that may be bound to a version.
-
-    Raises:
-        ProblemError: If there is another version by now (412).
-    """
+    """Return the result of a change that may be bound to a version."""
     try:
         return await change
     except ConflictError:

@@ -39,9 +39,6 @@ class SessionsService:
         require_keys: As `Access` takes it.
         local: As `Access` takes it.
         rate_limit: The number of requests in a time, such as `100/minute`.
-
-    Raises:
-        ConfigurationError: If a setting cannot work.
     """
 
     def __init__(
@@ -90,11 +87,7 @@ class SessionsService:
         return task
 
     async def start(self) -> None:
-        """Open the store, also after `close`, and start the process of the integrator.
-
-        Raises:
-            MongoStoreError: If it cannot be opened.
-        """
+        """Open the store, also after `close`, and start the process of the integrator."""
         self._has_ended, self._ending = False, None
         await self.open()
         if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):

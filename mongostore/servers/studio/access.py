@@ -37,11 +37,7 @@ class Viewer:
         return self.namespaces is None
 
     def require(self, namespace: str | None = None) -> None:
-        """Refuse what is not seen: a namespace, or what belongs to none.
-
-        Raises:
-            ProblemError: If it is not (404, as for what is not there).
-        """
+        """Refuse what is not seen: a namespace, or what belongs to none."""
         if self.namespaces is not None and namespace not in self.namespaces:
             raise ProblemError(404)
 
@@ -64,12 +60,7 @@ class StudioAccess:
         return self._token is None
 
     async def authenticate(self, request: Request) -> Viewer:
-        """Return who looks.
-
-        Raises:
-            ProblemError: If they are not known (401), or come from a page elsewhere (403).
-            MongoStoreError: If the store cannot be asked.
-        """
+        """Return who looks."""
         self.check_source(request)
         cookie = request.cookies.get(_COOKIE, "")
         if self._token is not None:
@@ -88,12 +79,7 @@ class StudioAccess:
         return _viewer_of(key)
 
     async def admit(self, request: Request, secret: str, response: Response) -> None:
-        """Trade a token or a key for the cookie.
-
-        Raises:
-            ProblemError: If it is not valid (401), or the address is not this machine's (403).
-            MongoStoreError: If the store cannot be asked.
-        """
+        """Trade a token or a key for the cookie."""
         self._check_host(request)
         if self._token is not None:
             if not hmac.compare_digest(secret.encode(), self._token.encode()):
@@ -115,11 +101,7 @@ class StudioAccess:
         )
 
     def check_source(self, request: Request) -> None:
-        """Refuse requests of pages from elsewhere, and of names that lead here only by a trick.
-
-        Raises:
-            ProblemError: If it is one (403).
-        """
+        """Refuse requests of pages from elsewhere, and of names that lead here only by a trick."""
         self._check_host(request)
         headers = request.headers
         host, origin = headers.get("host", ""), headers.get("origin")

@@ -25,11 +25,7 @@ def encode_id(id: str) -> str:
 
 
 def decode_id(segment: str) -> str:
-    """Return the id that `encode_id` has put into a segment.
-
-    Raises:
-        InvalidValueError: If it is none.
-    """
+    """Return the id that `encode_id` has put into a segment."""
     if segment == _EMPTY:
         return ""
     if not _SEGMENT.match(segment):

@@ -56,11 +56,7 @@ async def file(request: Request, viewer: Looking, key: str) -> Response:
 
 
 def image_response(content: Any, data: dict[str, Any], number: int, name: str) -> Response:
-    """Return an image that stands inside of a message; as an attachment where browsers do not draw it.
-
-    Raises:
-        ProblemError: If the message has no such image (404).
-    """
+    """Return an image that stands inside of a message; as an attachment where browsers do not draw it."""
     found = read_content(content)
     for address in images_in(data):
         found.add_image(address)

@@ -91,12 +91,7 @@ async def list_conversations(
     cursor: str | None = None,
     limit: int = PAGE,
 ) -> Rows:
-    """Return a page of conversations, merged from the lists of each house.
-
-    Raises:
-        InvalidValueError: If the cursor is none.
-        ProblemError: If the viewer does not see the namespace.
-    """
+    """Return a page of conversations, merged from the lists of each house."""
     sources = await _sources(store, viewer, kind, namespace, user, text)
     positions: dict[str, str | None] = dict.fromkeys(sources) if cursor is None else _decode(cursor)
     names = [name for name in sources if name in positions]

@@ -208,11 +208,7 @@ async def search_page(
 async def search(
     store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None, cursor: str | None = None
 ) -> Found:
-    """Return a page of what the store finds, the conversations that were active last first.
-
-    Raises:
-        InvalidValueError: If the cursor is none.
-    """
+    """Return a page of what the store finds, the conversations that were active last first."""
     began, hits = time.monotonic(), list[Hit]()
     if query.terms is None:
         return Found([], None, 0.0)
