@@ -60,8 +60,8 @@ async def test_activity_in_between_is_a_conflict_of_a_guarded_replacement(
 
     act_before(monkeypatch, room_log, "update_room", append)
     with pytest.raises(ConflictError):
-        await server_store.rooms.replace(room.model_copy(update={"status": "paused"}), expected=state)
-    assert (await server_store.rooms.get("r")).status == "active"
+        await server_store.rooms.replace(room.model_copy(update={"metadata": {"k": 1}}), expected=state)
+    assert (await server_store.rooms.get("r")).metadata == {}
 
 
 async def test_an_edit_in_between_is_deleted_with_its_event(
