@@ -18,11 +18,7 @@ _IN_MEMORY_BYTES = 16 * 1024 * 1024
 
 
 class Archive:
-    """The files of an export, by their names.
-
-    Args:
-        reading: The source.
-    """
+    """The files of an export, by their names."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

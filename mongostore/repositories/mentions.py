@@ -99,11 +99,7 @@ class Scope:
 
 
 class PersonFinder:
-    """Finds the names of a person, and the documents that have one.
-
-    Args:
-        connection: The store's connection.
-    """
+    """Finds the names of a person, and the documents that have one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

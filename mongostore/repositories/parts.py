@@ -19,6 +19,9 @@ _HEADS: Final = {
         ("rooms", "room_id"),
     ),
 }
+_HEAD_STATE: Final = {"head.state": 1, "head.expires_at": 1}
+# How many candidates are looked at after the first ones, of which too many have no head any more.
+_MORE_CANDIDATES = 2000
 
 
 async def find_parts(
@@ -31,6 +34,35 @@ async def find_parts(
 ) -> list[StoredDocument]:
     """Return the first parts of a list, as `find_page` does."""
     return await _find(connection, collection, filter, dict(order.sort), limit, fields)
+
+
+async def find_parts_of_all(
+    connection: Connection,
+    collection: str,
+    filter: StoredDocument,
+    order: SortOrder,
+    limit: int,
+    fields: StoredDocument,
+) -> list[StoredDocument]:
+    """Return the first parts of a list over all heads.
+
+    The server would look up the heads of all candidates, however few of them are wanted: the candidates are
+    cut before that, and mostly the first ones will do.
+    """
+    candidates: list[StoredDocument] = [
+        {"$match": hide_tombstones(filter, collection)},
+        {"$sort": dict(order.sort)},
+    ]
+    last = [_look_up_head(connection, collection), {"$project": fields | _HEAD_STATE}]
+    found: list[StoredDocument] = []
+    seen, count = 0, limit
+    while True:
+        stages = [*candidates, {"$skip": seen}, {"$limit": count}, *last]
+        documents = await _aggregate(connection, collection, stages, count)
+        found += [one for one in documents if all(map(is_open, one.pop("head")))]
+        if len(found) >= limit or len(documents) < count:
+            return found[:limit]
+        seen, count = seen + count, _MORE_CANDIDATES
 
 
 async def find_part(
@@ -86,25 +118,29 @@ async def _find(
     limit: int,
     fields: StoredDocument | None,
 ) -> list[StoredDocument]:
-    heads, owner = _HEADS[collection]
-    sorted_: list[StoredDocument] = [{"$sort": sort}] if sort else []
+    _, owner = _HEADS[collection]
     last: list[StoredDocument] = [{"$limit": limit}]
     if projection := hide_words(collection, fields):
         last.append({"$project": projection})
     if isinstance(_value_of(filter, owner), str):
-        return await aggregate_parts(connection, collection, filter, [*sorted_, *last], limit)
-    # Each part has a head of its own, and of those that follow the first ones are wanted.
-    names = {"localField": owner, "foreignField": "_id", "as": "head"}
+        stages = [{"$sort": sort}, *last] if sort else last
+        return await aggregate_parts(connection, collection, filter, stages, limit)
+    # Each of the few parts that an id or a key finds has a head of its own.
     is_gone = {"$elemMatch": {"$or": [{"state": {"$ne": "open"}}, _expired()]}}
     found = [
         {"$match": hide_tombstones(filter, collection)},
-        *sorted_,
-        {"$lookup": {"from": connection.collection(heads).name, **names}},
+        _look_up_head(connection, collection),
         {"$match": {"head": {"$not": is_gone}}},
         {"$project": {"head": 0}},
         *last,
     ]
     return await _aggregate(connection, collection, found, limit + 1)
+
+
+def _look_up_head(connection: Connection, collection: str) -> StoredDocument:
+    heads, owner = _HEADS[collection]
+    names = {"localField": owner, "foreignField": "_id", "as": "head"}
+    return {"$lookup": {"from": connection.collection(heads).name, **names}}
 
 
 def _expired() -> StoredDocument:

@@ -90,25 +90,14 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     """Blocking twin of `AsyncSessionMessages`."""
 
     def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
-        """Append a message, exactly once however often the call is repeated.
+        """Append a message, exactly once however often the call is repeated; return it as it is stored.
 
         A message whose id is there with the same content is left as it is, and so is the session.
-
-        Args:
-            session_id: The session.
-            message: The message.
-            **options: `create`: whether to create the session in the same write if it is not there, or the
-                members to create it with. `update`: members of the session that the same write changes.
-                `after`: the newest position that there may be, -1 for none. `revision`: the revision that
-                the session must still have.
-
-        Returns:
-            The message as it is stored, with its times and its position.
+        The options change the session in the same write, or guard that write: see `AppendOptions`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the id is there with other content, or `after` or `revision` do not hold;
-                nothing was written.
+            ConflictError: If the id has other content, or `after` or `revision` fail; nothing is written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
@@ -116,20 +105,11 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     def append_many(
         self, session_id: str, messages: Sequence[Message], **options: Unpack[AppendOptions]
     ) -> builtins.list[Message]:
-        """Append messages in order, so that readers see all or none of them.
-
-        Args:
-            session_id: The session.
-            messages: At most 1,000.
-            **options: As for `append`.
-
-        Returns:
-            The messages as they are stored, with their times and positions.
+        """Append at most 1,000 messages in order, so that readers see all or none; return them as stored.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If an id is there with other content, or `after` or `revision` do not hold;
-                nothing was written.
+            ConflictError: If an id has other content, or `after` or `revision` fail; nothing is written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message takes more than 16 MiB.
         """
@@ -146,9 +126,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         The block begins with a message whose status is `streaming`. Its end stores the rest, shielded from
         cancellation: the status is `complete`, or `interrupted` if the block raised, was cancelled or was
-        closed. If the process dies, the message has the text of the last flush, and it is read as
-        `interrupted` once its writer has been silent for ten seconds by the server's clock. A message of the
-        same id that is not complete is taken over: its text begins anew, and its other writer fails.
+        closed. `AsyncMessageStream` describes what is left if the process dies.
 
         Args:
             session_id: The session.
@@ -177,12 +155,9 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     def replace_newest(
         self, session_id: str, message_ids: Sequence[str], messages: Sequence[Message]
     ) -> builtins.list[Message]:
-        """Put other messages in the place of the newest ones in one step, and return them.
+        """Put other messages, of new ids, in the place of the newest ones in one step, and return them.
 
-        Args:
-            session_id: The session.
-            message_ids: The newest messages of the session, all that are to go, the oldest first.
-            messages: The messages to append, with ids that the session does not have.
+        `message_ids` names all the messages that go, the newest of the session, the oldest first.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -261,8 +236,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             cursor: The `next_cursor` of the page before, with the same other arguments.
             before: The position before which the messages are.
             after: The position behind which the messages are.
-            around: The position in the middle of the page, in place of all other bounds; the next page has
-                what follows.
+            around: The position in the middle, in place of all other bounds; the next page follows.
             conversation_id: The conversation of the messages, if not of all.
 
         Raises:
@@ -310,19 +284,14 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         expected: Message | None = None,
         **members: Unpack[MessageUpdate],
     ) -> Message:
-        """Change members of a message, and return it as it now is.
+        """Change members of a message, of any conversation, and return it as it now is.
 
-        Args:
-            session_id: The session.
-            message_id: The message, of any conversation.
-            expected: The message as the caller has read it; it must not have changed since.
-            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
-                key by key, None removing a key. `content` and `status` end a stream that writes the message.
+        `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged key by key,
+        None removing a key. `content` and `status` end a stream that writes the message.
 
         Raises:
             NotFoundError: If there is no such session or message.
-            ConflictError: If the message is not as expected, or other callers kept changing the session for
-                too long.
+            ConflictError: If the message differs from `expected`, or the session kept changing for too long.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
             InvalidDocumentError: If the message cannot be read, after it was changed.
@@ -332,12 +301,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """Put a message in the place of the one with its id, or append it, and return it as it is stored.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
-        of the new one.
-
-        Args:
-            session_id: The session.
-            message: The message.
-            create: Whether to create the session if it is not there, or the members to create it with.
+        of the new one. `create` creates a missing session, with members if it is a dict of them.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -349,14 +313,8 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     def delete(self, session_id: str, message_id: str, *, expected: Message | None = None) -> bool:
         """Delete a message and return whether it was there; the others keep their positions.
 
-        Args:
-            session_id: The session.
-            message_id: The message.
-            expected: The message as the caller has read it; it must not have changed since.
-
         Raises:
-            ConflictError: If the message is not as expected, or other callers kept changing the session for
-                too long.
+            ConflictError: If the message differs from `expected`, or the session kept changing for too long.
             InvalidValueError: If an id is no plain string.
         """
 
@@ -369,9 +327,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def truncate(self, session_id: str) -> Session:
-        """Remove all messages in one step, and return the session as it now is; positions begin anew.
-
-        The turns stay.
+        """Remove all messages in one step, but no turns, and return the session; positions begin anew.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -394,8 +350,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
-            InvalidValueError: If the token is not one that a change gave, or `last` is out of range, or both
-                are set.
+            InvalidValueError: If the token is none of a change, `last` is out of range, or both are set.
             TokenExpiredError: If the token is older than the server's history.
         """
 

@@ -257,6 +257,14 @@ async def first_of(sessions: AsyncSessions, conversation_id: str) -> None:
     assert len(page.items) == 20
 
 
+PARTS: dict[str, type] = {
+    "messages.": AsyncSessionMessages,
+    "branches.": AsyncSessionBranches,
+    "conversations.": AsyncSessionConversations,
+    "context.": AsyncSessionContext,
+    "namespaces.": AsyncNamespaces,
+    "": AsyncSessions,
+}
 # What examines more, and why.
 BEYOND = dict.fromkeys(
     ("count sessions", "count sessions of a user", "count sessions, deleted or not"),
@@ -332,15 +340,7 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 
 
 def test_the_cases_call_every_verb_but_those_of_participants(observation: Observation) -> None:
-    parts = {
-        "messages.": AsyncSessionMessages,
-        "branches.": AsyncSessionBranches,
-        "conversations.": AsyncSessionConversations,
-        "context.": AsyncSessionContext,
-        "namespaces.": AsyncNamespaces,
-        "": AsyncSessions,
-    }
-    verbs = {f"{path}{verb}" for path, part in parts.items() for verb in verbs_of(part)}
+    verbs = {f"{path}{verb}" for path, part in PARTS.items() for verb in verbs_of(part)}
     assert observation.verbs == verbs
 
 

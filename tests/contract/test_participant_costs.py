@@ -24,6 +24,7 @@ from tests.contract.wire import (
     concerned,
     executed_by_indexes,
     executions,
+    is_beyond,
     verbs_of,
     wired_store,
 )
@@ -121,6 +122,7 @@ CASES = [
     Case("list the newest sessions, deleted or not", 3, lambda s: pages(s, newest=True, deleted=None)),
     Case("unbind with 90 turns", 6, lambda s: s.participants.delete("long", "b")),
 ]
+PARTS: dict[str, type] = {"participants": AsyncSessionParticipants, "turns": AsyncSessionTurns}
 
 
 class Replies(Wire):
@@ -180,8 +182,7 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 
 
 def test_the_cases_call_every_verb_of_participants(observation: Observation) -> None:
-    parts = {"participants": AsyncSessionParticipants, "turns": AsyncSessionTurns}
-    assert {f"{path}.{verb}" for path, part in parts.items() for verb in verbs_of(part)} <= observation.verbs
+    assert {f"{path}.{verb}" for path, part in PARTS.items() for verb in verbs_of(part)} <= observation.verbs
 
 
 def test_each_statement_names_its_owner(observation: Observation) -> None:
@@ -204,6 +205,10 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
             spare = 2 if "deleted or not" in case.claim else 1
             for stats in costs:
                 assert stats["totalDocsExamined"] <= concerned(sent, stats) + spare, (sent.command, stats)
+
+
+def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observation: Observation) -> None:
+    assert not {case.claim for case in CASES if is_beyond(observation.sent[case.claim])}
 
 
 async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, database: str) -> None:

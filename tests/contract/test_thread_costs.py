@@ -316,9 +316,6 @@ CASES = [
 BEYOND = dict.fromkeys(
     ("messages: count", "threads: count", "threads: count those of a user", "users: count"),
     "a key of an index for each that is counted; `limit` bounds it",
-) | dict.fromkeys(
-    ("feedback: list", "feedback: list two pages by value"),
-    "an explain carries out a look-up without the limit that comes behind it",
 )
 
 

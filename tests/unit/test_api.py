@@ -266,3 +266,11 @@ def test_each_type_in_a_signature_is_exported() -> None:
                     missing |= {name.id for name in used if isinstance(name, ast.Name)} & imported
     # Bytes, a path, a file or an iterator: a union that its caller never names.
     assert missing - {*mongostore.__all__} == {"Content"}
+
+
+def test_no_module_has_more_than_400_lines() -> None:
+    sizes = {
+        path: len(path.read_text().splitlines()) for path in Path(mongostore.__file__).parent.rglob("*.py")
+    }
+    assert len(sizes) > 300
+    assert {path: size for path, size in sizes.items() if size > 400} == {}

@@ -12,7 +12,7 @@ from mongostore.models import Room, RoomSearch
 from mongostore.repositories import Connection, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
-from mongostore.repositories.rooms.room_lookup import room_search_filter
+from mongostore.repositories.rooms.room_lookup import find_rooms_of, room_search_filter
 from mongostore.repositories.search.finder import ROOMS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both, has_metadata
 from mongostore.repositories.search.words import Terms
@@ -30,7 +30,7 @@ async def list_rooms(
         is_counted: Whether the counters of the rooms are up to date.
     """
     order, terms = room_order(newest), Terms.parse(where.get("text"))
-    filter = await read_step(connection, room_search_filter, connection, where, order)
+    filter = await _filter_of(connection, where, order)
     metadata = where.get("metadata")
 
     async def find(more: StoredDocument, after: SortKey | None, limit: int) -> Sequence[StoredDocument]:
@@ -43,7 +43,7 @@ async def list_rooms(
         order,
         find,
         to_room,
-        lambda room: has_metadata(room.metadata, metadata),
+        (lambda room: has_metadata(room.metadata, metadata)) if metadata else None,
         TextSearch(connection, ROOMS, terms) if terms else None,
     )
 
@@ -54,11 +54,21 @@ async def count_rooms(connection: Connection, limit: int | None, where: RoomSear
     if Terms.parse(where.get("text")) or where.get("metadata"):
         return await (await list_rooms(connection, True, where, is_counted=False)).count(limit)
 
+    filter = await _filter_of(connection, where, room_order(True))
+
     async def count() -> int:
-        filter = await room_search_filter(connection, where, room_order(True))
         return int(await connection.collection("rooms").count_documents(filter, **options))
 
     return await read_step(connection, count)
+
+
+async def _filter_of(connection: Connection, where: RoomSearch, order: SortOrder) -> StoredDocument:
+    """Return the query of the rooms that the filters of a list mean, but for its text."""
+    filter, participant_id = room_search_filter(where, order), where.get("participant_id")
+    if participant_id is None:
+        return filter
+    person = check_id("participant_id", participant_id)
+    return both(filter, await read_step(connection, find_rooms_of, connection, person))
 
 
 def room_order(newest: bool) -> SortOrder:

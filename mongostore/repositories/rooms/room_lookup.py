@@ -158,21 +158,23 @@ def room_filter(filter: RoomFilter) -> StoredDocument:
     return query
 
 
-async def room_search_filter(connection: Connection, where: RoomSearch, order: SortOrder) -> StoredDocument:
-    """Return the query of the rooms that the filters of a list mean, but for its text."""
+def room_search_filter(where: RoomSearch, order: SortOrder) -> StoredDocument:
+    """Return the query of the rooms that the filters of a list mean, but for its text and its participant."""
     members = check_members(where, RoomSearch)
     own: Any = {name: value for name, value in members.items() if name in RoomFilter.__annotations__}
     query = room_filter(own) | metadata_filter(members.get("metadata"))
     conditions = time_conditions(order, members.get("since"), members.get("until"))
-    if members.get("participant_id") is not None:
-        person = {"participant_id": check_id("participant_id", members["participant_id"])}
-        rooms: set[str] = set()
-        for parts in ("participants", "bindings"):
-            found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=_MOST_ROOMS)
-            async with found:
-                rooms |= {part["room_id"] for part in await found.to_list()}
-        conditions.append({"_id": {"$in": sorted(rooms)}})
     return {**query, "$and": conditions} if conditions else query
+
+
+async def find_rooms_of(connection: Connection, participant_id: str) -> StoredDocument:
+    """Return the query of the rooms that a person is in, as a participant or by a binding."""
+    person, rooms = {"participant_id": participant_id}, set[str]()
+    for parts in ("participants", "bindings"):
+        found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=_MOST_ROOMS)
+        async with found:
+            rooms |= {part["room_id"] for part in await found.to_list()}
+    return {"_id": {"$in": sorted(rooms)}}
 
 
 def open_room_filter(room_id: str) -> StoredDocument:

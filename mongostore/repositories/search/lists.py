@@ -29,7 +29,8 @@ class ConversationList(Generic[V]):
         order: The order.
         find: Returns some of them, as far as another filter matches them, after a sort key.
         read: Makes a conversation of a document.
-        matches: Returns whether a conversation has the values that the filter alone cannot check.
+        matches: Returns whether a conversation has the values that the filter alone cannot check; None if
+            there are none.
         search: The search.
     """
 
@@ -39,7 +40,7 @@ class ConversationList(Generic[V]):
         order: SortOrder,
         find: FindHeads,
         read: Callable[[StoredDocument], V],
-        matches: Callable[[V], bool],
+        matches: Callable[[V], bool] | None,
         search: TextSearch | None,
     ) -> None:
         self._connection = connection
@@ -56,8 +57,15 @@ class ConversationList(Generic[V]):
         while True:
             documents, after = await self._step(after, size)
             for document in documents:
-                page.items += filter(self._matches, read_each([document], self._read, page.errors))
-                if len(page) == limit:
+                try:
+                    item = self._read(document)
+                except InvalidDocumentError as error:
+                    page.errors.append(error)
+                    continue
+                if self._matches and not self._matches(item):
+                    continue
+                page.items.append(item)
+                if len(page.items) == limit:
                     more = after is not None or document is not documents[-1]
                     last = (self._search and after) or self._order.sort_key(document)
                     page.next_cursor = self._order.cursor(last) if more else None
@@ -74,7 +82,7 @@ class ConversationList(Generic[V]):
         while True:
             documents, after = await self._step(after, _PAGE, majority_step)
             for one in read_each(documents, self._read, errors):
-                if self._matches(one):
+                if not self._matches or self._matches(one):
                     yield one
             if after is None:
                 return
@@ -84,7 +92,8 @@ class ConversationList(Generic[V]):
         count, after = 0, None
         while True:
             documents, after = await self._step(after, _PAGE)
-            count += sum(map(self._matches, read_each(documents, self._read, [])))
+            readable = read_each(documents, self._read, [])
+            count += sum(1 for one in readable if not self._matches or self._matches(one))
             if limit is not None and count >= limit:
                 return limit
             if after is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 from mongostore.arguments import MAX_LIMIT
@@ -12,6 +13,7 @@ from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.expiry import is_open
+from mongostore.repositories.paging import page_around
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.lines import HeadOf, Lines, find_lines
 from mongostore.repositories.sessions.overflows import Overflows
@@ -69,6 +71,17 @@ class MessageReader:
                 last = remaining[0 if newest else -1][0] if len(found) > limit else None
                 return Page(page.items, None if last is None else str(last), page.errors)
         raise _contention_error(key)
+
+    async def page_around(
+        self, key: str, limit: int, position: int, conversation_id: str | None
+    ) -> Page[Message]:
+        """Return the messages around a position, of which half at the most stand before it."""
+        read = partial(self.page, key, conversation_id=conversation_id)
+        return await page_around(
+            limit,
+            lambda half: read(half, (0, position), newest=True),
+            lambda rest: read(rest, (position, None)),
+        )
 
     async def find(self, key: str, message_id: str) -> Message | None:
         """Return one message, None where the session has no such one."""
@@ -143,8 +156,10 @@ class MessageReader:
                 return
             before = int(page.next_cursor)
 
-    async def count(self, key: str, conversation_id: str) -> int:
-        """Return the number of messages of a conversation."""
+    async def count(self, key: str, conversation_id: str | None) -> int:
+        """Return the number of messages, of one conversation or of all."""
+        if conversation_id is None:
+            return int((await self._tail.read_fields(key, "message_count"))["message_count"])
         document = await self._tail.read(key)
         lines = await find_lines(self._tail, document, conversation_id, None)
         count, position, base = len(_select(messages_of(document), lines)), 0, document["tail_start"]

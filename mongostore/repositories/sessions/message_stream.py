@@ -80,7 +80,12 @@ async def _stream(
 
 
 class AsyncMessageStream:
-    """A message that is being written."""
+    """A message that is being written.
+
+    If the process dies, the message has the text of the last flush, and it is read as `interrupted` once its
+    writer has been silent for ten seconds by the server's clock. Another stream of the same id takes over a
+    message that is not complete: the text begins anew, and the first writer fails.
+    """
 
     def __init__(self, streams: MessageStreams, growth: Growth, message: Message, flush_every: float) -> None:
         self._streams = streams

@@ -34,7 +34,7 @@ def list_sessions(
         order,
         partial(_find, storage, order, filter),
         to_session,
-        lambda session: has_metadata(session.metadata, metadata),
+        (lambda session: has_metadata(session.metadata, metadata)) if metadata else None,
         TextSearch(storage.connection, SESSIONS, terms, scopes if namespace else {}) if terms else None,
     )
 
