@@ -23,8 +23,6 @@ from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract.furnishing import T, altered, furnish, rows
 from tests.contract.oddities import NO_IDS, refused
 
-pytestmark = pytest.mark.refusal
-
 
 class TestRoomArguments:
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
