@@ -114,7 +114,8 @@ class Erasure:
         others = [name for name in participants if name not in self._names]
         is_owner = mention.relation == "owner"
         # One that is hidden cannot be changed, and its owner does not want it.
-        if session["state"] != "open" or (is_owner and not (others and self._anonymizes)):
+        is_hidden = session["state"] != "open" or self._houses.heads.has_expired(session)
+        if is_hidden or (is_owner and not (others and self._anonymizes)):
             await self._delete_head("sessions", session)
             return
         verbs, session_id = self._houses.sessions.in_namespace(session["namespace"]), session["session_id"]
@@ -153,6 +154,8 @@ class Erasure:
     async def _erase_in_room(self, mention: Mention, part: StoredDocument) -> None:
         """Erase all that a room holds of the person, and last that they were there."""
         room_id = part["room_id"]
+        if await self._delete_expired_room(room_id):
+            return
         if not await self._finder.is_shared(room_id, self._names):
             room = await self._houses.heads.find("rooms", room_id)
             if room is not None and room["state"] != "deleted":
@@ -170,10 +173,21 @@ class Erasure:
         if mention.collection == "participants":
             await self._erase_participant(part)
 
+    async def _delete_expired_room(self, room_id: str) -> bool:
+        """Delete a room that has expired, of which no part can be changed, and return whether it has."""
+        room = await self._houses.heads.find("rooms", room_id)
+        if room is None or not self._houses.heads.has_expired(room):
+            return False
+        await self._delete_head("rooms", room)
+        return True
+
     async def _erase_event(self, mention: Mention, stored: StoredDocument) -> None:
         events, room_id = self._houses.rooms.events, stored["room_id"]
         if not self._anonymizes:
-            self._deleted["events"] += await events.delete(room_id, stored["_id"], replies=False)
+            gone = await events.delete(room_id, stored["_id"], replies=False)
+            if not gone:
+                await self._delete_expired_room(room_id)
+            self._deleted["events"] += gone
             return
         event, words = to_event(stored), await self._vocabulary("events", room_id, to_event)
         blank: dict[str, Any] = {

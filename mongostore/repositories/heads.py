@@ -13,7 +13,7 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError
 from mongostore.models.retention import House
 from mongostore.repositories import Connection, current_operation, has_matched, majority_step, retry_step
-from mongostore.repositories.expiry import TOMBSTONE_LASTS, tombstone_end
+from mongostore.repositories.expiry import TOMBSTONE_LASTS, is_expired, tombstone_end
 from mongostore.repositories.rooms.room_counters import count_rooms_events
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -80,6 +80,10 @@ class Heads:
             "threads": lambda key, guard: delete_thread(connection, key, guard),
             "rooms": RoomUpdates(connection, RoomLog(connection)).delete_if,
         }
+
+    def has_expired(self, head: StoredDocument) -> bool:
+        """Return whether a head has expired by now."""
+        return is_expired(head, self._connection.clock.now())
 
     async def walk(self, house: House, walk: Walk) -> AsyncGenerator[StoredDocument, None]:
         """Yield heads, step by step; a deletion in between makes no difference."""

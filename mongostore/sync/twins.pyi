@@ -587,6 +587,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
     def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
         """Change members of an event; the others stay.
 
+        An event of an expired room is changed until the room is pruned, but not found.
+
         Raises:
             NotFoundError: If the room has no such event.
             InvalidValueError: If a value cannot be stored, or there is no such member.
@@ -596,6 +598,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
 
     def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
         """Replace all members of an event but its index, its creation and the results of its delivery.
+
+        An event of an expired room is replaced until the room is pruned, but not found.
 
         Args:
             room_id: The room.
@@ -1214,6 +1218,8 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
         what is absent or empty.
+
+        A message of an expired thread is changed until the thread is pruned, but not found.
 
         Args:
             thread_id: The thread of the message; None leaves it where it is, which may be in none.

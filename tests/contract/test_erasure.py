@@ -87,6 +87,26 @@ async def test_nothing_of_an_erased_person_is_left(store: AsyncMongoStore, mode:
 
 
 @pytest.mark.parametrize("mode", ["delete", "anonymize"])
+async def test_erasure_deletes_shared_conversations_that_have_expired(
+    store: AsyncMongoStore, let_pass: Callable[[timedelta], None], mode: Any
+) -> None:
+    hour = timedelta(hours=1)
+    await store.sessions.create("s", user_id=BOB, participants=[ADA, BOB], expires_in=hour)
+    await store.sessions.turns.append("s", ADA, Turn(role="user", content=text_of("turn")))
+    for room_id in ("parts", "events"):
+        await store.rooms.create(room_id, expires_in=hour)
+        await take_part(store, room_id, BOB, "bobword")
+    await take_part(store, "parts", ADA, text_of("part"))
+    event = Event(channel_id="c", participant_id=ADA, content=text_of("event"))
+    await store.rooms.events.append("events", event)
+    person = await store.people.get(ADA)
+    let_pass(hour)
+    report = await store.people.erase(person, mode=mode)
+    assert report.errors == []
+    assert await holding(store, HERS) == {}
+
+
+@pytest.mark.parametrize("mode", ["delete", "anonymize"])
 async def test_what_others_said_beside_an_erased_person_stays(store: AsyncMongoStore, mode: Any) -> None:
     await plant(store)
     await store.people.erase(await store.people.get(ADA), mode=mode)

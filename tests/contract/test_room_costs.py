@@ -424,9 +424,9 @@ CASES = [
     Case(
         "events: summarize_replies", 1, lambda s: s.events.summarize_replies("long", ["long-600", "long-630"])
     ),
-    Case("events: delete", 6, lambda s: s.events.delete("long", "long-600")),
-    Case("events: pop", 5, lambda s: s.events.pop("long", "long-900")),
-    Case("events: delete nothing", 2, lambda s: s.events.delete("long", "unknown")),
+    Case("events: delete", 7, lambda s: s.events.delete("long", "long-600")),
+    Case("events: pop", 6, lambda s: s.events.pop("long", "long-900")),
+    Case("events: delete nothing", 3, lambda s: s.events.delete("long", "unknown")),
     Case("events: watch", 12, watched),
     Case("bindings: upsert a new one", 4, lambda s: s.bindings.upsert("new", Binding(channel_id="c"))),
     Case("bindings: upsert again", 1, lambda s: s.bindings.upsert("new", Binding(channel_id="c"))),

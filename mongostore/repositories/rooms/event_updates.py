@@ -20,6 +20,7 @@ from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_log import RoomLog, emptied
+from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import in_room
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -91,6 +92,8 @@ class EventUpdates:
         fields = dict.fromkeys(("op", "log", "index"), 1) if read is None else None
 
         async def remove(session: Any) -> list[Any]:
+            if await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}, session=session) is None:
+                return call.memory.get("removed", []) if call.attempt else []
             documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
             root = documents[0] if documents else None
             # An earlier attempt of this call may have been the one that did it.
@@ -120,6 +123,10 @@ class EventUpdates:
     @property
     def _events(self) -> Any:
         return self._connection.collection("events")
+
+    @property
+    def _rooms(self) -> Any:
+        return self._connection.collection("rooms")
 
     async def _commit(
         self,

@@ -247,6 +247,8 @@ class AsyncRoomEvents(Repository):
     async def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
         """Change members of an event; the others stay.
 
+        An event of an expired room is changed until the room is pruned, but not found.
+
         Raises:
             NotFoundError: If the room has no such event.
             InvalidValueError: If a value cannot be stored, or there is no such member.
@@ -258,6 +260,8 @@ class AsyncRoomEvents(Repository):
     @writes
     async def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
         """Replace all members of an event but its index, its creation and the results of its delivery.
+
+        An event of an expired room is replaced until the room is pruned, but not found.
 
         Args:
             room_id: The room.

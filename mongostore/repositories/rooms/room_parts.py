@@ -26,9 +26,12 @@ from mongostore.repositories import (
     long_running,
     reads,
 )
+from mongostore.repositories.expiry import expired
 from mongostore.repositories.operation import MOST_OPS, find_done, remember, update_once
 from mongostore.repositories.paging import SortOrder, walk
 from mongostore.repositories.parts import find_part, find_parts
+from mongostore.repositories.rooms.room_log import RoomLog
+from mongostore.repositories.rooms.room_updates import RoomUpdates
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
@@ -116,7 +119,7 @@ class RoomParts(Repository, Generic[V]):
         Raises:
             _DoneError: An earlier attempt of the call has taken one.
         """
-        rooms, call = self._connection.collection("rooms"), current_operation()
+        rooms, call = self._rooms, current_operation()
         # Without transactions an earlier attempt may have taken a place and no more.
         is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
         open_room = {"_id": room_id, "state": "open"}
@@ -169,27 +172,46 @@ class RoomParts(Repository, Generic[V]):
             remembered = {"$push": {"ops": {"$each": replacements[-_REPLACEMENTS:], "$slice": -MOST_OPS}}}
             # One that came before its room has no life of its own, and belongs to any.
             same = {"_id": gone["room_id"], **({"epoch": gone["epoch"]} if "epoch" in gone else {})}
-            await self._connection.collection("rooms").update_one(same, remembered)
+            await self._rooms.update_one(same, remembered)
         return gone is not None or current_operation().attempt > 0
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:
         """Store something with an id of its own in the next place of its room, if there is such a room."""
-        call = current_operation()
+        call, room_id = current_operation(), stored["room_id"]
+        ended = {"_id": room_id, "state": "open", **expired(call.now)}
 
         async def insert(session: Any) -> None:
-            taken = await self._allocate_position(stored["room_id"], session)
+            taken = await self._allocate_position(room_id, session)
+            if taken is None and await self._rooms.find_one(ended, {"_id": 1}, session=session):
+                raise _ExpiredError
             position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
             document = {**stored, **position, "stored_at": call.now, "ops": [call.token]}
             await self._collection.insert_one(document, session=session)
 
         try:
-            await self._run_locked(stored["room_id"], insert)
+            while True:
+                with suppress(_ExpiredError):
+                    await self._run_locked(room_id, insert)
+                    break
+                # Its deletion would take what is stored after its end as well.
+                await self._delete_expired(ended)
         except DuplicateKeyError:
             existing = await self._collection.find_one(
                 {"_id": stored["_id"], "room_id": stored["room_id"]}, {"ops": 1}
             )
             if existing is None or call.token not in existing.get("ops", ()):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
+
+    async def _delete_expired(self, ended: StoredDocument) -> None:
+        """Delete a room that has expired, if it still is there."""
+        room = await self._rooms.find_one(ended, {"expires_at": 1})
+        if room is not None:
+            updates = RoomUpdates(self._connection, RoomLog(self._connection))
+            await updates.delete_if(room["_id"], {"expires_at": room["expires_at"]})
+
+    @property
+    def _rooms(self) -> Any:
+        return self._connection.collection("rooms")
 
 
 def _not_later() -> StoredDocument:
@@ -204,6 +226,10 @@ class _DoneError(Exception):
 
 def _order(newest: bool) -> SortOrder:
     return SortOrder("position", is_ascending=not check_flag("newest", newest))
+
+
+class _ExpiredError(Exception):
+    """The room of the part has expired."""
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:

@@ -76,6 +76,8 @@ class AsyncThreadMessages(Repository):
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
         what is absent or empty.
 
+        A message of an expired thread is changed until the thread is pruned, but not found.
+
         Args:
             thread_id: The thread of the message; None leaves it where it is, which may be in none.
             message_id: The message.
@@ -297,19 +299,21 @@ class AsyncThreadMessages(Repository):
         key = _key(None if thread_id is None else check_id("thread_id", thread_id), message_id)
 
         tombstone = new_tombstone()
+        existing = {**key, **not_begun_since("arrival")}
+        was_there = thread_id is None or await find_part(self._connection, "messages", existing, {"_id": 1})
 
         async def remove(session: Any) -> bool:
-            existing = {**key, **not_begun_since("arrival")}
-            document = await self._messages.find_one(existing, {"feedback": 1}, session=session)
+            update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
+            document = await self._messages.find_one_and_update(
+                existing, update, {"feedback": 1}, session=session
+            )
             if document is None:
                 return False
-            update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
-            await self._messages.update_one(key, update, session=session)
             if document.get("feedback") and thread_id is not None:
                 return await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        existed = await self._connection.engine.transact(remove)
+        existed = bool(was_there) and await self._connection.engine.transact(remove)
         if not existed and thread_id is None:
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
