@@ -166,7 +166,6 @@ async def test_a_stored_key_that_does_not_fit_is_an_error_that_hides_it(store: A
             assert [error.id for error in (await store.keys.list()).errors] == [key.id]
 
 
-@pytest.mark.refusal
 @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
 async def test_ids_are_plain_strings(store: AsyncMongoStore, bad: Any) -> None:
     calls = [store.keys.delete(bad), store.keys.get(bad), store.keys.find(bad)]

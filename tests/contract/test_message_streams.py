@@ -348,7 +348,6 @@ class TestOthers:
 
 
 class TestArguments:
-    @pytest.mark.refusal
     @pytest.mark.parametrize(
         "arguments",
         [

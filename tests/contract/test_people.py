@@ -232,7 +232,6 @@ class TestPeople:
         with pytest.raises(NotFoundError):
             await store.rooms.tasks.get("r", "unknown")
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("kind", PARTS)
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
     async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, kind: str, bad: Any) -> None:

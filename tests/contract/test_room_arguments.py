@@ -23,8 +23,6 @@ from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract.edge_cases import NO_IDS, refused
 from tests.contract.fixtures import T, altered, furnish, rows
 
-pytestmark = pytest.mark.refusal
-
 
 class TestRoomArguments:
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))

@@ -56,14 +56,19 @@ async def test_each_answer_has_its_own_nonce(asking: httpx.AsyncClient) -> None:
     assert len(policies) == 3
 
 
-async def test_every_link_of_every_page_leads_somewhere(asking: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("most", [3, pytest.param(1000, marks=pytest.mark.long)])
+async def test_every_link_of_every_page_leads_somewhere(asking: httpx.AsyncClient, most: int) -> None:
     seen: dict[str, int] = {}
+    forms = Counter[str]()
     for path in PAGES:
         html = (await asking.get(path)).text
         for href in re.findall(r'(?:href|src)="([^"#]+)', html):
             link = str(httpx.URL(f"http://127.0.0.1{path}").join(href.replace("&amp;", "&")))
             assert link.startswith("http://127.0.0.1/"), link
-            if link not in seen:
+            # Links that differ in their numbers and the values of their queries lead through the same code.
+            form = re.sub(r"\d+|=[^&]*", "", link)
+            if link not in seen and forms[form] < most:
+                forms[form] += 1
                 seen[link] = (await asking.get(link)).status_code
     assert {link: status for link, status in seen.items() if status != 200} == {}
     assert len(seen) > 40
