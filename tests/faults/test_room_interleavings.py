@@ -189,8 +189,8 @@ async def test_a_process_that_met_another_one_in_a_room_leaves_it_to_that_one_fi
 async def test_a_commit_after_one_whose_answer_was_lost_is_one_command(
     server_uri: str, database: str, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire = Wire()
-    async with wired_store(server_uri, database, wire) as store:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
         await store.rooms.events.append("r", Event(channel_id="c"))
         events = type(store.engine.database["events"])
         insert = events.insert_one
