@@ -49,7 +49,20 @@ UNTRACED = {
     "test_writing_and_reading_stand_parallel_deletion",
 }
 # The folders whose tests run on both engines.
-TWICE = {"adapters", "contract", "servers"}
+TWICE = {"adapters", "contract", "importers", "servers"}
+# Words in the names of tests that ask what a server alone can show: callers beside each other, streams,
+# large documents, searches, and thousands of documents, for which the embedded engine takes longer.
+OF_SERVER = {
+    *("parallel", "concurrent", "concurrently", "race", "races", "racing", "beside", "meanwhile", "while"),
+    *("late", "once", "callers", "writers", "tasks", "processes", "watch", "tail", "tails", "stream"),
+    *("streams", "search", "large", "larger", "mb", "megabytes", "grows", "full", "limit", "limits", "size"),
+    *("several", "2000", "filled", "than", "rolls"),
+}
+# Tests of the suites that take long, and those of the contract that make their claims in every run.
+LONG_SUITES = {
+    "test_a_thread_of_20_mb_is_whole": "test_many_large_messages_in_one_segment_are_all_kept",
+    "test_lists_of_rooms_of_any_size": "test_iter_meets_every_room_of_several_pages",
+}
 # Those that a store makes when it is opened, for they have indexes.
 COLLECTIONS = {command["createIndexes"] for command in load_indexes()}
 # A server has less than one GB of data after a run, and keeps as much of it in its cache.
@@ -109,20 +122,21 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Leave out long tests, unless they are asked for.
 
-    Among these is most of what is asked of the embedded engine: the same is asked on a server in every run,
-    and `tests/unit/test_embedded.py` compares the engine itself with a server. What is refused before the
-    engine is asked takes the cheaper one.
+    Every run asks each claim once, in its shortest form. These are long: the same claim on the other engine;
+    more rounds, seeds or values of a claim; the suites of other projects; soaks and long pauses.
+
+    A test on the embedded engine takes a quarter of the time, so every run asks that one, unless a server
+    alone can show the claim. In every run a server carries out each verb for what it costs, what the tests
+    marked `smoke` ask, and what `tests/unit/test_embedded.py` asks both engines to compare them.
     """
     items.sort(key=_turn)
+    _mark_second_engine(items)
     tests = set[str]()
     for item in items:
         if " at 0x" in item.name:
             # Each process of a run would collect another test.
             raise pytest.UsageError(f"{item.nodeid}: give the cases ids without addresses")
-        cases = getattr(item, "callspec", None)
-        other = "server" if item.get_closest_marker("refusal") else "embedded"
-        is_other = cases is not None and other in cases.params.values()
-        if is_other and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
+        if getattr(item, "originalname", None) in LONG_SUITES:
             item.add_marker(pytest.mark.long)
         if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
             _expect_difference(item)
@@ -135,6 +149,21 @@ def pytest_collection_modifyitems(
     left_out = [item for item in items if item.get_closest_marker("long")]
     items[:] = [item for item in items if not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _mark_second_engine(items: list[pytest.Item]) -> None:
+    """Mark as long what is asked on the other engine in every run."""
+    found = {item.nodeid: item for item in items if item.path.parent.name in TWICE}
+    for on_server in found.values():
+        test, _, cases = on_server.nodeid.partition("[")
+        names = cases.removesuffix("]").split("-")
+        twin = "-".join("embedded" if name == "server" else name for name in names)
+        embedded = found.get(f"{test}[{twin}]", on_server)
+        chosen = {marker.name for one in (on_server, embedded) for marker in one.iter_markers()}
+        if embedded is on_server or chosen & {"long", "smoke"}:
+            continue
+        words = {*test.rpartition("::")[2].split("_")}
+        (embedded if words & OF_SERVER else on_server).add_marker(pytest.mark.long)
 
 
 def _expect_difference(item: pytest.Item) -> None:

@@ -18,7 +18,7 @@ One store, each conversation as it is when its turn comes:
 After a restore, before anybody reads:
   mongostore doctor --mend --uri URI
   mongostore people erase NAME --yes --uri URI   for each who was erased since
-  mongostore prune --uri URI                     for what has expired since
+  mongostore prune --yes --uri URI               for what has expired since
 """
 
 

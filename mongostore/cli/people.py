@@ -17,7 +17,10 @@ from rich.table import Table
 from mongostore.cli.terminal import (
     AsJson,
     Database,
+    DryRun,
     Uri,
+    Yes,
+    confirm,
     err,
     fail_after,
     out,
@@ -104,8 +107,8 @@ def erase(
     mode: Annotated[
         str, typer.Option(metavar="MODE", help="delete, or anonymize what is shared with others.")
     ] = "delete",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     namespaces: Namespaces = None,
     organization: Organization = None,
     uri: Uri = None,
@@ -144,7 +147,7 @@ async def _erase(
     person = await find(store)
     if not dry_run and not yes:
         found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
-        typer.confirm(f"Erase {', '.join(person.names)} ({found})?", abort=True, err=True)
+        confirm(f"Erase {', '.join(person.names)} ({found})?")
     chosen: ErasureMode = mode  # type: ignore[assignment]  # the store refuses any other
     return await store.people.erase(person, mode=chosen, dry_run=dry_run)
 

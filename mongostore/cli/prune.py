@@ -12,7 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from mongostore.cli.terminal import (
     AsJson,
     Database,
+    DryRun,
     Uri,
+    Yes,
+    confirm,
     err,
     fail_after,
     print_counts,
@@ -59,7 +62,8 @@ def prune(
         typer.Option(metavar="NAME", help="Only sessions, threads or rooms; may be repeated."),
     ] = None,
     keep_pinned: Annotated[bool, typer.Option(help="Keep threads with pinned messages.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     uri: Uri = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -72,7 +76,7 @@ def prune(
 
     Examples:
       mongostore prune --idle 90d --dry-run
-      mongostore prune --older 2y --house threads --no-keep-pinned
+      mongostore prune --older 2y --house threads --no-keep-pinned --yes
     """
     options: dict[str, Any] = {
         "idle": idle,
@@ -81,7 +85,7 @@ def prune(
         "houses": house or _HOUSES,
         "keep_pinned": keep_pinned,
     }
-    report = run_on_store(lambda store: _prune(store, options, dry_run), uri, database)
+    report = run_on_store(lambda store: _prune(store, options, dry_run, yes), uri, database)
     if wants_json(as_json):
         print_json_line(report.model_dump())
     else:
@@ -90,10 +94,13 @@ def prune(
     fail_after(report.errors)
 
 
-async def _prune(store: AsyncMongoStore, options: dict[str, Any], dry_run: bool) -> PruneReport:
+async def _prune(store: AsyncMongoStore, options: dict[str, Any], dry_run: bool, yes: bool) -> PruneReport:
     planned = await store.retention.prune(**options, dry_run=True)
     if dry_run:
         return planned
+    if planned.total and not yes:
+        found = ", ".join(f"{getattr(planned, name):,} {name}" for name in _HOUSES)
+        confirm(f"Delete {found}?")
     columns = TextColumn("pruning"), BarColumn(), MofNCompleteColumn()
     done = PruneReport(dry_run=False, is_complete=False)
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:

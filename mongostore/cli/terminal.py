@@ -48,6 +48,8 @@ OneNamespace = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON each.", show_default="in a pipe")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count only.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a script needs it.")]
 Cursor = Annotated[
     str | None, typer.Option(metavar="TEXT", help="The cursor with which the page before ended.")
 ]
@@ -106,6 +108,13 @@ def fail(text: str) -> NoReturn:
     """Print an error and end the command with exit code 1."""
     err.print(plain(f"error: {text}", "red"), soft_wrap=True)
     raise typer.Exit(1)
+
+
+def confirm(question: str) -> None:
+    """Ask before data is deleted; without a terminal to answer in, end the command with exit code 1."""
+    if not sys.stdin.isatty():
+        fail("this command deletes data: add --yes, or --dry-run to count only")
+    typer.confirm(question, abort=True, err=True)
 
 
 def fail_after(errors: Collection[str]) -> None:

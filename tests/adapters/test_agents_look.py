@@ -277,7 +277,7 @@ def test_a_person_gets_a_conversation_and_has_it_erased(
 def test_a_conversation_goes_when_it_is_old(framework: Framework, uri: str) -> None:
     run("prune", "--idle", "1h", "--uri", uri)
     assert call(framework.find, uri)
-    run("prune", "--idle", "0.001s", "--uri", uri)
+    run("prune", "--idle", "0.001s", "--yes", "--uri", uri)
     assert not call(framework.find, uri)
 
 

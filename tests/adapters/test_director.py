@@ -21,6 +21,7 @@ from mongostore import DocumentTooLargeError, InvalidValueError, Message, MongoS
 from mongostore.sync import MongoStore, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
+from mongostore.testing.director.parallel import ParallelSuite
 from mongostore.testing.director.parts import ids, nested, say
 from tests.conftest import Emptied
 
@@ -84,6 +85,13 @@ def finish(child: subprocess.Popen[str]) -> None:
 
 class TestDatabase(DatabaseSuite):
     """What Director asks of any database."""
+
+    steps = 4
+
+
+@pytest.mark.long
+class TestDatabaseLonger(ParallelSuite):
+    """What it asks under many callers, for as long as the suite says."""
 
 
 def test_is_a_field_of_pydantic_models(adapter: ModuleType) -> None:

@@ -30,11 +30,10 @@ OF_SQLITE = {
 
 @pytest.mark.parametrize(
     ("files", "passing", "failing"),
-    [(SESSIONS, 97, 18), pytest.param(COMPACTION, 171, 4, marks=pytest.mark.long)],
+    [(SESSIONS, 97, 18), (COMPACTION, 171, 4)],
 )
-@pytest.mark.parametrize(
-    "engine", ["in process", pytest.param("server", marks=[pytest.mark.server, pytest.mark.long])]
-)
+@pytest.mark.parametrize("engine", ["in process", pytest.param("server", marks=pytest.mark.server)])
+@pytest.mark.long
 def test_the_sdks_own_tests_pass_on_our_sessions(
     files: list[str],
     passing: int,

@@ -217,7 +217,6 @@ async def test_expiry_set_elsewhere_ends_the_log_of_a_room(store: AsyncMongoStor
         await store.rooms.events.append("x", Event(channel_id="c"))
 
 
-@pytest.mark.refusal
 @pytest.mark.parametrize(
     "expiry",
     [

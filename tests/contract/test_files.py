@@ -24,7 +24,7 @@ from mongostore import (
     InvalidValueError,
     NotFoundError,
 )
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, refused, same
 
 MiB = 1024 * 1024
 
@@ -202,7 +202,6 @@ class TestFiles:
         await store.threads.files.upload("k", b"", data=data)
         assert same((await store.threads.files.get("k")).data, data)
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
     async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
         files, elements = store.threads.files, store.threads.elements
@@ -247,7 +246,6 @@ class TestFiles:
                 await files.upload(seen[-1], b"1")
             assert seen == expected
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize(
         ("path", "arguments"),
         [
@@ -265,7 +263,6 @@ class TestFiles:
             [error] = await refused(call(**arguments))
             assert error.path == path
 
-    @pytest.mark.refusal
     @bad_uploads
     async def test_bad_uploads_are_refused_by_their_paths(
         self, store: AsyncMongoStore, path: str, arguments: Any
@@ -275,7 +272,6 @@ class TestFiles:
         assert await store.threads.files.find("k") is None
         assert await counts(store) == (0, 0)
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("name", ["start", "end"])
     @pytest.mark.parametrize("bad", [-1, 1.0, True, "1", {"$gt": 0}, 2**64])
     async def test_bad_ranges_are_refused_by_their_paths(

@@ -33,8 +33,8 @@ from mongostore import (
     VoiceDelivery,
 )
 from mongostore.repositories.server_clock import ServerClock
-from tests.contract.furnishing import rows
-from tests.contract.oddities import CURSORS, NASTY, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, refused, same
+from tests.contract.fixtures import rows
 
 PARTS: dict[str, Callable[[int], Any]] = {
     "bindings": lambda n: Binding(
@@ -232,7 +232,6 @@ class TestPeople:
         with pytest.raises(NotFoundError):
             await store.rooms.tasks.get("r", "unknown")
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("kind", PARTS)
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
     async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, kind: str, bad: Any) -> None:

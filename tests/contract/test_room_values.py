@@ -8,8 +8,8 @@ import pytest
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Room, RoomState
 from mongostore.repositories.rooms.offsets import Offsets
-from tests.contract.furnishing import T
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, Colour, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, Colour, refused, same
+from tests.contract.fixtures import T
 
 
 class TestRoomValues:
@@ -44,7 +44,6 @@ class TestRoomValues:
         assert await store.rooms.get("r") == room
         assert await store.rooms.find_private("r", "k") is None
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
     async def test_ids_that_are_no_plain_strings_never_reach_a_query(
         self, store: AsyncMongoStore, bad: Any
@@ -154,7 +153,6 @@ class TestRoomValues:
         await store.rooms.set_private("r\0", "k\0", 1)
         assert await store.rooms.find_private("r\0", "k\0") == 1
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
     async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         [error] = await refused(store.rooms.list(cursor=bad))

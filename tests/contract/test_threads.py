@@ -18,7 +18,7 @@ from mongostore import (
     InvalidValueError,
     NotFoundError,
 )
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, refused, same
 from tests.contract.threads import MERGED, NOON, at, listed, paged, user_id
 
 
@@ -332,7 +332,6 @@ class TestThreads:
         await store.threads.merge("a", name="found")
         assert await listed(store, ada, vote=0, text="FOUND") == ["a"]
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
     async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
         threads = store.threads
@@ -344,7 +343,6 @@ class TestThreads:
         assert {error.path for error in await refused(*calls)} == {"user_id"}
         assert await threads.find("t") is None
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize(
         ("path", "members"),
         [
@@ -377,7 +375,6 @@ class TestThreads:
         assert {error.path for error in errors} == {path}
         assert await store.threads.find("t") is None
 
-    @pytest.mark.refusal
     @pytest.mark.parametrize(
         ("path", "arguments"),
         [

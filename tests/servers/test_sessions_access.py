@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
@@ -112,6 +113,13 @@ async def service() -> AsyncIterator[Service]:
         yield await prepared(store)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unchanged() -> AsyncIterator[Service]:
+    """The service for those who may change nothing, so that all of them can use the same one."""
+    async with AsyncMongoStore("mongomock://") as store:
+        yield await prepared(store)
+
+
 async def test_every_route_is_listed_here(service: Service) -> None:
     assert routes().keys() == OPERATIONS.keys() | OPEN
     output = service.app.openapi()["paths"].keys()
@@ -151,15 +159,16 @@ async def test_a_key_of_another_namespace_cannot_tell_whether_anything_is_there(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("caller", REFUSED)
-async def test_without_a_good_key_nothing_is_answered(service: Service, name: str, caller: str) -> None:
-    before = await service.contents()
-    answer = await service.ask(name, caller, "acme")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_without_a_good_key_nothing_is_answered(unchanged: Service, name: str, caller: str) -> None:
+    before = await unchanged.contents()
+    answer = await unchanged.ask(name, caller, "acme")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.headers["content-type"] == "application/problem+json"
-    unused = await service.ask(name, caller, "nobodys")
+    unused = await unchanged.ask(name, caller, "nobodys")
     assert answer.text.replace("acme", "nobodys") == unused.text
-    assert await service.contents() == before
+    assert await unchanged.contents() == before
 
 
 @pytest.mark.server

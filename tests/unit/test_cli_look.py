@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from uuid import uuid4
@@ -15,8 +17,9 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner, Result
 
-from mongostore import Event, Message, MongoStore
+from mongostore import AsyncMongoStore, Event, Message, MongoStore
 from mongostore.cli import app
+from tests.contract.command_log import CommandLog
 
 EVIL = "x\n\r\x1b[2J\x1b]0;t\x07\x7f\x9b2J\u2028\u202e<script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -289,6 +292,37 @@ def test_tail_follows_a_session_with_its_edits(server_uri: str, database: str) -
             store.sessions.delete("s")
             assert json.loads(process.stdout.readline())["change"] == "close"
             assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.server
+def test_ls_sends_few_commands_however_much_is_stored(
+    server_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MongoStore(server_uri, database) as store:
+        for number in range(60):
+            store.sessions.in_namespace("abc"[number % 3]).create(f"s{number}")
+            store.threads.create(f"t{number}")
+            store.rooms.create(f"r{number}")
+    sent: list[str] = []
+    opening: list[str] = []
+
+    @asynccontextmanager
+    async def open_wired(uri: str, database: str, *, ensure_indexes: bool) -> AsyncIterator[AsyncMongoStore]:
+        options = {"event_listeners": [wire := CommandLog()]}
+        async with AsyncMongoStore(
+            uri, database, transactions="off", ensure_indexes=ensure_indexes, client_options=options
+        ) as store:
+            opening[:] = [one.name for one in wire.sent]
+            yield store
+            sent[:] = [one.name for one in wire.sent[len(opening) :]]
+
+    monkeypatch.setattr("mongostore.cli.lists.open_store", open_wired)
+    for command, commands in {("ls",): 4, ("ls", "rooms"): 2, ("ls", "--limit", "3"): 4}.items():
+        assert run(*command, "--uri", server_uri, "--database", database).exit_code == 0
+        assert 0 < len(sent) <= commands, (command, sent)
+        # A look at the indexes is not part of it.
+        assert len(opening) <= 9
+        assert "listIndexes" not in opening, opening
 
 
 def _unbuffered() -> dict[str, str]:

@@ -237,21 +237,20 @@ class CommitQueue:
         if taken is None:
             position = position_below(head.epoch, index)
 
-            async def insert(session: Any) -> None:
+            async def insert(session: Any) -> bool:
                 # A write, though it changes nothing: it conflicts with a deletion of the room.
                 room = await self._collection("rooms").update_one(
                     {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
                     {"$inc": {"next_part_position": 0}},
                     session=session,
                 )
-                if not room.matched_count:
-                    raise _StaleHeadError
-                await events.insert_one({**pending.event, **position}, session=session)
+                if room.matched_count:
+                    await events.insert_one({**pending.event, **position}, session=session)
+                return bool(room.matched_count)
 
             try:
-                await self._connection.engine.transact(insert)
-                return index
-            except _StaleHeadError:
+                if await self._connection.engine.transact(insert):
+                    return index
                 self._log.forget(pending.event["room_id"])
                 return None
             except DuplicateKeyError as error:

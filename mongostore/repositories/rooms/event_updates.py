@@ -28,10 +28,6 @@ from mongostore.repositories.size_limits import SizeLimit
 _MERGED = SizeLimit("event", ("content", "data", "metadata", "delivery_results"), MAX_VALUE_BYTES)
 
 
-class _NewestEventError(Exception):
-    """The event that holds the room's counters is among those to delete."""
-
-
 class EventUpdates:
     """Writes events."""
 
@@ -91,7 +87,7 @@ class EventUpdates:
         call, open_log = current_operation(), None
         fields = dict.fromkeys(("op", "log", "index"), 1) if read is None else None
 
-        async def remove(session: Any) -> list[Any]:
+        async def remove(session: Any) -> list[Any] | None:
             if await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}, session=session) is None:
                 return call.memory.get("removed", []) if call.attempt else []
             documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
@@ -104,21 +100,19 @@ class EventUpdates:
             newest = max(documents, key=lambda document: document["index"])
             is_in_older_log = open_log is not None and newest["log"] != open_log
             if not is_in_older_log and not await self._has_later(room_id, newest["index"], session):
-                raise _NewestEventError
+                return None
             call.memory |= {"op": root["op"], "removed": removed}
             events = {"room_id": room_id, "_id": {"$in": ids}}
             await self._events.update_many(events, emptied(), session=session)
             return removed
 
-        while True:
+        while (removed := await self._connection.engine.transact(remove)) is None:
+            # The room's counters are those of its newest event: first they go into the room.
             try:
-                return await self._connection.engine.transact(remove)
-            except _NewestEventError:
-                # The room's counters are those of its newest event: first they go into the room.
-                try:
-                    open_log = (await self._log.change(room_id, lambda room: ({}, {})))["log"]
-                except NotFoundError:
-                    return []
+                open_log = (await self._log.change(room_id, lambda room: ({}, {})))["log"]
+            except NotFoundError:
+                return []
+        return removed
 
     @property
     def _events(self) -> Any:

@@ -223,7 +223,7 @@ class RoomLog:
         self.forget(room_id)
         self._connection.check_open()
         base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
-        log = {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard}
+        log = {"_id": room_id, "state": "open", "log": head.log, **guard}
         update = {**update, "$set": {**base, **update.get("$set", {})}}
         return await update_room(self._connection, log, update, closes=closes)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from mongostore.errors import InvalidDocumentError
@@ -142,9 +143,14 @@ def _send(form: str, export: _Export) -> Response:
         lines = html_file(kind, export.name, facts, _some_at_a_time(export))
     else:
         raise ProblemError(422, f"The form is one of {', '.join(_TYPES)}")
-    file = quote(f"{export.name[:80]}.{form}", safe="", errors="replace")
+    return file_response(lines, export.name, form)
+
+
+def file_response(content: AsyncIterator[bytes], name: str, form: str) -> Response:
+    """Return an answer that browsers store as a file, and never show."""
+    file = quote(f"{name[:80]}.{form}", safe="", errors="replace")
     headers = _POLICY | {"Content-Disposition": f"attachment; filename*=UTF-8''{file}"}
-    return StreamingResponse(lines, media_type=_TYPES[form], headers=headers)
+    return StreamingResponse(content, media_type=_TYPES[form], headers=headers)
 
 
 async def _some_at_a_time(export: _Export) -> AsyncIterator[Sequence[Any]]:
@@ -165,11 +171,11 @@ def _items(export: _Export, some: list[Any]) -> Sequence[Any]:
 
 
 async def _lines(export: _Export) -> AsyncIterator[bytes]:
-    yield _line({"kind": type(export.head).__name__.lower(), **_dump(export.head)})
+    yield line_of(export.head)
     async for part in export.parts:
-        yield _line({"kind": type(part).__name__.lower(), **_dump(part)})
+        yield line_of(part)
     for error in export.errors:
-        yield _line({"kind": "unreadable", "of": error.kind, "id": error.id, "fields": [*error.fields]})
+        yield to_line({"record": "unreadable", "of": error.kind, "id": error.id, "fields": [*error.fields]})
 
 
 async def _text(export: _Export) -> AsyncIterator[bytes]:
@@ -180,12 +186,14 @@ async def _text(export: _Export) -> AsyncIterator[bytes]:
         yield f"\n*The {error.kind} {error.id} could not be read.*\n".encode(errors="replace")
 
 
-def _dump(model: Any) -> dict[str, Any]:
-    members: dict[str, Any] = model.model_dump()
-    return members
+def line_of(model: BaseModel) -> bytes:
+    """Return a conversation or a part of one as a line of JSON, with the name of its model."""
+    # A message of a thread has a `kind` of its own.
+    return to_line({"record": type(model).__name__, **model.model_dump()})
 
 
-def _line(members: dict[str, Any]) -> bytes:
+def to_line(members: dict[str, Any]) -> bytes:
+    """Return a line of JSON."""
     # ASCII, which holds even texts that are no UTF-8.
     return (json.dumps(members, default=str) + "\n").encode()
 

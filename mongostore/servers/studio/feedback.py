@@ -14,6 +14,7 @@ from mongostore.models import Feedback, ThreadMessage
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import encode_id
 from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.markdown import excerpt
 from mongostore.servers.studio.overview import liked, vote_chart
 from mongostore.servers.studio.search import text_of
 from mongostore.store import AsyncMongoStore
@@ -83,8 +84,8 @@ async def _about(store: AsyncMongoStore, feedback: Feedback) -> Vote:
         return Vote(feedback, None, "", "", path)
     cursor = store.threads.messages.cursor_of(message)
     before = await store.threads.messages.list(thread_id, newest=True, limit=_BEFORE, cursor=cursor)
-    asked = next((text_of(one.content) for one in reversed(before.items) if _is_users(one)), "")
-    return Vote(feedback, message, asked, text_of(message.content), f"{path}?at={message.id}")
+    asked = next((excerpt(text_of(one.content)) for one in reversed(before.items) if _is_users(one)), "")
+    return Vote(feedback, message, asked, excerpt(text_of(message.content)), f"{path}?at={message.id}")
 
 
 def _is_users(message: ThreadMessage) -> bool:

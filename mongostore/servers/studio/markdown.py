@@ -27,6 +27,7 @@ PLAIN = 100_000
 _COSTLY = "[*_`<"
 _MOST_COSTLY = 300
 _MOST_HIGHLIGHTED = 20_000
+_EXCERPT = 500
 _SCHEMES = {"http", "https", "mailto"}
 _CLASSES = {
     "span": {"k", "st", "nu", "cm", "kw", "host"},
@@ -72,6 +73,19 @@ def render(text: str) -> Markup:
     if len(text) > PLAIN or any(text.count(char) > _MOST_COSTLY for char in _COSTLY):
         return plain(text)
     return _render(text)
+
+
+@lru_cache(maxsize=1024)
+def excerpt(text: str) -> str:
+    """Return the beginning of a Markdown text in one line, without its marks."""
+    text = text[:_EXCERPT]
+    if any(text.count(char) > _MOST_COSTLY for char in _COSTLY):
+        return text
+    words: list[str] = []
+    for token in _markdown.parse(text):
+        words += [child.content or " " for child in token.children or [token] if child.nesting == 0]
+        words.append(" ")
+    return " ".join("".join(words).split())
 
 
 def plain(text: str) -> Markup:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Final
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from mongostore.models import Person, User
 from mongostore.repositories.threads import AsyncUsers
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.erasure import plan_of
+from mongostore.servers.studio.export import file_response, to_line
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.rows import list_conversations
 
@@ -75,14 +74,12 @@ async def person_export(request: Request, viewer: Looking, who: str) -> Response
     studio = Studio.of(request)
     who = decode_id(who)
     found = await studio.store.people.get(who)
-    name = quote(f"{who[:80]}.jsonl", safe="", errors="replace")
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-    return StreamingResponse(_records(studio, found), media_type="application/x-ndjson", headers=headers)
+    return file_response(_records(studio, found), who, "jsonl")
 
 
 async def _records(studio: Studio, person: Person) -> AsyncIterator[bytes]:
     async for record in studio.store.people.export(person):
-        yield (json.dumps(record.model_dump(), default=str) + "\n").encode()
+        yield to_line(record.model_dump())
 
 
 async def _find_user(users: AsyncUsers, who: str) -> User | None:

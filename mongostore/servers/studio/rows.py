@@ -15,6 +15,7 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, Session, Thread
 from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import encode_id
+from mongostore.servers.studio.markdown import excerpt
 from mongostore.store import AsyncMongoStore
 
 KINDS = ("session", "thread", "room")
@@ -188,7 +189,7 @@ def session_row(session: Session) -> Row:
     return Row(
         "session",
         session.name or session.id,
-        (last.text if last else "") or session.description or "",
+        excerpt(last.text if last else "") or session.description or "",
         session.active_at,
         session.active_at,
         f"/s/{encode_id(session.namespace)}/{encode_id(session.id)}",

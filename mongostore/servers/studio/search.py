@@ -6,9 +6,10 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
@@ -20,11 +21,13 @@ from mongostore.errors import NotFoundError
 from mongostore.models import Event, Message, ThreadMessage
 from mongostore.repositories.search.texts import texts_in
 from mongostore.repositories.search.words import Terms
+from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Looking, Viewer
 from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.export import file_response, line_of, to_line
 from mongostore.servers.studio.formats import visible
 from mongostore.servers.studio.frame import Studio, frame, page_response
-from mongostore.servers.studio.rows import KINDS, Row, list_conversations
+from mongostore.servers.studio.rows import KINDS, Row, Rows, list_conversations
 from mongostore.servers.studio.transcript import name_in
 from mongostore.store import AsyncMongoStore
 
@@ -38,7 +41,11 @@ _PAGE = 100
 _SNIPPETS = 4
 _VALUES = 8
 _MOST = 200
-_KEYS = ("role", "user", "namespace", "kind")
+_KEYS = ("role", "user", "namespace", "kind", "since")
+_DAYS = re.compile(r"(\d{1,4})d")
+# A chart of the times has so many columns at the most, and as many days at least as a week.
+_COLUMNS = 28
+_WEEK = timedelta(days=6)
 _BEFORE, _AFTER = 70, 130
 _DATA = re.compile(r"data:[\w.+/;=-]{0,100},")
 
@@ -65,7 +72,7 @@ class Query:
         filters: dict[str, str] = {}
         for part in text[:_MOST].split():
             key, colon, value = part.partition(":")
-            if colon and value and key in _KEYS:
+            if colon and value and key in _KEYS and (key != "since" or _moment(value)):
                 filters[key] = value
             else:
                 words.append(part)
@@ -75,6 +82,16 @@ class Query:
     def terms(self) -> Terms | None:
         """The words as the store looks for them; None if there are none."""
         return Terms.parse(self.words)
+
+    @cached_property
+    def since(self) -> datetime | None:
+        """The time before which nothing is looked for; None for all times."""
+        return _moment(self.filters.get("since", ""))
+
+    @property
+    def is_of_messages(self) -> bool:
+        """Whether a name alone is not enough."""
+        return not self.filters.keys().isdisjoint(("role", "since"))
 
     def narrowed(self, key: str, value: str) -> str:
         """Return the text with one more filter, or without it where it has that."""
@@ -87,13 +104,14 @@ class Query:
         """Return whether a message is looked for."""
         return (
             self.filters.get("role") in (None, entry.role)
+            and (self.since is None or (entry.at is not None and entry.at >= self.since))
             and self.terms is not None
-            and self.terms.is_in([*texts_in(entry.content), *texts_in(entry.data)])
+            and self.terms.is_in(entry.texts())
         )
 
     def snippet(self, entry: Entry) -> Markup:
         """Return the text around the first word, with all of them marked."""
-        text = " · ".join((*texts_in(entry.content), *texts_in(entry.data)))
+        text = " · ".join(entry.texts())
         plain = visible(" ".join(text.split()))
         first, _ = next(self._spans(plain), (0, 0))
         start = max(first - _BEFORE, 0)
@@ -122,18 +140,23 @@ class Entry:
     role: str
     name: str
     path: str
-    content: Any
-    data: Mapping[str, Any]
+    part: Message | ThreadMessage | Event
+
+    @property
+    def at(self) -> datetime | None:
+        """When it was stored."""
+        return self.part.created_at
+
+    def texts(self) -> list[str]:
+        """Return all texts in it."""
+        return [*texts_in(self.part.content), *texts_in(self.part.data)]
 
 
 @dataclass
 class Snippet:
     """A message that is looked for."""
 
-    label: str
-    role: str
-    name: str
-    path: str
+    entry: Entry
     html: Markup
 
 
@@ -166,11 +189,28 @@ class Found:
         """Return the values of each filter that are here, and how often each is."""
         rows = [hit.row for hit in self.hits]
         found = {
-            "role": Counter(one.role for hit in self.hits for one in hit.snippets),
+            "role": Counter(one.entry.role for hit in self.hits for one in hit.snippets),
             "namespace": Counter(row.owner for row in rows if row.kind == "session"),
             "user": Counter(row.person for row in rows),
         }
         return {key: _most_frequent(counts) for key, counts in found.items()}
+
+    def times(self) -> charts.Chart | None:
+        """Return a chart of the messages by the days on which they were stored; None if there are none."""
+        moments = [one.entry.at for hit in self.hits for one in hit.snippets]
+        days = sorted(at.astimezone(UTC) for at in moments if at is not None)
+        if not days:
+            return None
+        first = min(days[0], days[-1] - _WEEK).date()
+        span = -(-((days[-1].date() - first).days + 1) // _COLUMNS)
+        counts = Counter((day.date() - first).days // span for day in days)
+        values = []
+        for number in range(max(counts) + 1):
+            begin = first + timedelta(days=number * span)
+            last = begin + timedelta(days=span - 1)
+            name = f"{begin:%-d %b}" if span == 1 else f"{begin:%-d %b} to {last:%-d %b}"
+            values.append((f"{name}: {counts[number]}", f"{begin:%-d %b}", [counts[number]]))
+        return charts.stacked(values, ("f1",), width=226, height=84, ticks=2)
 
 
 def _most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
@@ -205,6 +245,16 @@ async def search_page(
     )
 
 
+@router.get("/search/export")
+async def search_export(request: Request, viewer: Looking, q: str = "", find: str | None = None) -> Response:
+    """Send all that a search finds, in lines of JSON: each conversation, and its messages behind it."""
+    studio = Studio.of(request)
+    query = Query.parse(q)
+    kind = find or query.filters.get("kind")
+    lines = _lines(studio.store, viewer, query, kind if kind in KINDS else None)
+    return file_response(lines, f"search {query.text}", "jsonl")
+
+
 async def search(
     store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None, cursor: str | None = None
 ) -> Found:
@@ -213,16 +263,7 @@ async def search(
     if query.terms is None:
         return Found([], None, 0.0)
     while True:
-        rows = await list_conversations(
-            store,
-            viewer,
-            kind=kind,
-            namespace=query.filters.get("namespace"),
-            user=query.filters.get("user"),
-            text=query.words,
-            cursor=cursor,
-            limit=_HITS - len(hits),
-        )
+        rows = await _list(store, viewer, query, kind, cursor, _HITS - len(hits))
         for start in range(0, len(rows.rows), _AT_ONCE):
             some = rows.rows[start : start + _AT_ONCE]
             found = await asyncio.gather(*(_look_into(store, row, query) for row in some))
@@ -233,17 +274,57 @@ async def search(
             return Found(hits, cursor, seconds)
 
 
+async def _list(
+    store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None, cursor: str | None, limit: int
+) -> Rows:
+    return await list_conversations(
+        store,
+        viewer,
+        kind=kind,
+        namespace=query.filters.get("namespace"),
+        user=query.filters.get("user"),
+        text=query.words,
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+async def _lines(
+    store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None
+) -> AsyncIterator[bytes]:
+    cursor = None
+    while query.terms is not None:
+        rows = await _list(store, viewer, query, kind, cursor, _HITS)
+        for row in rows.rows:
+            head = to_line(
+                {"record": row.kind.title(), "path": row.path, "title": row.title, "active_at": row.at}
+            )
+            async for entry in _found_in(store, row, query):
+                yield head + line_of(entry.part)
+                head = b""
+            if head and not query.is_of_messages:
+                yield head
+        if rows.unreadable:
+            yield to_line({"record": "unreadable", "count": rows.unreadable})
+        if (cursor := rows.cursor) is None:
+            return
+
+
 async def _look_into(store: AsyncMongoStore, row: Row, query: Query) -> Hit | None:
-    """Return a conversation with messages that are looked for; None if none of that role is."""
+    """Return a conversation with messages that are looked for; None if it has none that a filter asks for."""
     hit = Hit(row)
+    async for entry in _found_in(store, row, query):
+        hit.snippets.append(Snippet(entry, query.snippet(entry)))
+        if len(hit.snippets) == _SNIPPETS:
+            break
+    return hit if hit.snippets or not query.is_of_messages else None
+
+
+async def _found_in(store: AsyncMongoStore, row: Row, query: Query) -> AsyncIterator[Entry]:
     with suppress(NotFoundError):
         async for entry in _newest(store, row):
             if query.finds(entry):
-                found = Snippet(entry.label, entry.role, entry.name, entry.path, query.snippet(entry))
-                hit.snippets.append(found)
-                if len(hit.snippets) == _SNIPPETS:
-                    break
-    return hit if hit.snippets or "role" not in query.filters else None
+                yield entry
 
 
 async def _newest(store: AsyncMongoStore, row: Row) -> AsyncIterator[Entry]:
@@ -270,21 +351,31 @@ def _session_entry(path: str, message: Message) -> Entry:
         message.role,
         name_in(message.role, message.data, message.metadata),
         f"{path}?at={message.position}#m{message.position}",
-        message.content,
-        message.data,
+        message,
     )
 
 
 def _thread_entry(path: str, message: ThreadMessage) -> Entry:
     role = str(message.data.get("type") or message.data.get("role") or "").removesuffix("_message")
     name = name_in("message", message.data)
-    return Entry("", role, name, f"{path}?at={message.id}", message.content, message.data)
+    return Entry("", role, name, f"{path}?at={message.id}", message)
 
 
 def _room_entry(path: str, event: Event) -> Entry:
     name = f"{event.channel_id}, {event.participant_id or event.type}"
     path_there = f"{path}?at={event.index}#e{event.index}"
-    return Entry(str(event.index), event.type, name, path_there, event.content, event.data)
+    return Entry(str(event.index), event.type, name, path_there, event)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the time that is meant by so many days, such as `30d`, or by a date; None if it is none."""
+    if found := _DAYS.fullmatch(text):
+        return datetime.now(UTC) - timedelta(days=int(found[1]))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def text_of(value: Any, depth: int = 0) -> str:

@@ -16,7 +16,12 @@ class ParallelSuite:
 
     Fixtures:
         db: The database, an empty one for each test.
+
+    Attributes:
+        steps: How often each thread writes while others delete what it writes.
     """
+
+    steps = 15
 
     def test_parallel_threads_stream_into_one_session(self, db: Any) -> None:
         def stream(thread: int) -> None:
@@ -39,7 +44,7 @@ class ParallelSuite:
         context = {"reasoning": ["x" * 70_000]}
 
         def write(thread: int) -> None:
-            for step in range(15):
+            for step in range(self.steps):
                 say(db, f"{thread} {step}", content="x" * 3000)
                 db.create_session("s")
                 db.add_or_update_context_msg("s", context)

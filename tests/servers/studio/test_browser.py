@@ -48,7 +48,7 @@ PICTURES = os.environ.get("MONGOSTORE_TEST_PICTURES")
     ("launch", "width", "scheme"),
     [
         ("embedded", 1440, "light"),
-        ("embedded", 420, "dark"),
+        pytest.param("embedded", 420, "dark", marks=pytest.mark.long),
         pytest.param("server", 1440, "dark", marks=[pytest.mark.server, pytest.mark.long]),
         pytest.param("server", 420, "light", marks=[pytest.mark.server, pytest.mark.long]),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from mongostore.servers.studio.content import image_type, read_content
 from mongostore.servers.studio.formats import visible
-from mongostore.servers.studio.markdown import render
+from mongostore.servers.studio.markdown import excerpt, render
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",
@@ -60,6 +60,20 @@ def test_text_becomes_no_markup_of_its_own(text: str) -> None:
     assert "javascript:" not in "".join(re.findall('href="([^"]*)"', html)).lower()
     assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
     html.encode()
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_an_excerpt_is_text_of_one_line(text: str) -> None:
+    assert "\n" not in excerpt(text)
+
+
+def test_an_excerpt_has_no_marks_of_markdown() -> None:
+    text = (
+        "# One **two**, *three* `four`\n\n- [five](https://a.example) ![six](http://b)\n\n```py\nseven\n```"
+    )
+    assert excerpt(text) == "One two, three four five six seven"
+    assert excerpt("2 * 3 < 7, snake_case_name") == "2 * 3 < 7, snake_case_name"
+    assert len(excerpt("[ *" * 10_000)) <= 500
 
 
 def test_links_name_where_they_lead_and_give_nothing_away() -> None:

@@ -51,7 +51,7 @@ async def test_what_cannot_be_read_stands_in_its_place_without_its_values() -> N
         exported = (await asking.get("/s/default/s/export?form=html")).text
         assert re.findall(r'<article class="msg[^>]* id="(m\d)"', exported) == ["m0", "m1", "m2", "m3", "m4"]
         lines = (await asking.get("/s/default/s/export")).text
-        assert '"kind": "unreadable"' in lines
+        assert '"record": "unreadable"' in lines
 
         await sessions.update_one({}, {"$set": {"name": 5}})
         listed = (await asking.get("/list?fragment=true")).text

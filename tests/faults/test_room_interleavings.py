@@ -1,0 +1,167 @@
+"""Between two steps of a call on a room another process acts: each mechanism that heeds it, by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import Context
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from mongostore import AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
+from mongostore.repositories.rooms import room_log
+from mongostore.repositories.rooms.event_updates import EventUpdates
+from tests.contract.command_log import CommandLog, logged_store
+
+pytestmark = pytest.mark.server
+
+T = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+async def other(server_uri: str, server_store: AsyncMongoStore, database: str) -> AsyncIterator[Any]:
+    """The store of another process, and a room with three events that both know."""
+    await server_store.rooms.create("r")
+    for name in "abc":
+        await server_store.rooms.events.append("r", Event(id=name, channel_id="c"))
+    async with AsyncMongoStore(server_uri, database) as store:
+        yield store
+
+
+def act_before(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], Awaitable[object]]
+) -> None:
+    """Let another process act before the next call of a function."""
+    function = getattr(owner, name)
+
+    async def call(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, name, function)
+
+        async def run() -> None:
+            await act()
+
+        await asyncio.create_task(run(), context=Context())
+        return await function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+async def test_activity_in_between_is_a_conflict_of_a_guarded_replacement(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await server_store.rooms.get("r")
+    state = RoomState(room.status, room.paused_at, room.active_at)
+
+    async def append() -> None:
+        await other.rooms.events.append("r", Event(id="d", channel_id="c"))
+
+    act_before(monkeypatch, room_log, "update_room", append)
+    with pytest.raises(ConflictError):
+        await server_store.rooms.replace(room.model_copy(update={"metadata": {"k": 1}}), expected=state)
+    assert (await server_store.rooms.get("r")).metadata == {}
+
+
+async def test_an_edit_in_between_is_deleted_with_its_event(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await other.rooms.events.get("r", "a")
+
+    async def edit() -> None:
+        change = Event(id="edit", channel_id="c", type="edit", change="edit", target_event_id="a")
+        await other.rooms.events.append("r", change, target=target)
+
+    act_before(monkeypatch, EventUpdates, "_has_later", edit)
+    assert await server_store.rooms.events.delete("r", "a")
+    assert [event.id async for event in other.rooms.events.iter("r")] == ["b", "c"]
+
+
+async def test_an_event_that_is_deleted_before_its_append_is_retried_stays_deleted(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = type(server_store.engine.database["events"])
+    insert = events.insert_one
+
+    async def lose(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(events, "insert_one", insert)
+        await insert(*arguments, **options)
+        await asyncio.create_task(other.rooms.events.delete("r", "d"), context=Context())
+        raise AutoReconnect("lost")
+
+    monkeypatch.setattr(events, "insert_one", lose)
+    assert (await server_store.rooms.events.append("r", Event(id="d", channel_id="c"))).index == 3
+    assert not await other.rooms.events.exists("r", "d")
+    assert (await server_store.rooms.events.append("r", Event(channel_id="c"))).index == 4
+
+
+async def make_anew(store: AsyncMongoStore, **members: Any) -> None:
+    await store.rooms.delete("r")
+    await store.rooms.create("r", **members)
+    await store.rooms.bindings.upsert("r", Binding(channel_id="c"))
+
+
+async def test_a_replacement_that_meets_a_room_made_anew_moves_its_parts_as_well(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_anew(other, created_at=T)
+    act_before(monkeypatch, room_log, "update_room", lambda: make_anew(other))
+    await server_store.rooms.replace(Room(id="r", created_at=T, metadata={"k": 1}))
+    binding = await server_store.engine.database["bindings"].find_one({"room_id": "r"})
+    room = await server_store.engine.database["rooms"].find_one({"_id": "r"})
+    assert binding
+    assert room
+    assert binding["room_created_at"] == room["created_at"]
+
+
+async def test_an_event_below_the_next_index_belongs_to_the_room_that_was_made_anew(
+    server_store: AsyncMongoStore, other: AsyncMongoStore
+) -> None:
+    await make_anew(other, next_index=5)
+    stored = await server_store.rooms.events.create("r", Event(channel_id="c", index=2))
+    assert stored.index == 2
+    assert await other.rooms.delete("r")
+    left = {"room_id": "r", "index": {"$exists": True}}
+    assert await other.engine.database["events"].count_documents(left) == 0
+
+
+async def test_what_is_late_of_a_former_room_counts_for_nothing_in_the_one_made_anew(
+    server_store: AsyncMongoStore, other: AsyncMongoStore
+) -> None:
+    rooms, database = server_store.rooms, server_store.engine.database
+    await rooms.read_markers.advance("r", "c")
+    late = {name: await database[name].find_one({"room_id": "r"}, sort=[("index", -1)]) for name in LATE}
+    await make_anew(other)
+    for name, document in late.items():
+        assert document
+        # A deleted event has left its position there.
+        await database[name].replace_one({"_id": document["_id"]}, document, upsert=True)
+    room = await rooms.get("r")
+    assert (room.event_count, room.latest_index) == (0, None)
+    assert room in await rooms.list()
+    assert await rooms.read_markers.advance("r", "c", index=0)
+    marker = await rooms.read_markers.find("r", "c")
+    assert marker
+    assert marker.index == 0
+
+
+LATE = ("events", "read_markers")
+
+
+async def test_of_a_hundred_events_one_that_is_refused_costs_two_commands(
+    server_uri: str, database: str, other: AsyncMongoStore
+) -> None:
+    wire, group = CommandLog(), [Event(id=f"{n}", channel_id="c") for n in range(100)]
+    group[40] = Event(id="a", channel_id="c")
+    async with logged_store(server_uri, database, wire) as store:
+        await store.rooms.events.append("r", Event(channel_id="c"))
+        wire.sent.clear()
+        appending = (store.rooms.events.append("r", event) for event in group)
+        outcomes = await asyncio.gather(*appending, return_exceptions=True)
+        sent = [(one.name, len(one.command.get("documents", ()))) for one in wire.sent]
+    assert [number for number, one in enumerate(outcomes) if not isinstance(one, Event)] == [40]
+    # The group, what is behind the refused event, and a look at what has its id.
+    assert sorted(sent) == [("find", 0), ("insert", 59), ("insert", 100)]
+    stored = [event.index async for event in other.rooms.events.iter("r")]
+    assert stored == [*range(4 + 99)]

@@ -1,0 +1,67 @@
+"""Commands that delete ask in a terminal, and need `--yes` without one."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+import typer
+
+from mongostore import MongoStore
+from mongostore.cli import app
+
+COMMANDS = [("prune", "--older", "1d"), ("people", "erase", "ada")]
+
+
+class Terminal(io.StringIO):
+    """Standard input of a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[MongoStore]:
+    uri = f"mongomock://{uuid4().hex}"
+    monkeypatch.setenv("MONGOSTORE_URI", uri)
+    with MongoStore(uri) as store:
+        store.sessions.create("s", user_id="ada", created_at=datetime(2024, 5, 1, tzinfo=UTC))
+        store.sessions.create("t", user_id="ben")
+        yield store
+
+
+def left_by(store: MongoStore, *command: str) -> list[str]:
+    """Run a command and return the ids of the sessions that are left."""
+    app(command, standalone_mode=False)
+    return sorted(one.id for one in store.sessions.list().items)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_command_deletes_after_a_yes(
+    store: MongoStore,
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    with pytest.raises(typer.Abort):
+        left_by(store, *command)
+    assert "1 sessions" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert app(command, standalone_mode=False) == 1
+    assert "add --yes" in capsys.readouterr().err
+    assert left_by(store, *command, "--dry-run") == ["s", "t"]
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert left_by(store, *command) == ["t"]
+    # Nothing is left to ask about.
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert left_by(store, "prune", "--older", "1d") == ["t"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_script_deletes_with_yes(store: MongoStore, command: tuple[str, ...]) -> None:
+    assert left_by(store, *command, "--yes") == ["t"]
