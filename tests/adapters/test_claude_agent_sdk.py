@@ -15,7 +15,7 @@ from claude_agent_sdk.testing import run_session_store_conformance
 
 from mongostore import AsyncMongoStore, MongoStore
 from mongostore.adapters.claude_agent_sdk import MongoSessionStore
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 from tests.examples import claude_agent_sdk as example
 
 KEY: Any = {"project_key": "-home-ada-shop", "session_id": "s"}
@@ -235,8 +235,8 @@ async def test_it_works_in_the_event_loop_of_trio() -> None:
 
 @pytest.mark.server
 async def test_calls_send_few_commands(server_uri: str, database: str) -> None:
-    wire = Wire()
-    async with wired_store(server_uri, database, wire) as store:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
         transcripts = MongoSessionStore(store=store)
 
         async def sent(call: Any) -> int:

@@ -12,7 +12,7 @@ from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient
 
 from mongostore.adapters.openai_agents import MongoSession
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 from tests.docs.pages import SITE
 
 pytestmark = pytest.mark.server
@@ -27,11 +27,11 @@ def numbered(start: int, count: int) -> list[Any]:
 
 
 @pytest.fixture
-async def sides(server_uri: str, database: str) -> AsyncIterator[tuple[Sides, dict[str, Wire]]]:
+async def sides(server_uri: str, database: str) -> AsyncIterator[tuple[Sides, dict[str, CommandLog]]]:
     """Both sessions, each with what it sends."""
-    wires = {"ours": Wire(), "theirs": Wire()}
+    wires = {"ours": CommandLog(), "theirs": CommandLog()}
     async with (
-        wired_store(server_uri, database, wires["ours"]) as store,
+        logged_store(server_uri, database, wires["ours"]) as store,
         AsyncMongoClient[Any](server_uri, event_listeners=[wires["theirs"]]) as client,
     ):
         sessions: Sides = {
@@ -61,7 +61,7 @@ async def outcome(call: Awaitable[object]) -> str:
     return "stored"
 
 
-async def test_the_page_compares_what_both_do(sides: tuple[Sides, dict[str, Wire]]) -> None:
+async def test_the_page_compares_what_both_do(sides: tuple[Sides, dict[str, CommandLog]]) -> None:
     sessions, wires = sides
     # Theirs makes its indexes first.
     await sessions["theirs"].get_items()
@@ -136,7 +136,7 @@ async def pops(session: Any) -> str:
     ],
 )
 async def test_our_session_stands_what_theirs_may_not(
-    sides: tuple[Sides, dict[str, Wire]],
+    sides: tuple[Sides, dict[str, CommandLog]],
     case: Callable[[Any], Awaitable[object]],
     expected: object,
     record_property: Callable[[str, object], None],

@@ -36,7 +36,7 @@ from starlette.routing import Route
 
 from mongostore import AsyncMongoStore
 from mongostore.adapters.pydantic_ai import MongoConversationStore
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 from tests.examples import pydantic_ai as example
 
 
@@ -302,8 +302,8 @@ async def test_a_chat_goes_on_over_another_protocol(conversations: MongoConversa
 
 @pytest.mark.server
 async def test_calls_send_few_commands(server_uri: str, database: str) -> None:
-    wire = Wire()
-    async with wired_store(server_uri, database, wire) as store:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
         conversations = MongoConversationStore(store=store)
 
         async def sent(call: Any) -> int:

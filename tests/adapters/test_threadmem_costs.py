@@ -13,7 +13,16 @@ from pymongo import MongoClient
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, configure
 from mongostore.adapters.threadmem.file_storage import FileStorage
-from tests.contract.wire import INDEXES, Sent, Wire, concerned, is_union, nested, read_majority, stages_of
+from tests.contract.command_log import (
+    INDEXES,
+    CommandLog,
+    Sent,
+    concerned,
+    is_union,
+    nested,
+    read_majority,
+    stages_of,
+)
 
 pytestmark = [pytest.mark.server, pytest.mark.untraced]
 
@@ -21,13 +30,13 @@ IMAGE = "data:image/png;base64," + "Q09TVA" * 4_000
 
 
 @pytest.fixture
-def wire(server_uri: str) -> Iterator[Wire]:
+def wire(server_uri: str) -> Iterator[CommandLog]:
     with MongoClient[dict[str, Any]](server_uri) as explainer:
-        yield Wire(explainer)
+        yield CommandLog(explainer)
 
 
 @pytest.fixture
-def wired(server_uri: str, database: str, wire: Wire) -> Iterator[type[RoleThread]]:
+def wired(server_uri: str, database: str, wire: CommandLog) -> Iterator[type[RoleThread]]:
     """Role threads whose commands go past the wire."""
     with MongoStore(server_uri, database, client_options={"event_listeners": [wire]}) as store:
         store.portal.run(read_majority(store.core))
@@ -35,7 +44,7 @@ def wired(server_uri: str, database: str, wire: Wire) -> Iterator[type[RoleThrea
         configure()
 
 
-def sent_by(wire: Wire, call: Any) -> list[Sent]:
+def sent_by(wire: CommandLog, call: Any) -> list[Sent]:
     wire.sent.clear()
     call()
     return [*wire.sent]
@@ -55,7 +64,7 @@ def looks_by_index(sent: Sent) -> None:
         assert stats["totalDocsExamined"] <= concerned(sent, stats) + 1, (sent.command, stats)
 
 
-def test_a_post_costs_the_same_in_a_long_thread(wired: type[RoleThread], wire: Wire) -> None:
+def test_a_post_costs_the_same_in_a_long_thread(wired: type[RoleThread], wire: CommandLog) -> None:
     thread = wired(metadata={"k": 1})
     costs = []
     for number in range(401):
@@ -69,7 +78,7 @@ def test_a_post_costs_the_same_in_a_long_thread(wired: type[RoleThread], wire: W
     assert abs(sum(size for _, size in costs[0]) - sum(size for _, size in costs[1])) < 50
 
 
-def test_a_post_costs_no_more_once_the_messages_were_shown(wired: type[RoleThread], wire: Wire) -> None:
+def test_a_post_costs_no_more_once_the_messages_were_shown(wired: type[RoleThread], wire: CommandLog) -> None:
     thread = wired()
     for _ in range(5):
         thread.post("user", "hi", [IMAGE], metadata={"k": [1]})
@@ -80,7 +89,7 @@ def test_a_post_costs_no_more_once_the_messages_were_shown(wired: type[RoleThrea
 
 
 def test_a_thread_that_was_found_posts_without_reading_its_messages(
-    wired: type[RoleThread], wire: Wire
+    wired: type[RoleThread], wire: CommandLog
 ) -> None:
     thread = wired("ada")
     for _ in range(50):
@@ -109,7 +118,7 @@ def test_a_thread_that_was_found_posts_without_reading_its_messages(
     ids=["save", "add a role", "rename", "read", "delete"],
 )
 def test_what_is_done_to_a_thread_costs_the_same_in_a_long_one(
-    wired: type[RoleThread], wire: Wire, change: Any, most: int
+    wired: type[RoleThread], wire: CommandLog, change: Any, most: int
 ) -> None:
     for length in (1, 100):
         thread = wired()
@@ -122,7 +131,7 @@ def test_what_is_done_to_a_thread_costs_the_same_in_a_long_one(
                 looks_by_index(one)
 
 
-def test_messages_are_found_by_id_and_thread_by_an_index(wired: type[RoleThread], wire: Wire) -> None:
+def test_messages_are_found_by_id_and_thread_by_an_index(wired: type[RoleThread], wire: CommandLog) -> None:
     thread, other = wired(), wired()
     for _ in range(30):
         thread.post("user", "hi")

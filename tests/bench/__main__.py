@@ -42,8 +42,8 @@ from rich.table import Table
 from mongostore.engines.mongod_process import MongodProcess
 from tests.bench import postgres, sessions
 from tests.bench.chart import Bar, bars_of, describe_machine, draw
-from tests.bench.measuring import Cells
-from tests.bench.races import COLUMNS, Columns
+from tests.bench.comparisons import COLUMNS, Columns
+from tests.bench.measurement import Cells
 
 
 class Line(Protocol):

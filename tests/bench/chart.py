@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from pymongo import MongoClient
 
-from tests.bench.measuring import Row
-from tests.bench.races import Race
+from tests.bench.comparisons import Race
+from tests.bench.measurement import Row
 
 OTHERS = {
     "postgres": "the framework's own store on PostgreSQL",

@@ -14,8 +14,8 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore import AsyncMongoStore, Event, Feedback, Message
 from mongostore.repositories.rooms.bulk import EventBatches
-from tests.bench.measuring import Cells, timed
-from tests.contract.wire import Sent, Wire, examined, is_beyond, wired_store
+from tests.bench.measurement import Cells, timed
+from tests.contract.command_log import CommandLog, Sent, examined, is_beyond, logged_store
 
 COLUMNS = [
     *(("work", 36), ("commands", 10), ("returned", 9), ("examined", 26), ("time", 7), ("budget", 10)),
@@ -127,7 +127,7 @@ async def _measure(
         async with AsyncMongoStore(uri, database, timeout=600) as store:
             await call(store)
             micros = median([await timed(partial(call, store)) / 1000 for _ in range(_ROUNDS)])
-        async with wired_store(uri, database, wire := Wire(explainer)) as store:
+        async with logged_store(uri, database, wire := CommandLog(explainer)) as store:
             wire.sent.clear()
             await call(store)
             found[work] = [*wire.sent], micros

@@ -23,7 +23,7 @@ from pymongo import MongoClient
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleThread, configure
-from tests.bench.measuring import Row
+from tests.bench.measurement import Row
 
 POSTS = 10_000
 WINDOW = 100

@@ -28,8 +28,8 @@ from roomkit.store.base import ConversationStore
 from roomkit.store.sqlite import SQLiteStore
 
 from mongostore.adapters.roomkit import MongoConversationStore
-from tests.bench.measuring import Cells, Work
-from tests.bench.races import Field, Making, Race
+from tests.bench.comparisons import Field, Making, Race
+from tests.bench.measurement import Cells, Work
 
 TEXT = "x" * 600
 HISTORY = 400

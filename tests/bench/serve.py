@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.bench.measuring import Cells
-from tests.bench.races import Columns
+from tests.bench.comparisons import Columns
+from tests.bench.measurement import Cells
 from tests.servers.serving import Serving
 
 CLIENTS = 200

@@ -20,7 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore import AsyncMongoStore, Message, MongoStore
 from mongostore.documents.sessions import to_stored_message
-from tests.bench.measuring import Row, Work, interleave
+from tests.bench.measurement import Row, Work, interleave
 
 COLUMNS = [("work", 46), ("ours", 10), ("bare", 10), ("result", 11), ("budget", 12), ("ok", 4)]
 LONG = 100_000

@@ -27,8 +27,8 @@ from tests.adapters.chainlit_parts import (
     http_session,
     step,
 )
-from tests.bench.measuring import Cells, Work, take_turns
-from tests.bench.races import SHARE, Field, Making, Race
+from tests.bench.comparisons import SHARE, Field, Making, Race
+from tests.bench.measurement import Cells, Work, take_turns
 
 # What Chainlit's layer takes and Chainlit does not bring.
 NEEDED = ("sqlalchemy", "greenlet", "aiosqlite")

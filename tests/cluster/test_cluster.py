@@ -28,7 +28,7 @@ from mongostore import (
 from mongostore.cli import app
 from mongostore.index_definitions import load_sharding
 from tests.cluster.deployment import ShardedCluster, sharded_cluster
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -155,7 +155,7 @@ async def test_a_commit_of_a_room_is_a_transaction_of_one_shard(
         assert [*on_shards(sharded, "test_commits", "tasks", {"room_id": f"r{number}"})] == [shard]
 
 
-class Times(Wire):
+class Times(CommandLog):
     """Notes also the times of writes, and those that reads wait for."""
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ async def test_a_majority_read_waits_for_the_writes_of_its_store_and_no_others(
     sharded: ShardedCluster,
 ) -> None:
     wire = Times()
-    async with wired_store(sharded.uri, "test_causal", wire) as store:
+    async with logged_store(sharded.uri, "test_causal", wire) as store:
         await store.sessions.create("s")
         for number in range(4):
             await store.sessions.create(f"s{number}")
@@ -285,8 +285,8 @@ async def test_doctor_measures_the_delay_of_tails(
 
 async def test_a_long_session_costs_what_a_short_one_costs(sharded: ShardedCluster) -> None:
     sent: dict[str, list[int]] = {}
-    wire = Wire()
-    async with wired_store(sharded.uri, "test_long", wire) as store:
+    wire = CommandLog()
+    async with logged_store(sharded.uri, "test_long", wire) as store:
         messages = store.sessions.messages
         for name, length in (("short", 100), ("long", LONG)):
             await store.sessions.create(name)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from mongostore.index_definitions import load_sharding
-from tests.contract.wire import Sent
+from tests.contract.command_log import Sent
 
 _READS = {"find", "aggregate", "count", "distinct"}
 _WRITES = {"update": "updates", "delete": "deletes"}

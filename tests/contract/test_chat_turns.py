@@ -19,8 +19,8 @@ from mongostore import (
     NotFoundError,
     Turn,
 )
-from tests.contract.furnishing import altered
-from tests.contract.oddities import NASTY, refused, same
+from tests.contract.edge_cases import NASTY, refused, same
+from tests.contract.fixtures import altered
 from tests.contract.turns import contents, insights_of, new_turns, numbers
 
 

@@ -27,17 +27,17 @@ from mongostore.repositories.sessions import (
     TailLimits,
 )
 from tests.contract import sharding
-from tests.contract.wire import (
+from tests.contract.command_log import (
     Case,
+    CommandLog,
     Sent,
     Verbs,
-    Wire,
     concerned,
     executed_by_indexes,
     executions,
     is_beyond,
+    logged_store,
     verbs_of,
-    wired_store,
 )
 
 pytestmark = [pytest.mark.server, pytest.mark.untraced]
@@ -315,11 +315,11 @@ async def empty_tail(sessions: AsyncSessions, session_id: str) -> None:
     await sessions.messages.delete_many(session_id, [message.id for message in newest])
 
 
-async def observe(uri: str, database: str, wire: Wire) -> Observation:
+async def observe(uri: str, database: str, wire: CommandLog) -> Observation:
     async with AsyncMongoStore(uri, database) as store:
         await populate(store)
     sent = {}
-    async with wired_store(uri, database, wire) as store:
+    async with logged_store(uri, database, wire) as store:
         # The store learns where the tail of a session begins when it first reads it.
         await store.sessions.messages.list("long", limit=1)
         verbs = Verbs(store.sessions)
@@ -335,7 +335,7 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
     databases.append(database := f"test_{bson.ObjectId()}")
     with pytest.MonkeyPatch.context() as patch, MongoClient[dict[str, Any]](server_uri) as explainer:
         patch.setenv("MONGOSTORE_ENSURE_INDEXES", "true")
-        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        yield asyncio.run(observe(server_uri, database, CommandLog(explainer)))
         explainer.drop_database(database)
 
 
@@ -385,8 +385,8 @@ def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observation
 
 
 async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, database: str) -> None:
-    wire = Wire()
-    async with wired_store(server_uri, database, wire) as store:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
         # From here on each 64 appends roll once.
         await fill(store.sessions, "s", 64)
         counts = []
@@ -400,7 +400,7 @@ async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, dat
         assert sum(counts) / 320 <= 1.1
 
 
-class RoundTrips(Wire):
+class RoundTrips(CommandLog):
     """Counts how often a command is sent while no other one is under way."""
 
     def __init__(self) -> None:
@@ -422,7 +422,7 @@ async def test_new_message_after_a_roll_is_upserted_in_three_round_trips(
     server_uri: str, database: str
 ) -> None:
     trips = RoundTrips()
-    async with wired_store(server_uri, database, trips) as store:
+    async with logged_store(server_uri, database, trips) as store:
         await fill(store.sessions, "s", 300)
         # So many connections are open by now.
         await asyncio.gather(*(store.sessions.messages.list("s", limit=1) for _ in range(4)))
@@ -433,8 +433,8 @@ async def test_new_message_after_a_roll_is_upserted_in_three_round_trips(
 
 
 async def test_an_append_sends_little_beside_the_message(server_uri: str, database: str) -> None:
-    wire = Wire()
-    async with wired_store(server_uri, database, wire) as store:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
         await fill(store.sessions, "s", 300)
         for text in ("", TEXT, "x" * 100_000):
             wire.sent.clear()
@@ -446,8 +446,8 @@ async def test_an_append_sends_little_beside_the_message(server_uri: str, databa
 async def test_what_no_document_can_hold_is_refused_before_anything_is_sent(
     server_uri: str, database: str
 ) -> None:
-    wire, huge = Wire(), "x" * (17 * MiB)
-    async with wired_store(server_uri, database, wire) as store:
+    wire, huge = CommandLog(), "x" * (17 * MiB)
+    async with logged_store(server_uri, database, wire) as store:
         await store.sessions.create("s")
         await store.sessions.messages.append("s", Message(id="m", role="user", content="kept"))
         wire.sent.clear()

@@ -20,7 +20,7 @@ from mongostore import (
     NotFoundError,
 )
 from mongostore.repositories.rooms.offsets import Offsets
-from tests.contract.furnishing import T
+from tests.contract.fixtures import T
 
 MICROSECOND = timedelta(microseconds=1)
 

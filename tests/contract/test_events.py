@@ -19,7 +19,7 @@ from mongostore import (
     MongoStoreError,
     NotFoundError,
 )
-from tests.contract.furnishing import T, rows
+from tests.contract.fixtures import T, rows
 
 
 def new_event(event_id: str | None = None, **members: Any) -> Event:

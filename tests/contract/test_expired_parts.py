@@ -23,7 +23,7 @@ from mongostore import (
     Turn,
     VoiceDelivery,
 )
-from tests.contract.wire import repositories_of, verbs_of
+from tests.contract.command_log import repositories_of, verbs_of
 
 HOUR = timedelta(hours=1)
 LetPass = Callable[[timedelta], None]

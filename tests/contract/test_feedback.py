@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Feedback
-from tests.contract.oddities import refused
+from tests.contract.edge_cases import refused
 from tests.contract.threads import at, user_id
 
 

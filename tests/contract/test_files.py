@@ -24,7 +24,7 @@ from mongostore import (
     InvalidValueError,
     NotFoundError,
 )
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, refused, same
 
 MiB = 1024 * 1024
 

@@ -16,7 +16,7 @@ from mongostore import (
     Verification,
     VerificationRequest,
 )
-from tests.contract.furnishing import T, rows
+from tests.contract.fixtures import T, rows
 
 
 class TestIdentities:

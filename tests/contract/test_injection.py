@@ -47,9 +47,9 @@ from mongostore import (
     VoiceDelivery,
 )
 from mongostore.arguments import decode_cursor, encode_cursor
-from tests.contract.furnishing import altered
-from tests.contract.oddities import BOTTOMLESS, Loud
-from tests.contract.wire import repositories_of
+from tests.contract.command_log import repositories_of
+from tests.contract.edge_cases import BOTTOMLESS, Loud
+from tests.contract.fixtures import altered
 
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 NEIGHBOUR = "neighbour"

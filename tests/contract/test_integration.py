@@ -13,8 +13,8 @@ import pytest
 
 from mongostore import AsyncMongoStore, Message, NotFoundError, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation
+from tests.contract.edge_cases import NASTY, same
 from tests.contract.integrating import FAILED, INTEGRATED, NOTHING_NEW, Integrator, contents_of, insights_of
-from tests.contract.oddities import NASTY, same
 from tests.contract.turns import new_turns
 
 

@@ -15,18 +15,18 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
 from mongostore import ApiKey, AsyncMongoStore, InvalidDocumentError, NotFoundError
-from tests.contract.oddities import NO_IDS, refused
-from tests.contract.wire import (
+from tests.contract.command_log import (
     INDEXES,
     Case,
+    CommandLog,
     Verbs,
-    Wire,
     concerned,
+    logged_store,
     nested,
     stages_of,
     verbs_of,
-    wired_store,
 )
+from tests.contract.edge_cases import NO_IDS, refused
 from tests.faults.deployments import with_options
 
 LATER = datetime(2100, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -194,7 +194,7 @@ async def test_a_key_whose_first_answer_was_lost_is_made_once(
     polled = with_options(server_uri, heartbeatFrequencyMS=500, serverMonitoringMode="poll")
     async with (
         AsyncMongoClient[dict[str, Any]](admin_uri) as client,
-        wired_store(polled, database, wire := Wire()) as store,
+        logged_store(polled, database, wire := CommandLog()) as store,
     ):
         fault = {"failCommands": ["insert"], "writeConcernError": {"code": 91, "errmsg": ""}}
         await client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": fault})
@@ -227,7 +227,7 @@ async def test_each_verb_is_one_command_that_an_index_answers(server_uri: str, d
         cursor = (await store.keys.list(limit=10)).next_cursor
     called = set()
     with MongoClient[dict[str, Any]](server_uri) as explainer:
-        async with wired_store(server_uri, database, wire := Wire(explainer)) as store:
+        async with logged_store(server_uri, database, wire := CommandLog(explainer)) as store:
             for case in CASES:
                 wire.sent.clear()
                 verbs = Verbs(store.keys)

@@ -23,7 +23,7 @@ from mongostore import (
     NotOpenError,
 )
 from mongostore.repositories.sessions import TailLimits
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 
 TOKENS = 2000
 KiB = 1024
@@ -435,9 +435,9 @@ class TestBlocking:
 class TestCosts:
     async def test_each_flush_sends_what_is_new(self, server_uri: str, database: str) -> None:
         """One token more costs the same, however much there is before it."""
-        wire, tokens = Wire(), [f"token{number % 10} " for number in range(TOKENS)]
+        wire, tokens = CommandLog(), [f"token{number % 10} " for number in range(TOKENS)]
         size = sum(map(len, tokens))
-        async with wired_store(server_uri, database, wire) as store:
+        async with logged_store(server_uri, database, wire) as store:
             await store.sessions.create("s")
             wire.sent.clear()
             async with store.sessions.messages.stream("s", id="a", flush_every=5) as out:
@@ -457,8 +457,8 @@ class TestCosts:
         assert end[0].bytes < size + 1500
 
     async def test_batches_send_the_text_thrice_at_most(self, server_uri: str, database: str) -> None:
-        wire, text = Wire(), "x" * (20 * KiB)
-        async with wired_store(server_uri, database, wire) as store:
+        wire, text = CommandLog(), "x" * (20 * KiB)
+        async with logged_store(server_uri, database, wire) as store:
             await store.sessions.create("s")
             wire.sent.clear()
             async with store.sessions.messages.stream("s", id="a", flush_every=5) as out:

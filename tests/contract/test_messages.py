@@ -22,7 +22,7 @@ from mongostore import (
     NotFoundError,
 )
 from mongostore.repositories.sessions import TailLimits
-from tests.contract.furnishing import counted
+from tests.contract.fixtures import counted
 
 BIG = "x" * 2_000_000
 

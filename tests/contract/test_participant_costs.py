@@ -16,17 +16,17 @@ from pymongo.monitoring import CommandSucceededEvent
 from mongostore import AsyncMongoStore, Message, Page, Session, Turn
 from mongostore.repositories.sessions import AsyncSessionParticipants, AsyncSessions, AsyncSessionTurns
 from tests.contract import sharding
-from tests.contract.wire import (
+from tests.contract.command_log import (
     Case,
+    CommandLog,
     Sent,
     Verbs,
-    Wire,
     concerned,
     executed_by_indexes,
     executions,
     is_beyond,
+    logged_store,
     verbs_of,
-    wired_store,
 )
 
 pytestmark = [pytest.mark.server, pytest.mark.untraced]
@@ -125,7 +125,7 @@ CASES = [
 PARTS: dict[str, type] = {"participants": AsyncSessionParticipants, "turns": AsyncSessionTurns}
 
 
-class Replies(Wire):
+class Replies(CommandLog):
     """Notes also how many bytes come back."""
 
     def __init__(self) -> None:
@@ -159,11 +159,11 @@ async def populate(store: AsyncMongoStore) -> None:
     await long.turns.integrate("long", count_them)
 
 
-async def observe(uri: str, database: str, wire: Wire) -> Observation:
+async def observe(uri: str, database: str, wire: CommandLog) -> Observation:
     async with AsyncMongoStore(uri, database) as store:
         await populate(store)
     sent = {}
-    async with wired_store(uri, database, wire) as store:
+    async with logged_store(uri, database, wire) as store:
         verbs = Verbs(store.sessions)
         for case in CASES:
             wire.sent.clear()
@@ -177,7 +177,7 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
     databases.append(database := f"test_{bson.ObjectId()}")
     with pytest.MonkeyPatch.context() as patch, MongoClient[dict[str, Any]](server_uri) as explainer:
         patch.setenv("MONGOSTORE_ENSURE_INDEXES", "true")
-        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        yield asyncio.run(observe(server_uri, database, CommandLog(explainer)))
         explainer.drop_database(database)
 
 
@@ -212,8 +212,8 @@ def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observation
 
 
 async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, database: str) -> None:
-    wire = Wire()
-    async with wired_store(server_uri, database, wire) as store:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
         await store.sessions.turns.append_many("s", "a", new_turns(300))
         for text in ("", TEXT, "x" * 100_000):
@@ -226,7 +226,7 @@ async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, data
 
 async def test_turns_never_roll_and_messages_do_not_read_them(server_uri: str, database: str) -> None:
     wire = Replies()
-    async with wired_store(server_uri, database, wire) as store:
+    async with logged_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
         wire.sent.clear()
         for _ in range(200):
@@ -240,7 +240,7 @@ async def test_turns_never_roll_and_messages_do_not_read_them(server_uri: str, d
 
 async def test_large_insights_are_read_only_where_they_are_shown(server_uri: str, database: str) -> None:
     wire = Replies()
-    async with wired_store(server_uri, database, wire) as store:
+    async with logged_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
         await store.sessions.turns.append_many("s", "a", new_turns(1))
         await store.sessions.turns.integrate("s", lambda *_: [BIG_INSIGHT])

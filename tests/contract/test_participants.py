@@ -17,7 +17,7 @@ from mongostore import (
     NotFoundError,
     SessionParticipant,
 )
-from tests.contract.oddities import refused
+from tests.contract.edge_cases import refused
 from tests.contract.turns import contents, insights_of, new_turns, numbers
 
 ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, "messages.0"]

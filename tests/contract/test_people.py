@@ -33,8 +33,8 @@ from mongostore import (
     VoiceDelivery,
 )
 from mongostore.repositories.server_clock import ServerClock
-from tests.contract.furnishing import rows
-from tests.contract.oddities import CURSORS, NASTY, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, refused, same
+from tests.contract.fixtures import rows
 
 PARTS: dict[str, Callable[[int], Any]] = {
     "bindings": lambda n: Binding(

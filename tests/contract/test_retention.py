@@ -22,7 +22,7 @@ from mongostore import (
 )
 from mongostore.documents import COLLECTIONS
 from mongostore.repositories.heads import Heads
-from tests.contract.furnishing import furnish
+from tests.contract.fixtures import furnish
 
 DAY = timedelta(days=1)
 OLD, NEW = datetime.now(UTC) - 100 * DAY, datetime.now(UTC) - DAY

@@ -20,8 +20,8 @@ from mongostore import (
     VoiceDelivery,
 )
 from mongostore.repositories.rooms.offsets import Offsets
-from tests.contract.furnishing import T, altered, furnish, rows
-from tests.contract.oddities import NO_IDS, refused
+from tests.contract.edge_cases import NO_IDS, refused
+from tests.contract.fixtures import T, altered, furnish, rows
 
 
 class TestRoomArguments:

@@ -37,17 +37,17 @@ from mongostore.index_definitions import load_indexes
 from mongostore.repositories import Repository
 from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract import sharding
-from tests.contract.wire import (
+from tests.contract.command_log import (
     Case,
+    CommandLog,
     Sent,
     Verbs,
-    Wire,
     concerned,
     executed_by_indexes,
+    logged_store,
     nested,
     stages_of,
     verbs_of,
-    wired_store,
 )
 
 pytestmark = [pytest.mark.server, pytest.mark.untraced]
@@ -526,12 +526,12 @@ class Observed:
     repositories: dict[str, type]
 
 
-async def observe(uri: str, database: str, wire: Wire) -> Observed:
+async def observe(uri: str, database: str, wire: CommandLog) -> Observed:
     async with AsyncMongoStore(uri, database) as store:
         await populate(store)
         await store.rooms.list(text="nowhere")
     sent = {}
-    async with wired_store(uri, database, wire) as store:
+    async with logged_store(uri, database, wire) as store:
         held = repositories(store)
         verbs = {kind: Verbs(repository) for kind, repository in held.items()}
         for case in CASES:
@@ -546,7 +546,7 @@ async def observe(uri: str, database: str, wire: Wire) -> Observed:
 def observed(server_uri: str, databases: list[str]) -> Iterator[Observed]:
     databases.append(database := f"test_{bson.ObjectId()}")
     with MongoClient[dict[str, Any]](server_uri) as explainer:
-        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        yield asyncio.run(observe(server_uri, database, CommandLog(explainer)))
         explainer.drop_database(database)
 
 

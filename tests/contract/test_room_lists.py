@@ -11,7 +11,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, Binding, InvalidDocumentError, Page, Room, RoomFilter, RoomParticipant
 from mongostore.repositories.rooms.offsets import Offsets
-from tests.contract.furnishing import T
+from tests.contract.fixtures import T
 
 MICROSECOND = timedelta(microseconds=1)
 

@@ -8,8 +8,8 @@ import pytest
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Room, RoomState
 from mongostore.repositories.rooms.offsets import Offsets
-from tests.contract.furnishing import T
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, Colour, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, Colour, refused, same
+from tests.contract.fixtures import T
 
 
 class TestRoomValues:

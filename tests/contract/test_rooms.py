@@ -27,7 +27,7 @@ from mongostore import (
     Verification,
     VoiceDelivery,
 )
-from tests.contract.furnishing import T
+from tests.contract.fixtures import T
 
 MICROSECOND = timedelta(microseconds=1)
 

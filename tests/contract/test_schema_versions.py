@@ -25,7 +25,7 @@ from mongostore import (
 )
 from mongostore.documents.mapping import SCHEMA_VERSION
 from mongostore.repositories.rooms import room_log
-from tests.contract.furnishing import T, furnish
+from tests.contract.fixtures import T, furnish
 
 # What each version has written: a new version adds a file, and never changes one.
 STORED = sorted((Path(__file__).with_name("stored")).glob("version_*.json"))

@@ -11,8 +11,8 @@ from pymongo import MongoClient
 
 from mongostore import AsyncMongoStore, Event, IndexConflictError, InvalidValueError, Message, Turn
 from mongostore.repositories.search import finder, indexer
+from tests.contract.command_log import CommandLog, logged_store, read_majority
 from tests.contract.turns import SMALL_TAILS
-from tests.contract.wire import Wire, read_majority, wired_store
 
 HOUSES = ("sessions", "threads", "rooms")
 START = datetime(2026, 7, 1, tzinfo=UTC)
@@ -419,8 +419,8 @@ async def test_a_word_that_is_nowhere_examines_no_document(
         await say(server_store, house, f"c{number}", f"hay {number}")
     await found(server_store, house, text="hay")
     with MongoClient(admin_uri) as explainer:
-        wire = Wire(explainer)
-        async with wired_store(server_uri, database, wire) as store:
+        wire = CommandLog(explainer)
+        async with logged_store(server_uri, database, wire) as store:
             await read_majority(store)
             wire.sent.clear()
             assert len(await getattr(store, house).list(text="nowhere")) == 0

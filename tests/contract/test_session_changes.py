@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, ConflictError, DocumentTooLargeError, Message, NotFoundError
-from tests.contract.oddities import refused
+from tests.contract.edge_cases import refused
 from tests.contract.turns import SMALL_TAILS
 
 

@@ -22,7 +22,7 @@ from mongostore import (
     SessionUpdate,
 )
 from mongostore.repositories.schema_guard import VersionCheckedCollection
-from tests.contract.furnishing import counted
+from tests.contract.fixtures import counted
 
 
 async def paged(store: AsyncMongoStore) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from mongostore import AsyncMongoStore, Event, Feedback, InvalidValueError, Message, Turn
 from mongostore.repositories import statistics
 from mongostore.repositories.sessions import TailLimits
-from tests.contract.wire import Wire, read_majority, wired_store
+from tests.contract.command_log import CommandLog, logged_store, read_majority
 
 NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 
@@ -107,8 +107,8 @@ async def test_statistics_read_a_bounded_number_of_documents(
     async with AsyncMongoStore(server_uri, database) as store:
         for number in range(60):
             await store.threads.messages.merge("t", f"m{number}", content="hay")
-    with_plans = Wire(None)
-    async with wired_store(server_uri, database, with_plans) as store:
+    with_plans = CommandLog(None)
+    async with logged_store(server_uri, database, with_plans) as store:
         await read_majority(store)
         with_plans.sent.clear()
         found = await store.statistics()

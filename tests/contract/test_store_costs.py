@@ -23,15 +23,15 @@ from tests.contract import (
     test_room_costs,
     test_thread_costs,
 )
-from tests.contract.wire import (
+from tests.contract.command_log import (
     Case,
+    CommandLog,
     Sent,
     Verbs,
-    Wire,
     is_beyond,
+    logged_store,
     repositories_of,
     verbs_of,
-    wired_store,
     wrapped,
 )
 
@@ -106,11 +106,11 @@ class Observed:
     repositories: dict[str, type]
 
 
-async def observe(uri: str, database: str, wire: Wire) -> Observed:
+async def observe(uri: str, database: str, wire: CommandLog) -> Observed:
     async with AsyncMongoStore(uri, database) as store:
         await asyncio.gather(*(make_person(store, name) for name in ("ada", *map(str, range(OTHERS)))))
     sent = {}
-    async with wired_store(uri, database, wire) as store:
+    async with logged_store(uri, database, wire) as store:
         verbs = wrapped(store, lambda _, repository: Verbs(repository))
         for case in CASES:
             wire.sent.clear()
@@ -124,7 +124,7 @@ async def observe(uri: str, database: str, wire: Wire) -> Observed:
 def observed(server_uri: str, databases: list[str]) -> Iterator[Observed]:
     databases.append(database := f"test_{bson.ObjectId()}")
     with MongoClient[dict[str, Any]](server_uri) as explainer:
-        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        yield asyncio.run(observe(server_uri, database, CommandLog(explainer)))
         explainer.drop_database(database)
 
 

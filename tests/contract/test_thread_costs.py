@@ -16,21 +16,21 @@ from pymongo import MongoClient
 
 from mongostore import AsyncMongoStore, ConflictError, DocumentTooLargeError, Element, Feedback, NotFoundError
 from tests.contract import sharding
-from tests.contract.threads import at
-from tests.contract.wire import (
+from tests.contract.command_log import (
     Case,
+    CommandLog,
     Sent,
     Verbs,
-    Wire,
     concerned,
     executed_by_indexes,
     executions,
     is_beyond,
+    logged_store,
     nested,
     verbs_of,
-    wired_store,
     wrapped,
 )
+from tests.contract.threads import at
 
 pytestmark = [pytest.mark.server, pytest.mark.untraced]
 
@@ -328,12 +328,12 @@ class Observed:
     repositories: dict[str, type]
 
 
-async def observe(uri: str, database: str, wire: Wire) -> Observed:
+async def observe(uri: str, database: str, wire: CommandLog) -> Observed:
     async with AsyncMongoStore(uri, database) as store:
         await populate(store)
         ada = await store.threads.users.find_by_identifier("ada")
     sent = {}
-    async with wired_store(uri, database, wire) as store:
+    async with logged_store(uri, database, wire) as store:
         verbs = wrapped(store, lambda _, repository: Verbs(repository))
         for case in CASES:
             wire.sent.clear()
@@ -347,7 +347,7 @@ async def observe(uri: str, database: str, wire: Wire) -> Observed:
 def observed(server_uri: str, databases: list[str]) -> Iterator[Observed]:
     databases.append(database := f"test_{bson.ObjectId()}")
     with MongoClient[dict[str, Any]](server_uri) as explainer:
-        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        yield asyncio.run(observe(server_uri, database, CommandLog(explainer)))
         explainer.drop_database(database)
 
 
@@ -412,7 +412,7 @@ async def speak(store: AsyncMongoStore, name: str, user_id: str, messages: int) 
 async def costs_of_pages(uri: str, database: str, user_id: str) -> list[tuple[int, int]]:
     """Return what each page of 20 threads examines and sends."""
     with MongoClient[dict[str, Any]](uri) as explainer:
-        async with wired_store(uri, database, wire := Wire(explainer)) as store:
+        async with logged_store(uri, database, wire := CommandLog(explainer)) as store:
             wire.sent.clear()
             page = await store.threads.list(user_id=user_id, limit=20)
             while page.next_cursor is not None:
@@ -430,8 +430,8 @@ def page_cost(sent: Sent) -> tuple[int, int]:
 async def test_what_no_document_can_hold_is_refused_before_anything_is_sent(
     server_uri: str, database: str
 ) -> None:
-    wire, huge = Wire(), {"k": "x" * (17 * MiB)}
-    async with wired_store(server_uri, database, wire) as store:
+    wire, huge = CommandLog(), {"k": "x" * (17 * MiB)}
+    async with logged_store(server_uri, database, wire) as store:
         wire.sent.clear()
         for call in (
             store.threads.users.upsert("ada", metadata=huge),

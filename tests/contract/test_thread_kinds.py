@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, ConflictError, NotFoundError
-from tests.contract.oddities import NASTY, refused
+from tests.contract.edge_cases import NASTY, refused
 from tests.contract.threads import at
 
 

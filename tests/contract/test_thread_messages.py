@@ -20,7 +20,7 @@ from mongostore import (
     NotFoundError,
     ThreadMessage,
 )
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, refused, same
 from tests.contract.threads import MERGED, at, user_id
 
 MB = 1_000_000

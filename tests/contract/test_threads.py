@@ -18,7 +18,7 @@ from mongostore import (
     InvalidValueError,
     NotFoundError,
 )
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.edge_cases import CURSORS, NASTY, NO_IDS, refused, same
 from tests.contract.threads import MERGED, NOON, at, listed, paged, user_id
 
 

@@ -15,7 +15,7 @@ from mongostore import (
     InvalidDocumentError,
     NotFoundError,
 )
-from tests.contract.oddities import NASTY, NO_IDS, refused, same
+from tests.contract.edge_cases import NASTY, NO_IDS, refused, same
 
 
 class TestUsers:

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mongostore import AsyncMongoStore, InvalidValueError, Message
-from tests.contract.oddities import CURSORS, NASTY, NO_IDS, OBJECTS, VALUES, Colour, Loud, deep, refused, same
+from tests.contract.edge_cases import (
+    CURSORS,
+    NASTY,
+    NO_IDS,
+    OBJECTS,
+    VALUES,
+    Colour,
+    Loud,
+    deep,
+    refused,
+    same,
+)
 
 circle: list[Any] = []
 circle.append(circle)

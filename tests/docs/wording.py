@@ -31,7 +31,7 @@ _WORD = re.compile(
 # A name is that of the thing, not of the way in which it came.
 _RETIRED = re.compile(
     r"(?:^|_)(?:given|told|said|kept|shown|meant|settle[ds]?|settling|behind|upto|begins|adds|near|far|shelf|notes?"
-    r"|noted|placed?|places|oddity|oddities|furnishing|unchained|wound(?:s|ed)?|whoever|nobody)(?:_|$)"
+    r"|noted|placed?|places|oddity|oddities|furnishing|measuring|unchained|wound(?:s|ed)?|whoever|nobody)(?:_|$)"
     r"|^_?marks?$",
     re.IGNORECASE,
 )

@@ -31,8 +31,8 @@ from mongostore import (
 )
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
-from tests.faults.limits import Limit
-from tests.faults.load import every_store, tell
+from tests.faults.memory_limits import Limit
+from tests.faults.writers import every_store, tell
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 

@@ -11,7 +11,7 @@ from pymongo.server_api import ServerApi
 
 from mongostore import AsyncMongoStore, Capability, ConfigurationError, UnsupportedError
 from mongostore.diagnostics import CheckStatus
-from tests.contract.wire import Wire
+from tests.contract.command_log import CommandLog
 from tests.faults.deployments import with_options
 
 pytestmark = pytest.mark.server
@@ -121,7 +121,7 @@ async def test_the_strict_stable_api_is_named_where_it_leaves_something_out(
 
 
 async def test_asking_takes_few_commands(server_uri: str, database: str) -> None:
-    wire = Wire()
+    wire = CommandLog()
     async with without_indexes(server_uri, database, client_options={"event_listeners": [wire]}):
         sent = Counter(sent.name for sent in wire.sent)
     # One of the greetings is for the clock; the stream is closed.

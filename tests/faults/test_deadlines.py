@@ -22,11 +22,11 @@ from mongostore.repositories import Connection, retry_step
 from mongostore.repositories.rooms.offsets import Offsets
 from mongostore.repositories.sessions.message_streams import Growth, MessageStreams
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, repositories_of, short_names, verbs_of, wrapped
+from tests.contract.command_log import Case, repositories_of, short_names, verbs_of, wrapped
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
-from tests.faults.limits import Limit
-from tests.faults.load import tell as show
+from tests.faults.memory_limits import Limit
+from tests.faults.writers import tell as show
 
 pytestmark = pytest.mark.server
 

@@ -16,7 +16,7 @@ from subprocess import Popen
 import pytest
 
 from tests.faults.deployments import Cluster, cluster
-from tests.faults.load import every_load, tell
+from tests.faults.writers import every_load, tell
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
 

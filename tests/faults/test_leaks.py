@@ -38,7 +38,7 @@ from mongostore import (
 from mongostore.cli import app as cli
 from mongostore.servers.error_responses import install_error_handlers
 from mongostore.settings import Settings
-from tests.contract.wire import repositories_of
+from tests.contract.command_log import repositories_of
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
 from tests.servers.parts import client
 

@@ -26,7 +26,7 @@ from mongostore import (
     UnsupportedError,
 )
 from tests.faults.deployments import SECRET, certificate, free_port, standalone
-from tests.faults.limits import Limit
+from tests.faults.memory_limits import Limit
 
 DRIVERS_NAMES = [name for name in vars(pymongo.errors) if name.endswith(("Error", "Failure", "Timeout"))]
 

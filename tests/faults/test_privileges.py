@@ -19,7 +19,16 @@ from pymongo.monitoring import CommandFailedEvent
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
 from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, Sent, Verbs, Wire, short_names, verbs_of, wired_store, wrapped
+from tests.contract.command_log import (
+    Case,
+    CommandLog,
+    Sent,
+    Verbs,
+    logged_store,
+    short_names,
+    verbs_of,
+    wrapped,
+)
 from tests.faults.deployments import Cluster, with_options
 
 pytestmark = pytest.mark.server
@@ -147,7 +156,7 @@ each_case = pytest.mark.parametrize(
 )
 
 
-class Heard(Wire):
+class Heard(CommandLog):
     """Notes also which commands a server refuses for want of a right."""
 
     def __init__(self) -> None:
@@ -222,7 +231,7 @@ Tables = Callable[[str], Seen]
 
 @asynccontextmanager
 async def opened(uri: str, database: str, facts: Facts) -> AsyncIterator[User]:
-    async with wired_store(uri, database, heard := Heard()) as store:
+    async with logged_store(uri, database, heard := Heard()) as store:
         yield User(store, heard, database, facts)
 
 

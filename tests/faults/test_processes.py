@@ -15,7 +15,7 @@ from mongostore import AsyncMongoStore
 from mongostore.repositories.sessions import TailLimits
 from tests.faults import test_writers
 from tests.faults.deployments import cluster
-from tests.faults.load import every_load, tell
+from tests.faults.writers import every_load, tell
 
 pytestmark = pytest.mark.server
 

@@ -20,7 +20,7 @@ import pytest
 from mongostore import AsyncMongoStore, Binding, Event, Room, UnavailableError
 from tests.faults.children.room_attacker import GONERS, ROOMS
 from tests.faults.deployments import Cluster, cluster
-from tests.faults.load import tell
+from tests.faults.writers import tell
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 

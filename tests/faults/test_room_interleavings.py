@@ -14,7 +14,7 @@ from pymongo.errors import AutoReconnect
 from mongostore import AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
 from mongostore.repositories.rooms import room_log
 from mongostore.repositories.rooms.event_updates import EventUpdates
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 
 pytestmark = pytest.mark.server
 
@@ -152,9 +152,9 @@ LATE = ("events", "read_markers")
 async def test_of_a_hundred_events_one_that_is_refused_costs_two_commands(
     server_uri: str, database: str, other: AsyncMongoStore
 ) -> None:
-    wire, group = Wire(), [Event(id=f"{n}", channel_id="c") for n in range(100)]
+    wire, group = CommandLog(), [Event(id=f"{n}", channel_id="c") for n in range(100)]
     group[40] = Event(id="a", channel_id="c")
-    async with wired_store(server_uri, database, wire) as store:
+    async with logged_store(server_uri, database, wire) as store:
         await store.rooms.events.append("r", Event(channel_id="c"))
         wire.sent.clear()
         appending = (store.rooms.events.append("r", event) for event in group)

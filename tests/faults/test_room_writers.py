@@ -19,7 +19,7 @@ from mongostore.index_definitions import load_indexes
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.rooms import room_log
 from mongostore.repositories.rooms.room_log import RoomLog
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 
 pytestmark = pytest.mark.server
 
@@ -149,12 +149,12 @@ async def test_of_processes_that_write_to_one_room_none_is_starved(
 
 
 async def test_commits_go_on_from_what_the_majority_has_alone(server_uri: str, database: str) -> None:
-    wire = Wire()
+    wire = CommandLog()
     # Only as a member of a set has a server a majority.
     uri = server_uri.replace("directConnection=true", "directConnection=false")
     async with (
         AsyncMongoStore(uri, database) as other,
-        wired_store(uri, database, wire) as store,
+        logged_store(uri, database, wire) as store,
     ):
         await other.rooms.create("r")
         wire.sent.clear()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Event
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 from tests.faults.test_room_commits import FAULTS, lossy_store
 
 pytestmark = pytest.mark.server
@@ -38,7 +38,7 @@ async def check_rooms(store: AsyncMongoStore, *names: str, rooms: list[str] = RO
         assert (room.event_count, room.latest_index) == (len(names), len(names) - 1)
 
 
-def inserted(wire: Wire) -> list[list[str]]:
+def inserted(wire: CommandLog) -> list[list[str]]:
     """Return the rooms of each insert of events."""
     return [
         [document["room_id"] for document in sent.command["documents"]]
@@ -48,14 +48,14 @@ def inserted(wire: Wire) -> list[list[str]]:
 
 
 @pytest.fixture
-async def wire() -> Wire:
-    return Wire()
+async def wire() -> CommandLog:
+    return CommandLog()
 
 
 @pytest.fixture
-async def store(server_uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
+async def store(server_uri: str, database: str, wire: CommandLog) -> AsyncIterator[AsyncMongoStore]:
     """A store with rooms whose ends it knows."""
-    async with wired_store(server_uri, database, wire) as store:
+    async with logged_store(server_uri, database, wire) as store:
         for room_id in ROOMS:
             await store.rooms.create(room_id)
         await append(store, "first")
@@ -63,7 +63,7 @@ async def store(server_uri: str, database: str, wire: Wire) -> AsyncIterator[Asy
         yield store
 
 
-async def test_commits_of_rooms_at_once_share_commands(store: AsyncMongoStore, wire: Wire) -> None:
+async def test_commits_of_rooms_at_once_share_commands(store: AsyncMongoStore, wire: CommandLog) -> None:
     async def write(room_id: str) -> None:
         for name in "abcde":
             await store.rooms.events.append(room_id, event(room_id, name))
@@ -75,7 +75,7 @@ async def test_commits_of_rooms_at_once_share_commands(store: AsyncMongoStore, w
 
 
 async def test_a_lone_commit_is_one_command_after_a_crowd_as_before(
-    store: AsyncMongoStore, wire: Wire
+    store: AsyncMongoStore, wire: CommandLog
 ) -> None:
     await append(store, "crowd")
     for name in "abc":
@@ -85,7 +85,7 @@ async def test_a_lone_commit_is_one_command_after_a_crowd_as_before(
     await check_rooms(store, "first", "crowd", *"abc", rooms=["r0"])
 
 
-async def test_a_refused_commit_costs_the_others_nothing(store: AsyncMongoStore, wire: Wire) -> None:
+async def test_a_refused_commit_costs_the_others_nothing(store: AsyncMongoStore, wire: CommandLog) -> None:
     await store.rooms.events.append("r5", event("r5", "second"))
     await append(store, "crowd")
     wire.sent.clear()
@@ -100,7 +100,7 @@ async def test_a_refused_commit_costs_the_others_nothing(store: AsyncMongoStore,
 
 
 async def test_a_position_that_another_process_took_is_made_good(
-    store: AsyncMongoStore, faults: Any, wire: Wire
+    store: AsyncMongoStore, faults: Any, wire: CommandLog
 ) -> None:
     await append(store, "crowd")
     for room_id in ROOMS[::2]:
@@ -116,7 +116,7 @@ async def test_a_position_that_another_process_took_is_made_good(
     await check_rooms(store, "first", "crowd", "last", "alone", rooms=ROOMS[1::2])
 
 
-async def test_a_large_event_goes_alone(store: AsyncMongoStore, wire: Wire) -> None:
+async def test_a_large_event_goes_alone(store: AsyncMongoStore, wire: CommandLog) -> None:
     await append(store, "crowd")
     large = event("r3", "large", "x" * 100_000)
     wire.sent.clear()

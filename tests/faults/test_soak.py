@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
-from tests.faults.load import Load, every_store, tell
+from tests.faults.writers import Load, every_store, tell
 
 SECONDS = 180
 

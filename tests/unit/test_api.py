@@ -36,7 +36,7 @@ from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.retention import AsyncRetention
 from mongostore.sync import session_twins, twins
-from tests.contract.wire import repositories_of
+from tests.contract.command_log import repositories_of
 
 
 def test_all_names_every_public_name() -> None:

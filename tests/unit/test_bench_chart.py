@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench.chart import bars_of, describe_machine, draw
-from tests.bench.measuring import Row
-from tests.bench.races import Race, Rate
+from tests.bench.comparisons import Race, Rate
+from tests.bench.measurement import Row
 
 LINES = [
     ("sessions", Row("append <600 B>", 150, 100, 1.7)),

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from mongostore import AsyncMongoStore, Event, Message, MongoStore
 from mongostore.cli import app
-from tests.contract.wire import Wire
+from tests.contract.command_log import CommandLog
 
 EVIL = "x\n\r\x1b[2J\x1b]0;t\x07\x7f\x9b2J\u2028\u202e<script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -308,7 +308,7 @@ def test_ls_sends_few_commands_however_much_is_stored(
 
     @asynccontextmanager
     async def open_wired(uri: str, database: str, *, ensure_indexes: bool) -> AsyncIterator[AsyncMongoStore]:
-        options = {"event_listeners": [wire := Wire()]}
+        options = {"event_listeners": [wire := CommandLog()]}
         async with AsyncMongoStore(
             uri, database, transactions="off", ensure_indexes=ensure_indexes, client_options=options
         ) as store:

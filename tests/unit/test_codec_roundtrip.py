@@ -16,7 +16,7 @@ from mongostore.codec import (
     encode_object,
 )
 from mongostore.engines.mongo import CODEC
-from tests.contract.oddities import OBJECTS, VALUES, same
+from tests.contract.edge_cases import OBJECTS, VALUES, same
 
 
 @pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])

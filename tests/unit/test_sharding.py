@@ -9,8 +9,8 @@ import pytest
 from mongostore.documents import COLLECTIONS
 from mongostore.index_definitions import load_indexes, load_sharding, unique_keys
 from tests.contract import sharding
+from tests.contract.command_log import Sent
 from tests.contract.sharding import Reach, statements
-from tests.contract.wire import Sent
 
 FILES = {"files.files", "files.chunks"}
 

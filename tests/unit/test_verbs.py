@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from mongostore import AsyncMongoStore, ErasureReport, MongoStore, Page, PruneReport
-from tests.contract.wire import repositories_of
+from tests.contract.command_log import repositories_of
 
 # The words that belong to one noun's own trade.
 OWN_WORDS = {

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from typing import Any, Generic, Literal, TypeVar
 
-from tests.bench.measuring import Cells, Work, take_turns, timed
+from tests.bench.measurement import Cells, Work, take_turns, timed
 
 Columns = list[tuple[str, int]]
 

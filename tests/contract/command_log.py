@@ -52,7 +52,7 @@ class Sent:
         return f"{self.name} of {self.command.get(self.name)}"
 
 
-class Wire(CommandListener):
+class CommandLog(CommandListener):
     """Notes every command, and asks the server to explain it when given a client to ask with."""
 
     def __init__(self, explainer: MongoClient[dict[str, Any]] | None = None) -> None:
@@ -85,7 +85,7 @@ class Wire(CommandListener):
 
 
 @asynccontextmanager
-async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
+async def logged_store(uri: str, database: str, wire: CommandLog) -> AsyncIterator[AsyncMongoStore]:
     """An open store whose commands go past the wire, what it asks once after each election first."""
     async with AsyncMongoStore(uri, database, client_options={"event_listeners": [wire]}) as store:
         await read_majority(store)

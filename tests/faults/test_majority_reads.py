@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Event, Message, Turn, UnavailableError
 from mongostore.engines.mongo import MongoEngine
-from tests.contract.wire import Wire, wired_store
+from tests.contract.command_log import CommandLog, logged_store
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 
@@ -108,8 +108,8 @@ async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowl
     members: Cluster,
 ) -> None:
     members.wait_until_idle()
-    wire = Wire()
-    async with wired_store(members.uri_of(), "acknowledged", wire) as store:
+    wire = CommandLog()
+    async with logged_store(members.uri_of(), "acknowledged", wire) as store:
         # The first election is that before it opened.
         assert [sent.name for sent in wire.sent][-2:] == ["ping", "find"]
         await store.sessions.create("s")
@@ -156,9 +156,9 @@ async def test_what_was_acknowledged_is_shown_at_once_after_each_election(member
 
 async def test_what_a_later_attempt_finds_done_is_told_when_the_majority_has_it(members: Cluster) -> None:
     members.wait_until_idle()
-    primary, wire = members.primary(), Wire()
+    primary, wire = members.primary(), CommandLog()
     uri = with_options(members.uri_of(), heartbeatFrequencyMS=500)
-    async with wired_store(uri, "confirmed", wire) as store:
+    async with logged_store(uri, "confirmed", wire) as store:
         await prepare(store)
         for name, call in CALLS.items():
             wire.sent.clear()
