@@ -46,6 +46,7 @@ _ELSEWHERE = "use another database, or a prefix"
 # By the server's code: the error of ours, what is wrong and what to do about it.
 _REFUSALS: dict[int, tuple[type[MongoStoreError], str]] = {
     13: (AccessDeniedError, "the user lacks a right: give it the role readWrite on the store's database"),
+    11: (AccessDeniedError, "the server has no such user: create it, for a certificate by its subject"),
     18: (AccessDeniedError, "wrong user, password or authSource"),
     8000: (AccessDeniedError, "Atlas refused the user"),
     79: (ConfigurationError, "the server has no write concern of that name: correct w= in the URI"),
@@ -89,6 +90,8 @@ _NO_RETRYABLE_WRITES = ("Transaction numbers are only allowed", "does not suppor
 _NO_INDEX = "hint provided does not correspond to an existing index"
 # Of a client, or of a session of one, that is closed; the driver has no error of its own for that.
 _CLOSED = ("after close", "ended session", "closed")
+_NO_MECHANISM = 334
+_MECHANISM = re.compile(r"mechanism ([A-Z0-9-]+)")
 _DUPLICATE = {11000, 11001, 12582}
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
 _INDEX = re.compile(r" collection: (?:[^. ]+\.)?(\S+) index: (.+?) dup key")
@@ -230,6 +233,12 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
         code = 301
     if _NO_INDEX in str(error):
         code = 291
+    if code == _NO_MECHANISM:
+        found = _MECHANISM.search(str(error))
+        login = found[1] if found else "this way"
+        return ConfigurationError(
+            f"{where}: the server has no login by {login}: correct authMechanism {detail}"
+        )
     if code in _REFUSALS:
         kind, reason = _REFUSALS[code]
         return kind(f"{where}: {reason} {detail}")

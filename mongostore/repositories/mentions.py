@@ -124,8 +124,9 @@ class PersonFinder:
             counts["erasures"] = len(begun)
         for mention in MENTIONS:
             total = 0
-            async for _ in self.find(mention, names, scope, ["room_id"]):
-                total += 1
+            async for document in self.find(mention, names, scope, ["room_id", "user_id"]):
+                # A session in which its owner takes part is one.
+                total += mention.relation != "participant" or document.get("user_id") not in names
             counts[mention.collection] = counts.get(mention.collection, 0) + total
         return {collection: count for collection, count in counts.items() if count}
 

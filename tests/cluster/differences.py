@@ -18,6 +18,7 @@ _NO_LIST = "the test stores a list in the place of an owner, which a hashed inde
 _WITHIN_COMMANDS = "test_a_verb_sends_no_more_commands_than_promised"
 _WITHIN_KEYS = "test_a_query_reads_of_an_index_as_much_as_it_returns_unless_it_is_named"
 _WITHIN_PLANS = "test_a_query_examines_what_it_returns_by_an_index"
+_BATCH_AGAIN = "test_a_batch_again_changes_nothing_and_other_content_is_refused"
 
 # By the ends of the tests' names. That of one that may pass as well begins with a question mark.
 DIFFERENCES: Final = {
@@ -52,7 +53,7 @@ DIFFERENCES: Final = {
     "test_one_unreadable_session_does_not_hide_the_others[server]": _NO_OWNER,
     "[options0-it is a view and no collection]": _MADE_BEFORE,
     "[options1-a validator of the collection refuses our documents]": _MADE_BEFORE,
-    "test_a_batch_again_changes_nothing_and_other_content_is_refused[server]": _TWO_IDS,
+    f"test_thread_imports.py::{_BATCH_AGAIN}[server]": _TWO_IDS,
     "?test_a_message_without_a_thread_goes_to_the_first_that_takes_it[server]": _UNCLAIMED,
     "?test_of_threads_that_take_a_message_at_once_one_gets_it[server]": _UNCLAIMED,
     "test_a_message_stays_in_its_thread[server]": _TWO_IDS,

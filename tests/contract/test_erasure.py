@@ -172,6 +172,13 @@ async def test_the_same_name_in_another_tenant_is_another_person(store: AsyncMon
     assert await store.threads.exists("t")
 
 
+async def test_a_session_in_which_its_owner_takes_part_counts_once(store: AsyncMongoStore) -> None:
+    await store.sessions.create("s", user_id=ADA, participants=[ADA])
+    await store.sessions.create("of-another", user_id="bob", participants=[ADA])
+    person = await store.people.get(ADA)
+    assert person.counts == {"sessions": 2}
+
+
 async def test_a_name_that_nothing_has_is_nobody(store: AsyncMongoStore) -> None:
     assert await store.people.find("nobody") is None
     with pytest.raises(NotFoundError):
