@@ -23,7 +23,7 @@ _SECONDS = 600
 
 _SHARED = "a room of theirs alone is deleted; "
 # For each collection, what each mode does with the documents that name a person.
-OUTCOMES: Final = {
+OUTCOMES: Final[dict[str, tuple[str, str]]] = {
     "erasures": ("goes on, and ends", "goes on, and ends"),
     "sessions": (
         "theirs are deleted; they leave those of others",
