@@ -163,7 +163,7 @@ class AsyncMongoStore:
 
     @property
     def documents(self) -> Documents:
-        """Read-only Beanie documents of this store: `store.documents.Session.find(…)`.
+        """Read-only Beanie documents: `store.documents.Session.find(…)`.
 
         Raises:
             NotOpenError: If the store is not open, or open in another event loop.
@@ -177,7 +177,7 @@ class AsyncMongoStore:
         return self._documents
 
     async def open(self) -> None:
-        """Connect, create missing indexes, finish some deletions; on an open store, do nothing.
+        """Connect, create missing indexes, finish deletions, unless it is open.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.
@@ -261,7 +261,7 @@ class AsyncMongoStore:
         return await self._connection.drain()
 
     async def check_indexes(self) -> list[IndexReport]:
-        """Return every index of the store's collections, defined or found, with how the two compare.
+        """Compare every index of the store's collections, defined or found.
 
         Raises:
             MongoStoreError: If the server refuses the command.
@@ -270,7 +270,7 @@ class AsyncMongoStore:
             return await diff_indexes(self._engine)
 
     async def apply_indexes(self) -> list[IndexReport]:
-        """Create the indexes that are missing, also beside some that differ; those stay as they are.
+        """Create missing indexes; those that differ stay as they are.
 
         Where the deployment has Atlas Search, also those of `indexes/search/`, which no verb needs.
 
@@ -302,7 +302,7 @@ class AsyncMongoStore:
             return await diagnose(self._engine, COLLECTIONS)
 
     async def find_leftovers(self) -> list[Leftover]:
-        """Return the documents that deletions and uploads left when they were cut short.
+        """Return documents that interrupted deletions and uploads left.
 
         Those that another process is deleting or writing at the moment may be among them.
 

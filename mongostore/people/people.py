@@ -73,7 +73,7 @@ class AsyncPeople(Repository):
     async def find(
         self, name: str, *, namespaces: Sequence[str] | None = None, organization_id: str | None = None
     ) -> Person | None:
-        """Return the person with a name as `get` does; None if nothing has that name.
+        """Return the person with a name as `get` does; None if there is none.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

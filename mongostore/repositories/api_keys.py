@@ -48,7 +48,7 @@ class AsyncKeys(Repository):
         owner_id: str | None = None,
         expires_at: datetime | None = None,
     ) -> ApiKey:
-        """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
+        """Create a key; return it with its `token`, which is stored nowhere.
 
         Args:
             name: The purpose of the key.
@@ -103,7 +103,7 @@ class AsyncKeys(Repository):
 
     @reads
     async def verify(self, token: str) -> ApiKey | None:
-        """Return the key of a token; None if it is malformed, forged, deleted or expired.
+        """Return the key of a token; None if it is invalid, deleted or expired.
 
         Raises:
             InvalidDocumentError: If the key cannot be read.
@@ -135,7 +135,7 @@ class AsyncKeys(Repository):
 
     @reads
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
-        """Return a page of the keys, expired ones too, in the order of their creation.
+        """Return a page of all keys, expired ones too, by their creation.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -151,7 +151,7 @@ class AsyncKeys(Repository):
 
     @writes
     async def delete(self, key_id: str) -> bool:
-        """Delete a key and return whether it was there; its token is refused from now on.
+        """Delete a key, whose token is then refused; return whether it existed.
 
         Raises:
             InvalidValueError: If the id is no plain string.

@@ -77,7 +77,7 @@ class MessageStream(Mirror[AsyncMessageStream]):
         """
 
     def flush(self) -> Message:
-        """Store the text and the members that are not stored yet, and return the message.
+        """Store unstored text and members now, and return the message.
 
         Raises:
             NotFoundError: If the message or its session is gone.
@@ -90,7 +90,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     """Blocking twin of `AsyncSessionMessages`."""
 
     def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
-        """Append a message, exactly once however often the call is repeated; return it as it is stored.
+        """Append a message exactly once, and return it as it is stored.
 
         A message whose id is there with the same content is left as it is, and so is the session.
         The options change the session in the same write, or guard that write: see `AppendOptions`.
@@ -105,7 +105,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     def append_many(
         self, session_id: str, messages: Sequence[Message], **options: Unpack[AppendOptions]
     ) -> builtins.list[Message]:
-        """Append at most 1,000 messages in order, so that readers see all or none; return them as stored.
+        """Append at most 1,000 messages in order; readers see all or none.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -143,7 +143,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def replace(self, session_id: str, message: Message) -> Message:
-        """Put a message in the place of the one with its id, as `upsert` does, and return it as it is stored.
+        """Replace the message of that id as `upsert` does; return it as stored.
 
         Raises:
             NotFoundError: If there is no such session or message.
@@ -193,7 +193,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def describe_document(self, session_id: str, position: int) -> str:
-        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+        """Return a stored message, readable or not, in Extended JSON.
 
         Raises:
             NotFoundError: If there is no such session, or no message at the position.
@@ -208,7 +208,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def count(self, session_id: str, *, limit: int | None = None, conversation_id: str | None = None) -> int:
-        """Return the number of messages, of one conversation or of all, at most `limit`.
+        """Return how many messages a conversation or all have, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -270,7 +270,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
     @staticmethod
     def cursor_of(message: Message) -> str:
-        """Return the cursor of the page that begins behind a message, in either direction.
+        """Return the cursor of the page behind a message, in either direction.
 
         Raises:
             InvalidValueError: If it is no message, or has no position.
@@ -284,7 +284,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         expected: Message | None = None,
         **members: Unpack[MessageUpdate],
     ) -> Message:
-        """Change members of a message, of any conversation, and return it as it now is.
+        """Change members of a message of any conversation, and return it.
 
         `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged key by key,
         None removing a key. `content` and `status` end a stream that writes the message.
@@ -298,7 +298,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def upsert(self, session_id: str, message: Message, *, create: bool | SessionCreate = False) -> Message:
-        """Put a message in the place of the one with its id, or append it, and return it as it is stored.
+        """Replace the message of that id, or append it; return it as stored.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
         of the new one. `create` creates a missing session, with members if it is a dict of them.
@@ -311,7 +311,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def delete(self, session_id: str, message_id: str, *, expected: Message | None = None) -> bool:
-        """Delete a message and return whether it was there; the others keep their positions.
+        """Delete a message but move no other; return whether it existed.
 
         Raises:
             ConflictError: If the message differs from `expected`, or the session kept changing for too long.
@@ -319,7 +319,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
-        """Delete messages in one step and return how many were there; the others keep their positions.
+        """Delete messages in one step, moving no other; return how many existed.
 
         Raises:
             ConflictError: If other callers kept changing the session for too long.
@@ -360,7 +360,7 @@ class SessionConversations(Mirror[AsyncSessionConversations]):
     def list(
         self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Conversation]:
-        """Return a page of a session's conversations, in the order in which they began.
+        """Return a page of a session's conversations, in order of beginning.
 
         It reads all messages of the session.
 
@@ -389,7 +389,7 @@ class SessionContext(Mirror[AsyncSessionContext]):
         """
 
     def find(self, session_id: str) -> Any | None:
-        """Return the context of a session; None if there is no session or no context.
+        """Return the context of a session; None without a session or context.
 
         Raises:
             ConflictError: If other callers kept replacing the context for too long.
@@ -397,7 +397,7 @@ class SessionContext(Mirror[AsyncSessionContext]):
         """
 
     def set(self, session_id: str, value: Any, *, expected: Any = ANY_CONTEXT) -> None:
-        """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
+        """Store or replace a session's context, any JSON value up to 16 MiB.
 
         Args:
             session_id: The session.
@@ -447,7 +447,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
         """
 
     def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
-        """Return a participant of a session, which is bound if it was not; what it has there stays.
+        """Return a participant, bound if it was not; what it has stays.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -466,7 +466,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
         """
 
     def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
-        """Return a participant; None if the session or the participant is not there.
+        """Return a participant; None without such a session or participant.
 
         Raises:
             InvalidValueError: If an id is no plain string.
@@ -519,7 +519,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
         update: SessionUpdate | None = None,
         revision: int | None = None,
     ) -> builtins.list[Message]:
-        """Append messages that continue another one, each of them the one before it, exactly once.
+        """Append a chain of messages that continues another one, exactly once.
 
         Args:
             session_id: The session.
@@ -549,7 +549,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Message]:
-        """Return a page of the messages that lead to one, and of that one, in reading order.
+        """Return a page of a message and those that lead to it, in order.
 
         Args:
             session_id: The session.
@@ -567,7 +567,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
         """
 
     def find_by_message(self, message_id: str) -> Session | None:
-        """Return a session of this namespace that has a message in one of its branches; None if none has.
+        """Return a session with a message in one of its branches, or None.
 
         Raises:
             InvalidValueError: If the id is no plain string.
@@ -580,7 +580,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
     def append(
         self, session_id: str, participant_id: str, turn: Turn, *, revision: int | None = None
     ) -> Turn:
-        """Append a turn, exactly once however often the call is repeated, and return it with its number.
+        """Append a turn exactly once, and return it with its number.
 
         A turn whose id is there with the same content is left as it is.
 
@@ -601,7 +601,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
     def append_many(
         self, session_id: str, participant_id: str, turns: Sequence[Turn], *, revision: int | None = None
     ) -> builtins.list[Turn]:
-        """Append turns in order, all or none of them, and return them with their numbers.
+        """Append turns in order, all or none, and return them with numbers.
 
         They are no messages of the session. Each participant's are numbered from 1 without gaps.
 
@@ -637,7 +637,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         cursor: str | None = None,
         after: int | None = None,
     ) -> Page[Turn]:
-        """Return a page of a participant's turns, the first or the last ones, in order.
+        """Return a page of a participant's first or last turns, in order.
 
         Args:
             session_id: The session.
@@ -684,7 +684,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         executor: Executor | None = None,
         revision: int | None = None,
     ) -> Integration:
-        """Give each participant's new turns to an integrator, and store its insights.
+        """Give participants' new turns to an integrator; store its insights.
 
         New are the turns behind `integrated_until` that are there when the call begins. The insights
         are added and the marker moves in one step, so each turn is covered once, also if several
@@ -738,7 +738,7 @@ class Namespaces(Mirror[AsyncNamespaces]):
         cursor: str | None = None,
         **where: Unpack[SessionFilter],
     ) -> Page[Session]:
-        """Return a page of the sessions of all namespaces, by their newest activity.
+        """Return a page of sessions of all namespaces, by newest activity.
 
         Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
         empty, while others follow.
@@ -785,14 +785,14 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def in_namespace(self, namespace: str) -> Sessions:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
+        """Return the same verbs for another namespace, apart from all others.
 
         Raises:
             InvalidValueError: If the name is no plain string, is empty or has a slash.
         """
 
     def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
-        """Create a session, with a generated id and the time of the call by default.
+        """Create a session, by default with a new id and the current time.
 
         Args:
             session_id: The session's id.
@@ -807,7 +807,7 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def ensure(self, session_id: str, **members: Unpack[SessionCreate]) -> Session:
-        """Return a session, which is created with these members if it is not there.
+        """Return a session, created with these members if it is not there.
 
         Args:
             session_id: The session's id.
@@ -884,7 +884,7 @@ class Sessions(Mirror[AsyncSessions]):
         errors: builtins.list[InvalidDocumentError] | None = None,
         **where: Unpack[SessionFilter],
     ) -> Iterator[Session]:
-        """Yield all sessions in the order of their creation, in which none is missed or met twice.
+        """Yield all sessions by their creation, each once and none missed.
 
         Args:
             newest: Whether the newest come first.
@@ -933,7 +933,7 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def soft_delete(self, session_id: str, *, revision: int | None = None) -> bool:
-        """Hide a session, and return whether it was there; `undelete` brings it back whole.
+        """Hide a session until `undelete`, and return whether it was there.
 
         Args:
             session_id: The session.
@@ -966,7 +966,7 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def describe_storage(self, session_id: str) -> StorageLayout:
-        """Return where a session's messages lie: in its own document and in segments.
+        """Return where a session's messages lie: in its document or segments.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

@@ -82,14 +82,14 @@ class StoreVerbs:
     """The verbs of `MongoStore` that its core alone carries out."""
 
     def check_indexes(self) -> list[IndexReport]:
-        """Return every index of the store's collections, defined or found, with how the two compare.
+        """Compare every index of the store's collections, defined or found.
 
         Raises:
             MongoStoreError: If the server refuses the command.
         """
 
     def apply_indexes(self) -> list[IndexReport]:
-        """Create the indexes that are missing, also beside some that differ; those stay as they are.
+        """Create missing indexes; those that differ stay as they are.
 
         Where the deployment has Atlas Search, also those of `indexes/search/`, which no verb needs.
 
@@ -136,7 +136,7 @@ class StoreVerbs:
         """
 
     def find_leftovers(self) -> list[Leftover]:
-        """Return the documents that deletions and uploads left when they were cut short.
+        """Return documents that interrupted deletions and uploads left.
 
         Those that another process is deleting or writing at the moment may be among them.
 
@@ -221,7 +221,7 @@ class Rooms(Mirror[AsyncRooms]):
         recipient: tuple[str, str] | None = None,
         **filter: Unpack[RoomFilter],
     ) -> Room | None:
-        """Return the newest room whose binding of a channel is one of these people's; None if there is none.
+        """Return the newest room in which a channel is bound to these people.
 
         Args:
             channel_id: The channel.
@@ -238,7 +238,7 @@ class Rooms(Mirror[AsyncRooms]):
     def find_by_route(
         self, channel_id: str, names: Sequence[str], **filter: Unpack[RoomFilter]
     ) -> Room | None:
-        """Return the newest room that reached one of these participants by a channel; None if there is none.
+        """Return the newest room that reached these participants by a channel.
 
         Args:
             channel_id: The channel.
@@ -253,7 +253,7 @@ class Rooms(Mirror[AsyncRooms]):
     def find_by_participant(
         self, participant_id: str, *, channel_type: str | None = None, **filter: Unpack[RoomFilter]
     ) -> Room | None:
-        """Return the newest room of a person, as a participant or by a binding; None if there is none.
+        """Return the newest room of a person, by participant or binding.
 
         Args:
             participant_id: The person.
@@ -307,7 +307,7 @@ class Rooms(Mirror[AsyncRooms]):
         cursor: str | None = None,
         **filter: Unpack[RoomFilter],
     ) -> Page[Room]:
-        """Return a page of the rooms that a channel is bound to, by the time of their creation, then by id.
+        """Return a page of a channel's rooms, by creation time, then by id.
 
         Args:
             channel_id: The channel.
@@ -342,7 +342,7 @@ class Rooms(Mirror[AsyncRooms]):
 
     @staticmethod
     def cursor_of(room: Room) -> str:
-        """Return the cursor of the page that begins behind a room, in either direction.
+        """Return the cursor of the page behind a room, in either direction.
 
         Raises:
             InvalidValueError: If it is no room, or none that is stored.
@@ -359,7 +359,7 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
-        """Replace all members of a room but its counters, its creation and what is private about it.
+        """Replace a room but for its counters, creation and private values.
 
         Its expiry stays unless another one is set.
 
@@ -375,7 +375,7 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
-        """Move the delivered index forward to an index and return whether it was its turn.
+        """Move the delivered index forward; return whether it was its turn.
 
         Args:
             room_id: The room.
@@ -387,14 +387,14 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def find_private(self, room_id: str, key: str) -> Any | None:
-        """Return what the service keeps about a room outside its members; None if there is nothing.
+        """Return the private values of a room, outside its members, or None.
 
         Raises:
             InvalidValueError: If the id or the key is no plain string.
         """
 
     def set_private(self, room_id: str, key: str, value: Any) -> None:
-        """Store a value about a room outside its members, and remove the key from its metadata.
+        """Store a private value of a room, and remove the key from its metadata.
 
         Args:
             room_id: The room.
@@ -408,7 +408,7 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def delete(self, room_id: str) -> bool:
-        """Delete a room for good, with all that belongs to it but identities; return whether it was there.
+        """Delete a room and its parts, but no identity; return if it existed.
 
         From the first moment on the room is not found and takes nothing more. A deletion that is cut short
         goes on when the room is deleted or created again.
@@ -423,7 +423,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
     def append(
         self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
     ) -> Event:
-        """Give an event the room's next index and store it, as one step; return it with its index.
+        """Store an event at the room's next index, in one step, and return it.
 
         Events of one room become visible in the order of their indexes, from any process. On
         a server without transactions a crash midway may leave an edit or a delete without its effect on its
@@ -445,7 +445,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def create(self, room_id: str, event: Event) -> Event:
-        """Store an event at its own index, or at the next one if it has none; the room's counters stay.
+        """Store an event at its own or the next index; no counter changes.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -473,7 +473,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def describe_document(self, room_id: str, event_id: str) -> str:
-        """Return an event as it is stored, in Extended JSON, also where it cannot be read.
+        """Return a stored event, readable or not, in Extended JSON.
 
         Raises:
             NotFoundError: If the room has no such event.
@@ -489,7 +489,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
-        """Return the event that has an idempotency key, blocked or not; None if the key is free.
+        """Return the event of an idempotency key, blocked or not, or None.
 
         Args:
             room_id: The room.
@@ -571,14 +571,14 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
 
     @staticmethod
     def cursor_of(event: Event) -> str:
-        """Return the cursor of the page that begins behind an event, in either direction.
+        """Return the cursor of the page behind an event, in either direction.
 
         Raises:
             InvalidValueError: If it is no event, or has no index.
         """
 
     def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
-        """Return the summaries of the replies to these events; an event without replies is left out.
+        """Return the summaries of replies to these events, if they have any.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -597,7 +597,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
-        """Replace all members of an event but its index, its creation and the results of its delivery.
+        """Replace an event but for its index, creation and delivery results.
 
         An event of an expired room is replaced until the room is pruned, but not found.
 
@@ -615,7 +615,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def pop(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
-        """Delete an event as `delete` does; return all that is deleted, nothing if it was not there.
+        """Delete an event as `delete` does; return all the deleted events.
 
         The event comes first, then its replies, then the edits and deletes, each by index.
 
@@ -630,7 +630,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> bool:
-        """Delete an event for good and return whether it was there; counters and indexes stay.
+        """Delete an event but no counter or index; return whether it existed.
 
         All edits and deletes of what is deleted go with it.
 
@@ -644,7 +644,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def watch(self, room_id: str, *, after: int | None = None) -> Iterator[Event]:
-        """Yield a room's events as they are appended, each once and in order, until the room is deleted.
+        """Yield new events once, in order, until the room is deleted.
 
         Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
         behind the last event; a caller that starts anew hands its index to `after`. An event that cannot be
@@ -664,7 +664,7 @@ class RoomBindings(Mirror[AsyncRoomBindings]):
     """Blocking twin of `AsyncRoomBindings`."""
 
     def upsert(self, room_id: str, binding: Binding) -> Binding:
-        """Attach a channel, or replace the binding of one, which keeps its place among the others.
+        """Attach a channel, or replace its binding, which keeps its place.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -726,7 +726,7 @@ class RoomParticipants(Mirror[AsyncRoomParticipants]):
     """Blocking twin of `AsyncRoomParticipants`."""
 
     def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
-        """Add a participant, or replace the one with that id, who keeps the place among the others.
+        """Add a participant, or replace the one of that id in its place.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -797,7 +797,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         """
 
     def upsert(self, room_id: str, task: Task) -> Task:
-        """Store a task, or replace the one with that id, in its place and in this room.
+        """Store a task, or replace the one of that id in its place.
 
         Raises:
             InvalidValueError: If a value cannot be stored.
@@ -838,7 +838,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, of one status or of all, in the order in which they were added.
+        """Return a page of tasks, of one status or all, in order of addition.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -852,7 +852,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Task]:
-        """Yield a room's tasks, of one status or of all, in the order in which they were added.
+        """Yield a room's tasks, of one status or all, in order of addition.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -910,7 +910,7 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
     def advance(
         self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
     ) -> bool:
-        """Move a channel's marker to an event, or to the newest one; return whether the room has it.
+        """Move a marker to an event or the newest; return whether it exists.
 
         Args:
             room_id: The room.
@@ -950,7 +950,7 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
         """
 
     def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
-        """Return how many events of a room are above a channel's marker, `limit` at most.
+        """Return how many events are above a channel's marker, at most `limit`.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -968,7 +968,7 @@ class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
         """
 
     def claim(self, room_id: str, delivery: VoiceDelivery) -> VoiceDelivery:
-        """Reserve speech that is free, or failed so that the same may be tried again.
+        """Reserve speech that is free, or failed and may be tried again.
 
         Returns:
             The reservation that holds: the caller's own if it has the caller's `attempt_id`.
@@ -981,7 +981,7 @@ class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
         """
 
     def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
-        """Store the outcome of a reservation, once; return whether it has this outcome.
+        """Store the outcome of a reservation once; return whether it has it.
 
         Args:
             room_id: The room.
@@ -1029,7 +1029,7 @@ class Identities(Mirror[AsyncIdentities]):
     def find_by_address(
         self, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity | None:
-        """Return the identity that has an address in an organization, or in none; None if none has it.
+        """Return the identity with an address in an organization, or in none.
 
         Raises:
             InvalidValueError: If an argument is no plain string.
@@ -1063,7 +1063,7 @@ class Identities(Mirror[AsyncIdentities]):
     def link_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity:
-        """Give an address to an identity of an organization, or of none; it may have it already.
+        """Give an address to an identity, which may have it already.
 
         Raises:
             NotFoundError: If the organization has no such identity.
@@ -1076,7 +1076,7 @@ class Identities(Mirror[AsyncIdentities]):
     def unlink_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity:
-        """Take an address from an identity of an organization, or of none; one of another stays.
+        """Take an address from an identity; that of another one stays.
 
         Raises:
             NotFoundError: If the organization has no such identity.
@@ -1213,7 +1213,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change members of a message, which is begun, with its thread, if it is not there.
+        """Change members of a message, begun with its thread if not there.
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
@@ -1254,7 +1254,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         """
 
     def describe_document(self, thread_id: str, message_id: str) -> str:
-        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+        """Return a stored message, readable or not, in Extended JSON.
 
         Raises:
             NotFoundError: If the thread has no such message.
@@ -1316,7 +1316,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         errors: builtins.list[InvalidDocumentError] | None = None,
         **where: Unpack[ThreadMessageFilter],
     ) -> Iterator[ThreadMessage]:
-        """Yield all messages of a thread, or of a kind in all threads, the oldest first.
+        """Yield all messages of a thread or of a kind, the oldest first.
 
         Args:
             thread_id: The thread; None for all.
@@ -1331,7 +1331,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
 
     @staticmethod
     def cursor_of(message: ThreadMessage) -> str:
-        """Return the cursor of the page that begins behind a message, in either direction.
+        """Return the cursor of the page behind a message, in either direction.
 
         Raises:
             InvalidValueError: If it is no message that a list has shown.
@@ -1340,7 +1340,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
     def list_pinned(
         self, user_id: str, *, newest: bool = True, limit: int = 50, cursor: str | None = None
     ) -> Page[ThreadMessage]:
-        """Return a page of the pinned messages of a user's threads, the newest first.
+        """Return a page of a user's pinned messages, the newest first.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -1400,7 +1400,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     def list(
         self, *, value: int | None = None, newest: bool = True, limit: int = 50, cursor: str | None = None
     ) -> Page[Feedback]:
-        """Return a page of the feedback on messages of all threads, by the creation of the messages.
+        """Return a page of all threads' feedback, by their messages' creation.
 
         Feedback that cannot be read is in the `errors` of the page.
 
@@ -1425,7 +1425,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
     """Blocking twin of `AsyncThreadElements`."""
 
     def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
-        """Store or replace an element; the file of the one before is deleted if this one has another.
+        """Store or replace an element; delete the earlier file if it differs.
 
         Args:
             thread_id: The thread.
@@ -1478,7 +1478,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Element]:
-        """Return a page of elements, those of one message if it is named, in the order in which they came.
+        """Return a page of elements, of one message or all, in order of arrival.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -1516,7 +1516,7 @@ class Files(Mirror[AsyncFiles]):
         content_type: str = "application/octet-stream",
         data: dict[str, Any] | None = None,
     ) -> File:
-        """Store a file, or replace the one with that key; readers see the one or the other, whole.
+        """Store or replace a file; readers see the old or the new one, whole.
 
         Args:
             key: The file.
@@ -1674,7 +1674,7 @@ class Users(Mirror[AsyncUsers]):
     def iter(
         self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[User]:
-        """Yield all users, in the order of their creation; `errors` collects those that cannot be read.
+        """Yield all users by creation; `errors` collects unreadable ones.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -1704,7 +1704,7 @@ class Threads(Mirror[AsyncThreads]):
         created_at: datetime | None = None,
         **members: Unpack[ThreadUpdate],
     ) -> Thread:
-        """Create a thread, with a generated id and the time of the call by default.
+        """Create a thread, by default with a new id and the current time.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.
@@ -1848,7 +1848,7 @@ class Threads(Mirror[AsyncThreads]):
         """
 
     def delete(self, thread_id: str) -> bool:
-        """Delete a thread for good, with its messages, elements and their files; return whether it was there.
+        """Delete a thread with all parts for good; return whether it was there.
 
         From the first moment on it is not found. A deletion that is cut short is finished by the next verb
         that meets the thread.
@@ -1868,7 +1868,7 @@ class Keys(Mirror[AsyncKeys]):
         owner_id: str | None = None,
         expires_at: datetime | None = None,
     ) -> ApiKey:
-        """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
+        """Create a key; return it with its `token`, which is stored nowhere.
 
         Args:
             name: The purpose of the key.
@@ -1898,7 +1898,7 @@ class Keys(Mirror[AsyncKeys]):
         """
 
     def verify(self, token: str) -> ApiKey | None:
-        """Return the key of a token; None if it is malformed, forged, deleted or expired.
+        """Return the key of a token; None if it is invalid, deleted or expired.
 
         Raises:
             InvalidDocumentError: If the key cannot be read.
@@ -1912,14 +1912,14 @@ class Keys(Mirror[AsyncKeys]):
         """
 
     def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
-        """Return a page of the keys, expired ones too, in the order of their creation.
+        """Return a page of all keys, expired ones too, by their creation.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def delete(self, key_id: str) -> bool:
-        """Delete a key and return whether it was there; its token is refused from now on.
+        """Delete a key, whose token is then refused; return whether it existed.
 
         Raises:
             InvalidValueError: If the id is no plain string.
@@ -1978,7 +1978,7 @@ class People(Mirror[AsyncPeople]):
     def find(
         self, name: str, *, namespaces: Sequence[str] | None = None, organization_id: str | None = None
     ) -> Person | None:
-        """Return the person with a name as `get` does; None if nothing has that name.
+        """Return the person with a name as `get` does; None if there is none.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

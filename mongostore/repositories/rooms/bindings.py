@@ -18,7 +18,7 @@ class AsyncRoomBindings(RoomParts[Binding]):
 
     @writes
     async def upsert(self, room_id: str, binding: Binding) -> Binding:
-        """Attach a channel, or replace the binding of one, which keeps its place among the others.
+        """Attach a channel, or replace its binding, which keeps its place.
 
         Raises:
             NotFoundError: If there is no such room.

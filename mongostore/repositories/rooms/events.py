@@ -36,7 +36,7 @@ class AsyncRoomEvents(Repository):
     async def append(
         self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
     ) -> Event:
-        """Give an event the room's next index and store it, as one step; return it with its index.
+        """Store an event at the room's next index, in one step, and return it.
 
         Events of one room become visible in the order of their indexes, from any process. On
         a server without transactions a crash midway may leave an edit or a delete without its effect on its
@@ -60,7 +60,7 @@ class AsyncRoomEvents(Repository):
 
     @writes
     async def create(self, room_id: str, event: Event) -> Event:
-        """Store an event at its own index, or at the next one if it has none; the room's counters stay.
+        """Store an event at its own or the next index; no counter changes.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -98,7 +98,7 @@ class AsyncRoomEvents(Repository):
 
     @reads
     async def describe_document(self, room_id: str, event_id: str) -> str:
-        """Return an event as it is stored, in Extended JSON, also where it cannot be read.
+        """Return a stored event, readable or not, in Extended JSON.
 
         Raises:
             NotFoundError: If the room has no such event.
@@ -123,7 +123,7 @@ class AsyncRoomEvents(Repository):
 
     @reads
     async def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
-        """Return the event that has an idempotency key, blocked or not; None if the key is free.
+        """Return the event of an idempotency key, blocked or not, or None.
 
         Args:
             room_id: The room.
@@ -227,7 +227,7 @@ class AsyncRoomEvents(Repository):
 
     @staticmethod
     def cursor_of(event: Event) -> str:
-        """Return the cursor of the page that begins behind an event, in either direction.
+        """Return the cursor of the page behind an event, in either direction.
 
         Raises:
             InvalidValueError: If it is no event, or has no index.
@@ -236,7 +236,7 @@ class AsyncRoomEvents(Repository):
 
     @reads
     async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
-        """Return the summaries of the replies to these events; an event without replies is left out.
+        """Return the summaries of replies to these events, if they have any.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -259,7 +259,7 @@ class AsyncRoomEvents(Repository):
 
     @writes
     async def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
-        """Replace all members of an event but its index, its creation and the results of its delivery.
+        """Replace an event but for its index, creation and delivery results.
 
         An event of an expired room is replaced until the room is pruned, but not found.
 
@@ -279,7 +279,7 @@ class AsyncRoomEvents(Repository):
 
     @writes
     async def pop(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
-        """Delete an event as `delete` does; return all that is deleted, nothing if it was not there.
+        """Delete an event as `delete` does; return all the deleted events.
 
         The event comes first, then its replies, then the edits and deletes, each by index.
 
@@ -296,7 +296,7 @@ class AsyncRoomEvents(Repository):
 
     @writes
     async def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> bool:
-        """Delete an event for good and return whether it was there; counters and indexes stay.
+        """Delete an event but no counter or index; return whether it existed.
 
         All edits and deletes of what is deleted go with it.
 
@@ -312,7 +312,7 @@ class AsyncRoomEvents(Repository):
 
     @long_running
     async def watch(self, room_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
-        """Yield a room's events as they are appended, each once and in order, until the room is deleted.
+        """Yield new events once, in order, until the room is deleted.
 
         Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
         behind the last event; a caller that starts anew hands its index to `after`. An event that cannot be

@@ -102,7 +102,7 @@ class AsyncIdentities(Repository):
     async def find_by_address(
         self, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity | None:
-        """Return the identity that has an address in an organization, or in none; None if none has it.
+        """Return the identity with an address in an organization, or in none.
 
         Raises:
             InvalidValueError: If an argument is no plain string.
@@ -156,7 +156,7 @@ class AsyncIdentities(Repository):
     async def link_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity:
-        """Give an address to an identity of an organization, or of none; it may have it already.
+        """Give an address to an identity, which may have it already.
 
         Raises:
             NotFoundError: If the organization has no such identity.
@@ -183,7 +183,7 @@ class AsyncIdentities(Repository):
     async def unlink_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity:
-        """Take an address from an identity of an organization, or of none; one of another stays.
+        """Take an address from an identity; that of another one stays.
 
         Raises:
             NotFoundError: If the organization has no such identity.

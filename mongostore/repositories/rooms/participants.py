@@ -18,7 +18,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
 
     @writes
     async def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
-        """Add a participant, or replace the one with that id, who keeps the place among the others.
+        """Add a participant, or replace the one of that id in its place.
 
         Raises:
             NotFoundError: If there is no such room.

@@ -29,7 +29,7 @@ class AsyncReadMarkers(Repository):
     async def advance(
         self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
     ) -> bool:
-        """Move a channel's marker to an event, or to the newest one; return whether the room has it.
+        """Move a marker to an event or the newest; return whether it exists.
 
         Args:
             room_id: The room.
@@ -123,7 +123,7 @@ class AsyncReadMarkers(Repository):
 
     @reads
     async def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
-        """Return how many events of a room are above a channel's marker, `limit` at most.
+        """Return how many events are above a channel's marker, at most `limit`.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.

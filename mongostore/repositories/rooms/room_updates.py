@@ -128,7 +128,7 @@ class RoomUpdates:
         return bool(moved.matched_count) or bool(await find_done(self._rooms, open_room_filter(room_id)))
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
-        """Store a value about a room outside its members, and remove the key from its metadata."""
+        """Store a private value of a room, and remove the key from its metadata."""
         encoded = encode_members("private", {check_text("key", key): value})
         ((name, stored),) = encoded.items()
         update: StoredDocument = {

@@ -143,7 +143,7 @@ class AsyncRooms(Repository):
         recipient: tuple[str, str] | None = None,
         **filter: Unpack[RoomFilter],
     ) -> Room | None:
-        """Return the newest room whose binding of a channel is one of these people's; None if there is none.
+        """Return the newest room in which a channel is bound to these people.
 
         Args:
             channel_id: The channel.
@@ -162,7 +162,7 @@ class AsyncRooms(Repository):
     async def find_by_route(
         self, channel_id: str, names: Sequence[str], **filter: Unpack[RoomFilter]
     ) -> Room | None:
-        """Return the newest room that reached one of these participants by a channel; None if there is none.
+        """Return the newest room that reached these participants by a channel.
 
         Args:
             channel_id: The channel.
@@ -179,7 +179,7 @@ class AsyncRooms(Repository):
     async def find_by_participant(
         self, participant_id: str, *, channel_type: str | None = None, **filter: Unpack[RoomFilter]
     ) -> Room | None:
-        """Return the newest room of a person, as a participant or by a binding; None if there is none.
+        """Return the newest room of a person, by participant or binding.
 
         Args:
             participant_id: The person.
@@ -247,7 +247,7 @@ class AsyncRooms(Repository):
         cursor: str | None = None,
         **filter: Unpack[RoomFilter],
     ) -> Page[Room]:
-        """Return a page of the rooms that a channel is bound to, by the time of their creation, then by id.
+        """Return a page of a channel's rooms, by creation time, then by id.
 
         Args:
             channel_id: The channel.
@@ -291,7 +291,7 @@ class AsyncRooms(Repository):
 
     @staticmethod
     def cursor_of(room: Room) -> str:
-        """Return the cursor of the page that begins behind a room, in either direction.
+        """Return the cursor of the page behind a room, in either direction.
 
         Raises:
             InvalidValueError: If it is no room, or none that is stored.
@@ -312,7 +312,7 @@ class AsyncRooms(Repository):
 
     @writes
     async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
-        """Replace all members of a room but its counters, its creation and what is private about it.
+        """Replace a room but for its counters, creation and private values.
 
         Its expiry stays unless another one is set.
 
@@ -330,7 +330,7 @@ class AsyncRooms(Repository):
 
     @writes
     async def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
-        """Move the delivered index forward to an index and return whether it was its turn.
+        """Move the delivered index forward; return whether it was its turn.
 
         Args:
             room_id: The room.
@@ -344,7 +344,7 @@ class AsyncRooms(Repository):
 
     @reads
     async def find_private(self, room_id: str, key: str) -> Any | None:
-        """Return what the service keeps about a room outside its members; None if there is nothing.
+        """Return the private values of a room, outside its members, or None.
 
         Raises:
             InvalidValueError: If the id or the key is no plain string.
@@ -355,7 +355,7 @@ class AsyncRooms(Repository):
 
     @writes
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
-        """Store a value about a room outside its members, and remove the key from its metadata.
+        """Store a private value of a room, and remove the key from its metadata.
 
         Args:
             room_id: The room.
@@ -371,7 +371,7 @@ class AsyncRooms(Repository):
 
     @writes
     async def delete(self, room_id: str) -> bool:
-        """Delete a room for good, with all that belongs to it but identities; return whether it was there.
+        """Delete a room and its parts, but no identity; return if it existed.
 
         From the first moment on the room is not found and takes nothing more. A deletion that is cut short
         goes on when the room is deleted or created again.

@@ -35,7 +35,7 @@ class AsyncRoomTasks(RoomParts[Task]):
 
     @writes
     async def upsert(self, room_id: str, task: Task) -> Task:
-        """Store a task, or replace the one with that id, in its place and in this room.
+        """Store a task, or replace the one of that id in its place.
 
         Raises:
             InvalidValueError: If a value cannot be stored.
@@ -99,7 +99,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, of one status or of all, in the order in which they were added.
+        """Return a page of tasks, of one status or all, in order of addition.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -115,7 +115,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Task]:
-        """Yield a room's tasks, of one status or of all, in the order in which they were added.
+        """Yield a room's tasks, of one status or all, in order of addition.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

@@ -37,7 +37,7 @@ class AsyncVoiceDeliveries(Repository):
 
     @writes
     async def claim(self, room_id: str, delivery: VoiceDelivery) -> VoiceDelivery:
-        """Reserve speech that is free, or failed so that the same may be tried again.
+        """Reserve speech that is free, or failed and may be tried again.
 
         Returns:
             The reservation that holds: the caller's own if it has the caller's `attempt_id`.
@@ -89,7 +89,7 @@ class AsyncVoiceDeliveries(Repository):
 
     @writes
     async def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
-        """Store the outcome of a reservation, once; return whether it has this outcome.
+        """Store the outcome of a reservation once; return whether it has it.
 
         Args:
             room_id: The room.

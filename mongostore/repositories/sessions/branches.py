@@ -42,7 +42,7 @@ class AsyncSessionBranches(Repository):
         update: SessionUpdate | None = None,
         revision: int | None = None,
     ) -> builtins.list[Message]:
-        """Append messages that continue another one, each of them the one before it, exactly once.
+        """Append a chain of messages that continues another one, exactly once.
 
         Args:
             session_id: The session.
@@ -96,7 +96,7 @@ class AsyncSessionBranches(Repository):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Message]:
-        """Return a page of the messages that lead to one, and of that one, in reading order.
+        """Return a page of a message and those that lead to it, in order.
 
         Args:
             session_id: The session.
@@ -131,7 +131,7 @@ class AsyncSessionBranches(Repository):
 
     @reads
     async def find_by_message(self, message_id: str) -> Session | None:
-        """Return a session of this namespace that has a message in one of its branches; None if none has.
+        """Return a session with a message in one of its branches, or None.
 
         Raises:
             InvalidValueError: If the id is no plain string.

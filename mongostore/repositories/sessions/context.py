@@ -46,7 +46,7 @@ class AsyncSessionContext(Repository):
 
     @reads
     async def find(self, session_id: str) -> Any | None:
-        """Return the context of a session; None if there is no session or no context.
+        """Return the context of a session; None without a session or context.
 
         Raises:
             ConflictError: If other callers kept replacing the context for too long.
@@ -59,7 +59,7 @@ class AsyncSessionContext(Repository):
 
     @writes
     async def set(self, session_id: str, value: Any, *, expected: Any = ANY_CONTEXT) -> None:
-        """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
+        """Store or replace a session's context, any JSON value up to 16 MiB.
 
         Args:
             session_id: The session.

@@ -23,7 +23,7 @@ class AsyncSessionConversations(Repository):
     async def list(
         self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Conversation]:
-        """Return a page of a session's conversations, in the order in which they began.
+        """Return a page of a session's conversations, in order of beginning.
 
         It reads all messages of the session.
 

@@ -159,7 +159,7 @@ class AsyncMessageStream:
         self._has_news.set()
 
     async def flush(self) -> Message:
-        """Store the text and the members that are not stored yet, and return the message.
+        """Store unstored text and members now, and return the message.
 
         Raises:
             NotFoundError: If the message or its session is gone.

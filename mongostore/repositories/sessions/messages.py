@@ -43,7 +43,7 @@ class AsyncSessionMessages(Repository):
 
     @writes
     async def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
-        """Append a message, exactly once however often the call is repeated; return it as it is stored.
+        """Append a message exactly once, and return it as it is stored.
 
         A message whose id is there with the same content is left as it is, and so is the session.
         The options change the session in the same write, or guard that write: see `AppendOptions`.
@@ -60,7 +60,7 @@ class AsyncSessionMessages(Repository):
     async def append_many(
         self, session_id: str, messages: Sequence[Message], **options: Unpack[AppendOptions]
     ) -> builtins.list[Message]:
-        """Append at most 1,000 messages in order, so that readers see all or none; return them as stored.
+        """Append at most 1,000 messages in order; readers see all or none.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -134,7 +134,7 @@ class AsyncSessionMessages(Repository):
 
     @reads
     async def describe_document(self, session_id: str, position: int) -> str:
-        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+        """Return a stored message, readable or not, in Extended JSON.
 
         Raises:
             NotFoundError: If there is no such session, or no message at the position.
@@ -159,7 +159,7 @@ class AsyncSessionMessages(Repository):
     async def count(
         self, session_id: str, *, limit: int | None = None, conversation_id: str | None = None
     ) -> int:
-        """Return the number of messages, of one conversation or of all, at most `limit`.
+        """Return how many messages a conversation or all have, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -238,7 +238,7 @@ class AsyncSessionMessages(Repository):
 
     @staticmethod
     def cursor_of(message: Message) -> str:
-        """Return the cursor of the page that begins behind a message, in either direction.
+        """Return the cursor of the page behind a message, in either direction.
 
         Raises:
             InvalidValueError: If it is no message, or has no position.
@@ -254,7 +254,7 @@ class AsyncSessionMessages(Repository):
         expected: Message | None = None,
         **members: Unpack[MessageUpdate],
     ) -> Message:
-        """Change members of a message, of any conversation, and return it as it now is.
+        """Change members of a message of any conversation, and return it.
 
         `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged key by key,
         None removing a key. `content` and `status` end a stream that writes the message.
@@ -275,7 +275,7 @@ class AsyncSessionMessages(Repository):
     async def upsert(
         self, session_id: str, message: Message, *, create: bool | SessionCreate = False
     ) -> Message:
-        """Put a message in the place of the one with its id, or append it, and return it as it is stored.
+        """Replace the message of that id, or append it; return it as stored.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
         of the new one. `create` creates a missing session, with members if it is a dict of them.
@@ -293,7 +293,7 @@ class AsyncSessionMessages(Repository):
 
     @writes
     async def replace(self, session_id: str, message: Message) -> Message:
-        """Put a message in the place of the one with its id, as `upsert` does, and return it as it is stored.
+        """Replace the message of that id as `upsert` does; return it as stored.
 
         Raises:
             NotFoundError: If there is no such session or message.
@@ -336,7 +336,7 @@ class AsyncSessionMessages(Repository):
 
     @writes
     async def delete(self, session_id: str, message_id: str, *, expected: Message | None = None) -> bool:
-        """Delete a message and return whether it was there; the others keep their positions.
+        """Delete a message but move no other; return whether it existed.
 
         Raises:
             ConflictError: If the message differs from `expected`, or the session kept changing for too long.
@@ -347,7 +347,7 @@ class AsyncSessionMessages(Repository):
 
     @writes
     async def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
-        """Delete messages in one step and return how many were there; the others keep their positions.
+        """Delete messages in one step, moving no other; return how many existed.
 
         Raises:
             ConflictError: If other callers kept changing the session for too long.

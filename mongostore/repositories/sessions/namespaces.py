@@ -61,7 +61,7 @@ class AsyncNamespaces(Repository):
         cursor: str | None = None,
         **where: Unpack[SessionFilter],
     ) -> Page[Session]:
-        """Return a page of the sessions of all namespaces, by their newest activity.
+        """Return a page of sessions of all namespaces, by newest activity.
 
         Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
         empty, while others follow.

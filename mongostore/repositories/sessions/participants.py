@@ -53,7 +53,7 @@ class AsyncSessionParticipants(Repository):
 
     @writes
     async def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
-        """Return a participant of a session, which is bound if it was not; what it has there stays.
+        """Return a participant, bound if it was not; what it has stays.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -78,7 +78,7 @@ class AsyncSessionParticipants(Repository):
 
     @reads
     async def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
-        """Return a participant; None if the session or the participant is not there.
+        """Return a participant; None without such a session or participant.
 
         Raises:
             InvalidValueError: If an id is no plain string.

@@ -97,7 +97,7 @@ class AsyncSessions(Repository):
         return self._storage.namespace
 
     def in_namespace(self, namespace: str) -> AsyncSessions:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
+        """Return the same verbs for another namespace, apart from all others.
 
         Raises:
             InvalidValueError: If the name is no plain string, is empty or has a slash.
@@ -113,7 +113,7 @@ class AsyncSessions(Repository):
 
     @writes
     async def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
-        """Create a session, with a generated id and the time of the call by default.
+        """Create a session, by default with a new id and the current time.
 
         Args:
             session_id: The session's id.
@@ -146,7 +146,7 @@ class AsyncSessions(Repository):
 
     @writes
     async def ensure(self, session_id: str, **members: Unpack[SessionCreate]) -> Session:
-        """Return a session, which is created with these members if it is not there.
+        """Return a session, created with these members if it is not there.
 
         Args:
             session_id: The session's id.
@@ -238,7 +238,7 @@ class AsyncSessions(Repository):
         errors: builtins.list[InvalidDocumentError] | None = None,
         **where: Unpack[SessionFilter],
     ) -> AsyncIterator[Session]:
-        """Yield all sessions in the order of their creation, in which none is missed or met twice.
+        """Yield all sessions by their creation, each once and none missed.
 
         Args:
             newest: Whether the newest come first.
@@ -329,7 +329,7 @@ class AsyncSessions(Repository):
 
     @writes
     async def soft_delete(self, session_id: str, *, revision: int | None = None) -> bool:
-        """Hide a session, and return whether it was there; `undelete` brings it back whole.
+        """Hide a session until `undelete`, and return whether it was there.
 
         Args:
             session_id: The session.
@@ -378,7 +378,7 @@ class AsyncSessions(Repository):
 
     @reads
     async def describe_storage(self, session_id: str) -> StorageLayout:
-        """Return where a session's messages lie: in its own document and in segments.
+        """Return where a session's messages lie: in its document or segments.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

@@ -33,7 +33,7 @@ class AsyncSessionTurns(Repository):
     async def append(
         self, session_id: str, participant_id: str, turn: Turn, *, revision: int | None = None
     ) -> Turn:
-        """Append a turn, exactly once however often the call is repeated, and return it with its number.
+        """Append a turn exactly once, and return it with its number.
 
         A turn whose id is there with the same content is left as it is.
 
@@ -56,7 +56,7 @@ class AsyncSessionTurns(Repository):
     async def append_many(
         self, session_id: str, participant_id: str, turns: Sequence[Turn], *, revision: int | None = None
     ) -> builtins.list[Turn]:
-        """Append turns in order, all or none of them, and return them with their numbers.
+        """Append turns in order, all or none, and return them with numbers.
 
         They are no messages of the session. Each participant's are numbered from 1 without gaps.
 
@@ -108,7 +108,7 @@ class AsyncSessionTurns(Repository):
         cursor: str | None = None,
         after: int | None = None,
     ) -> Page[Turn]:
-        """Return a page of a participant's turns, the first or the last ones, in order.
+        """Return a page of a participant's first or last turns, in order.
 
         Args:
             session_id: The session.
@@ -170,7 +170,7 @@ class AsyncSessionTurns(Repository):
         executor: Executor | None = None,
         revision: int | None = None,
     ) -> Integration:
-        """Give each participant's new turns to an integrator, and store its insights.
+        """Give participants' new turns to an integrator; store its insights.
 
         New are the turns behind `integrated_until` that are there when the call begins. The insights
         are added and the marker moves in one step, so each turn is covered once, also if several

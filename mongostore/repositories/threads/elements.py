@@ -37,7 +37,7 @@ class AsyncThreadElements(Repository):
 
     @writes
     async def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
-        """Store or replace an element; the file of the one before is deleted if this one has another.
+        """Store or replace an element; delete the earlier file if it differs.
 
         Args:
             thread_id: The thread.
@@ -131,7 +131,7 @@ class AsyncThreadElements(Repository):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Element]:
-        """Return a page of elements, those of one message if it is named, in the order in which they came.
+        """Return a page of elements, of one message or all, in order of arrival.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.

@@ -104,7 +104,7 @@ class AsyncThreadFeedback(Repository):
     async def list(
         self, *, value: int | None = None, newest: bool = True, limit: int = 50, cursor: str | None = None
     ) -> Page[Feedback]:
-        """Return a page of the feedback on messages of all threads, by the creation of the messages.
+        """Return a page of all threads' feedback, by their messages' creation.
 
         Feedback that cannot be read is in the `errors` of the page.
 

@@ -53,7 +53,7 @@ class AsyncFiles(Repository):
         content_type: str = _UNTYPED,
         data: dict[str, Any] | None = None,
     ) -> File:
-        """Store a file, or replace the one with that key; readers see the one or the other, whole.
+        """Store or replace a file; readers see the old or the new one, whole.
 
         Args:
             key: The file.

@@ -70,7 +70,7 @@ class AsyncThreadMessages(Repository):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change members of a message, which is begun, with its thread, if it is not there.
+        """Change members of a message, begun with its thread if not there.
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
@@ -130,7 +130,7 @@ class AsyncThreadMessages(Repository):
 
     @reads
     async def describe_document(self, thread_id: str, message_id: str) -> str:
-        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+        """Return a stored message, readable or not, in Extended JSON.
 
         Raises:
             NotFoundError: If the thread has no such message.
@@ -219,7 +219,7 @@ class AsyncThreadMessages(Repository):
         errors: builtins.list[InvalidDocumentError] | None = None,
         **where: Unpack[ThreadMessageFilter],
     ) -> AsyncIterator[ThreadMessage]:
-        """Yield all messages of a thread, or of a kind in all threads, the oldest first.
+        """Yield all messages of a thread or of a kind, the oldest first.
 
         Args:
             thread_id: The thread; None for all.
@@ -245,7 +245,7 @@ class AsyncThreadMessages(Repository):
     async def list_pinned(
         self, user_id: str, *, newest: bool = True, limit: int = 50, cursor: str | None = None
     ) -> Page[ThreadMessage]:
-        """Return a page of the pinned messages of a user's threads, the newest first.
+        """Return a page of a user's pinned messages, the newest first.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -272,7 +272,7 @@ class AsyncThreadMessages(Repository):
 
     @staticmethod
     def cursor_of(message: ThreadMessage) -> str:
-        """Return the cursor of the page that begins behind a message, in either direction.
+        """Return the cursor of the page behind a message, in either direction.
 
         Raises:
             InvalidValueError: If it is no message that a list has shown.

@@ -90,7 +90,7 @@ class AsyncThreads(Repository):
         created_at: datetime | None = None,
         **members: Unpack[ThreadUpdate],
     ) -> Thread:
-        """Create a thread, with a generated id and the time of the call by default.
+        """Create a thread, by default with a new id and the current time.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.
@@ -312,7 +312,7 @@ class AsyncThreads(Repository):
 
     @writes
     async def delete(self, thread_id: str) -> bool:
-        """Delete a thread for good, with its messages, elements and their files; return whether it was there.
+        """Delete a thread with all parts for good; return whether it was there.
 
         From the first moment on it is not found. A deletion that is cut short is finished by the next verb
         that meets the thread.

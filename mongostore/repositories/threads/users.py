@@ -151,7 +151,7 @@ class AsyncUsers(Repository):
     async def iter(
         self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> AsyncIterator[User]:
-        """Yield all users, in the order of their creation; `errors` collects those that cannot be read.
+        """Yield all users by creation; `errors` collects unreadable ones.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
