@@ -14,6 +14,8 @@ from mongostore.importers.json_files import TornError, iter_items
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.tables import temporary_folder
 
+# Of a file in a zip; a zip that is cut short has it, too.
+_ZIP_START = b"PK\x03\x04"
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
 
 
@@ -37,6 +39,9 @@ class Archive:
                 raise SourceError(f"{self._path.name} is a broken zip file") from None
             names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
         else:
+            with self._path.open("rb") as file:
+                if file.read(4) == _ZIP_START:
+                    raise SourceError(f"{self._path.name} is a broken zip file")
             names = [self._path.name]
         self.names: list[str] = sorted(name for name in names if not name.startswith("__MACOSX/"))
 

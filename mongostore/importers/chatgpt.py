@@ -26,7 +26,9 @@ _OF_MESSAGE = ("id", "author", "create_time", "content")
 def read(reading: Reading) -> Generator[SessionUnit]:
     """Yield the conversations as sessions, as they lie in the files."""
     archive = Archive(reading)
-    parts = [name for name in archive.names if _CONVERSATIONS.fullmatch(name)]
+    # A browser renames the second file of a name.
+    is_alone = len(archive.names) == 1 and archive.names[0].endswith(".json")
+    parts = [name for name in archive.names if is_alone or _CONVERSATIONS.fullmatch(name)]
     if not parts:
         raise SourceError(f"{reading.location} has no conversations.json")
     user = next(iter(archive.read_objects("user.json")), {})

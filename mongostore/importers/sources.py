@@ -29,6 +29,9 @@ _MODULES: Final = {
     "threadmem": "threadmem",
 }
 
+# The beginnings of files of gzip, bzip2 and xz.
+_COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+
 
 class SourceError(ConfigurationError):
     """A source cannot be read as what it is said to be, or not to its end."""
@@ -83,6 +86,10 @@ class Reading:
         path = Path(self.location)
         if not path.exists():
             raise SourceError(f"there is no file {self.location!r}")
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(6).startswith(_COMPRESSED):
+                    raise SourceError(f"{path.name} is compressed: unpack it first")
         return path
 
 

@@ -110,8 +110,8 @@ async def test_a_refused_certificate_shows_no_path(
     stranger = by_certificate(certificates, "stranger")
     text = await refused(members, certificates, AccessDeniedError, stranger)
     assert "by its subject" in text
-    nobody = {**by_certificate(certificates, "ada"), "tlsCAFile": str(certificates / "ada.crt")}
-    assert "tlsCAFile=" in await refused(members, certificates, UnavailableError, nobody)
+    untrusted = {**by_certificate(certificates, "ada"), "tlsCAFile": str(certificates / "ada.crt")}
+    assert "tlsCAFile=" in await refused(members, certificates, UnavailableError, untrusted)
     check_silence(certificates, caplog)
 
 

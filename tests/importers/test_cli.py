@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from uuid import uuid4
 
@@ -121,3 +125,26 @@ def test_an_interrupt_ends_a_batch_and_the_next_import_goes_on(
         assert 0 < stored < 600
         subprocess.run(arguments, env=environment, check=True, timeout=240, capture_output=True)
         assert store.sessions.count() == 600
+
+
+@pytest.mark.parametrize("source", ["chatgpt", "openai", "director"])
+def test_a_compressed_source_is_refused_by_name(uri: str, tmp_path: Path, source: str) -> None:
+    for name, compress in (("a.gz", gzip.compress), ("a.bz2", bz2.compress), ("a.xz", lzma.compress)):
+        (tmp_path / name).write_bytes(compress(b"[]"))
+        assert f"{name} is compressed: unpack it" in run(source, tmp_path / name, "--uri", uri, exit_code=1)
+
+
+@pytest.mark.parametrize("source", ["chatgpt", "claude"])
+def test_an_export_is_whole_and_may_have_another_name(uri: str, tmp_path: Path, source: str) -> None:
+    export = DATA / source / f"{source}.zip"
+    (tmp_path / "cut.zip").write_bytes(export.read_bytes()[:-100])
+    assert "cut.zip is a broken zip file" in run(source, tmp_path / "cut.zip", "--uri", uri, exit_code=1)
+    # A browser renames the second file of a name.
+    alone = tmp_path / "conversations (1).json"
+    with zipfile.ZipFile(export) as archive:
+        alone.write_bytes(
+            archive.read("conversations.json" if source == "claude" else "conversations-000.json")
+        )
+    run(source, alone, "--uri", uri)
+    with MongoStore(uri) as store:
+        assert list(store.sessions.iter())
