@@ -165,3 +165,44 @@ async def test_of_a_hundred_events_one_that_is_refused_costs_two_commands(
     assert sorted(sent) == [("find", 0), ("insert", 59), ("insert", 100)]
     stored = [event.index async for event in other.rooms.events.iter("r")]
     assert stored == [*range(4 + 99)]
+
+
+async def test_a_process_that_met_another_one_in_a_room_leaves_it_to_that_one_first(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def choose() -> float:
+        pauses.append(0.0)
+        return 0.0
+
+    await server_store.rooms.create("s")
+    await other.rooms.events.append("r", Event(channel_id="c"))
+    await server_store.rooms.events.append("r", Event(channel_id="c"))
+    monkeypatch.setattr("mongostore.repositories.rooms.commit_queue.random.random", choose)
+    await server_store.rooms.events.append("s", Event(channel_id="c"))
+    assert not pauses
+    await server_store.rooms.events.append("r", Event(channel_id="c"))
+    assert pauses
+
+
+async def test_a_commit_after_one_whose_answer_was_lost_is_one_command(
+    server_uri: str, database: str, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
+        await store.rooms.events.append("r", Event(channel_id="c"))
+        events = type(store.engine.database["events"])
+        insert = events.insert_one
+
+        async def lose(*arguments: Any, **options: Any) -> None:
+            monkeypatch.setattr(events, "insert_one", insert)
+            await insert(*arguments, **options)
+            raise AutoReconnect("lost")
+
+        monkeypatch.setattr(events, "insert_one", lose)
+        await store.rooms.events.append("r", Event(channel_id="c"))
+        wire.sent.clear()
+        await store.rooms.events.append("r", Event(channel_id="c"))
+        assert [sent.name for sent in wire.sent] == ["insert"]
+    assert [event.index async for event in other.rooms.events.iter("r")] == [*range(6)]

@@ -42,10 +42,6 @@ _CONTENDED_SECONDS = 1.0
 _SHARED_BYTES = 64 * 1024
 
 
-class _StaleHeadError(Exception):
-    """The room is not as the head of its log says."""
-
-
 class CommitQueue:
     """Gives events their indexes and stores them, those of a room in the order of their indexes."""
 
@@ -131,9 +127,6 @@ class CommitQueue:
             await self._insert(first, documents, head)
         except (BulkWriteError, DuplicateKeyError) as error:
             stored, refusal = _stored_before(error)
-        except _StaleHeadError:
-            self._log.forget(room_id)
-            return
         except NotFoundError as error:
             group.popleft().fail(error)
             return
@@ -155,7 +148,6 @@ class CommitQueue:
 
         Raises:
             NotFoundError: The room has no such target.
-            _StaleHeadError: The room has been changed meanwhile.
         """
         events = self._collection("events")
         if len(documents) > 1:
@@ -192,18 +184,12 @@ class CommitQueue:
         return is_quick and not is_contended and not self._connection.engine.is_sharded
 
     async def _wake(self, document: StoredDocument, session: Any) -> None:
-        """Make a paused room active, of which an event is the activity.
-
-        Raises:
-            _StaleHeadError: The room has been changed meanwhile.
-        """
+        """Make a paused room active, of which an event is the activity, unless it is so by now."""
         room = {"_id": document["room_id"], "log": document["log"], "state": "open", "status": "paused"}
         now = document["counters"]["active_at"]
-        woken = await self._collection("rooms").update_one(
+        await self._collection("rooms").update_one(
             room, {"$set": {"status": "active", "paused_at": None, "updated_at": now}}, session=session
         )
-        if not woken.matched_count:
-            raise _StaleHeadError
 
     async def _replace_target(self, room_id: str, target: TargetReplacement, session: Any) -> None:
         """Change an event in place, and mark its edits as deleted if it is."""
