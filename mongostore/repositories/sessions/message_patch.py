@@ -56,7 +56,7 @@ class MessagePatch:
     @property
     def size(self) -> int:
         """At most so many bytes does the patch add."""
-        return bson_size("message", {**self.members, "notes": self.metadata})
+        return bson_size("message", {**self.members, "metadata": self.metadata})
 
     def update(self, size_field: str) -> StoredDocument:
         """Return the update of the document that holds the message, for a positional filter."""
