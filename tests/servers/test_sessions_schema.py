@@ -28,10 +28,9 @@ ENDLESS = {"stream_messages"}
 CHOSEN_BY_SERVER = {"cursor", "if-match"}
 # A key that was used for another body is refused, which no schema can tell: each request has one of its own.
 KEY, NUMBERS = "idempotency-key", count()
+OPENAPI = create_app(AsyncMongoStore("mongomock://")).openapi()
 OPERATIONS = sorted(
-    operation["operationId"]
-    for path in create_app(AsyncMongoStore("mongomock://")).openapi()["paths"].values()
-    for operation in path.values()
+    operation["operationId"] for path in OPENAPI["paths"].values() for operation in path.values()
 )
 
 
@@ -84,6 +83,15 @@ def ask(
         case.call_and_validate(excluded_checks=excluded)
 
     run()
+
+
+def test_every_body_has_an_example() -> None:
+    for path, operations in OPENAPI["paths"].items():
+        for operation in operations.values():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                name = body["schema"]["$ref"].rpartition("/")[2]
+                members = OPENAPI["components"]["schemas"][name]["properties"].values()
+                assert any("examples" in member for member in members), path
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
