@@ -17,16 +17,18 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import find_duplicate, translate_error
-from mongostore.errors import IndexConflictError
+from mongostore.errors import ConfigurationError, IndexConflictError
 
 IndexKey = list[tuple[str, int | str]]
 
 _SHARDING = "sharding.json"
 _SEARCH = "search"
+_UNAUTHORIZED = 13
 _NAMESPACE_NOT_FOUND = 26
 _SAME_NAME_OR_KEYS = (85, 86)
 # A store that opens takes no more connections: many may open at once.
 _CONNECTIONS = 3
+_TIME_SERIES = {"type": "timeseries"}
 # What a listing adds to the definition that was given.
 _ADDED_BY_SERVER = {"v", "ns", "background"}
 
@@ -118,7 +120,11 @@ def unique_keys() -> dict[str, list[list[str]]]:
 
 
 async def ensure_indexes(engine: Engine) -> None:
-    """Create the indexes that are missing, never dropping one; harmless from many processes at once."""
+    """Create the indexes that are missing, never dropping one; harmless from many processes at once.
+
+    A collection of others that would lose documents, or confuse their ids, is refused.
+    """
+    await _check_collections(engine)
     lane = asyncio.Semaphore(_CONNECTIONS)
 
     async def ensure(command: dict[str, Any]) -> None:
@@ -133,6 +139,33 @@ async def ensure_indexes(engine: Engine) -> None:
                 await _create(engine, {**command, "indexes": missing})
 
     await asyncio.gather(*map(ensure, load_indexes()))
+
+
+async def _check_collections(engine: Engine) -> None:
+    names = [engine.collection(command["createIndexes"]).name for command in load_indexes()]
+    unusable = {"$or": [{"options.capped": True}, {"options.collation": {"$exists": True}}, _TIME_SERIES]}
+    listing = {"listCollections": 1, "filter": {"name": {"$in": names}, **unusable}}
+    try:
+        answer = await engine.database.command(listing)
+    except OperationFailure as error:
+        if error.code == _UNAUTHORIZED:
+            # Indexes need another right, and documents another one.
+            return
+        raise translate_error(error, engine.address) from None
+    except PyMongoError as error:
+        raise translate_error(error, engine.address) from None
+    for found in answer["cursor"]["firstBatch"]:
+        options = found["options"]
+        reason = (
+            "is capped and would drop the oldest documents"
+            if "capped" in options
+            else "has a collation, by which different ids are equal"
+            if "collation" in options
+            else "is a time series"
+        )
+        raise ConfigurationError(
+            f"{engine.address}: the collection {found['name']} {reason}: use another database, or a prefix"
+        )
 
 
 async def apply_indexes(engine: Engine) -> list[IndexReport]:

@@ -176,12 +176,14 @@ def _expect_difference(item: pytest.Item) -> None:
 def _is_traced(item: pytest.Item, tests: set[str]) -> bool:
     """Return whether branches are traced in a test, which then takes twice as long.
 
-    The first case of each test takes most of them; servers that are killed and paused cover little beside.
+    The first case of each test on an engine takes most of them; servers that are killed and paused cover
+    little beside.
     """
-    test = item.nodeid.partition("[")[0]
-    if test in tests or item.get_closest_marker("long"):
+    test, _, cases = item.nodeid.partition("[")
+    key = f"{test} on a server" if "server" in cases.removesuffix("]").split("-") else test
+    if key in tests or item.get_closest_marker("long"):
         return False
-    tests.add(test)
+    tests.add(key)
     return item.path.parent.name != "faults" and test.rpartition("::")[2] not in UNTRACED
 
 

@@ -98,12 +98,12 @@ def check_fits(what: str, stored: StoredDocument) -> StoredDocument:
     return stored
 
 
-def decode_document(kind: str, document: StoredDocument, read: Callable[[], T], key: str = "_id") -> T:
-    """Return what `read` makes of a stored document, which `key` names."""
+def decode_document(kind: str, document: StoredDocument, read: Callable[[], T]) -> T:
+    """Return what `read` makes of a stored document."""
     try:
         return read()
     except DECODE_ERRORS as error:
-        raise InvalidDocumentError(kind, str(document.get(key)), invalid_fields(error)) from None
+        raise InvalidDocumentError(kind, str(document.get("_id")), invalid_fields(error)) from None
 
 
 def reader(

@@ -170,7 +170,7 @@ class MongoEngine:
         return self._refusals or {}
 
     async def open(self) -> None:
-        """Connect and learn the capabilities, within five seconds."""
+        """Connect and detect the capabilities, within five seconds."""
         try:
             await self._connect()
             refusal = self.refusals.get(Capability.TRANSACTIONS)

@@ -27,9 +27,9 @@ class MongodEngine(MongoEngine):
         directory: Path,
         database: str,
         *,
-        binary: Path | None = None,
-        prefix: str = "",
-        options: Mapping[str, Any] | None = None,
+        binary: Path | None,
+        prefix: str,
+        options: Mapping[str, Any] | None,
     ) -> None:
         super().__init__("mongodb://127.0.0.1", database, prefix=prefix, options=options)
         self._server = MongodProcess(directory, binary)

@@ -75,7 +75,7 @@ class Engine(Protocol):
         """The refusals of the other capabilities."""
 
     async def open(self) -> None:
-        """Connect and learn the capabilities, within five seconds or so.
+        """Connect and detect the capabilities, within five seconds or so.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.

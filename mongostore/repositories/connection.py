@@ -77,7 +77,7 @@ class Connection:
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
 
     async def read_clock(self) -> None:
-        """Learn the server's time, which decides where that of this host differs."""
+        """Read the server's time, which decides where that of this host differs."""
         asked_at = time.time_ns() // 1000
         try:
             hello = await self.engine.database.command("hello")

@@ -226,7 +226,7 @@ class VersionCheckedCollection:
         return result
 
     async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
-        """Record in the current call whether an update found the document that it meant."""
+        """Record in the current call whether an update found its document."""
         call, missed = find_operation(), UnmatchedWrite(self._collection, where)
         if call is None:
             if not met:

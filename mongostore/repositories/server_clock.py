@@ -42,7 +42,7 @@ class ServerClock:
         return min(max(micros + self.offset, FIRST_MICROS), LAST_MICROS)
 
     def set(self, local_time: datetime, asked_at: int) -> None:
-        """Learn the server's time from its answer, which was asked for at a time of this host's."""
+        """Set the server's time by its answer, which was asked for at a time of this host's."""
         answered = _now()
         server_time = round(local_time.replace(tzinfo=UTC).timestamp() * 1_000_000)
         offset = server_time - (asked_at + answered) // 2

@@ -18,6 +18,7 @@ _NO_LIST = "the test stores a list in the place of an owner, which a hashed inde
 _WITHIN_COMMANDS = "test_a_verb_sends_no_more_commands_than_promised"
 _WITHIN_KEYS = "test_a_query_reads_of_an_index_as_much_as_it_returns_unless_it_is_named"
 _WITHIN_PLANS = "test_a_query_examines_what_it_returns_by_an_index"
+_WITHIN_BUDGET = "test_a_verb_examines_three_times_what_it_returns_and_ten_at_most"
 _BATCH_AGAIN = "test_a_batch_again_changes_nothing_and_other_content_is_refused"
 
 # By the ends of the tests' names. That of one that may pass as well begins with a question mark.
@@ -29,6 +30,7 @@ DIFFERENCES: Final = {
     "?test_room_costs.py::test_every_index_of_rooms_is_of_use": _SHARD_KEY,
     "test_thread_costs.py::test_each_statement_names_its_owner": _TWO_IDS,
     "test_thread_costs.py::test_a_page_costs_the_same_in_any_history_and_place": _TWO_PAGES,
+    f"test_thread_costs.py::{_WITHIN_BUDGET}": _TWO_PAGES,
     "?test_a_watch_ends_when_its_room_is_deleted[server]": _LATE_TAILS,
     "test_a_refused_event_leaves_everything_as_it_was[server]": _TWO_IDS,
     "test_an_element_stays_in_its_thread[server]": _TWO_IDS,

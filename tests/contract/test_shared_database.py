@@ -158,6 +158,9 @@ async def test_a_unique_index_of_others_is_named_at_once(
     [
         ({"viewOn": "others", "pipeline": []}, "it is a view and no collection"),
         ({"validator": {"slug": {"$exists": True}}}, "a validator of the collection refuses our documents"),
+        ({"capped": True, "size": 2**20}, "the collection sessions is capped"),
+        ({"collation": {"locale": "en", "strength": 1}}, "the collection sessions has a collation"),
+        ({"timeseries": {"timeField": "t"}}, "the collection sessions is a time series"),
     ],
 )
 async def test_a_collection_of_others_that_cannot_be_used_is_named(

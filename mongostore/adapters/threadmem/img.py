@@ -100,7 +100,7 @@ def _convert(path: str, image: object) -> str:
         with Image.open(image) as opened:
             return image_to_b64(opened)
     except FileNotFoundError:
-        # What is meant as an image in base64 would be quoted as the name of the file.
+        # An image in base64 would be quoted as the name of the file.
         raise FileNotFoundError(f"{path}: there is no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
         raise InvalidValueError(path, "is neither a URL nor the path of an image that can be read") from None

@@ -130,6 +130,9 @@ class FakeDatabase:
                 return {"isWritablePrimary": True, "localTime": datetime.now(UTC), "ok": 1.0}
             case "buildinfo":
                 return {"version": "6.0.0", "versionArray": [6, 0, 0, 0], "ok": 1.0}
+            case "listcollections":
+                # None has options.
+                return {"cursor": {"firstBatch": []}, "ok": 1.0}
             case "createindexes":
                 for specification in document["indexes"]:
                     self[document["createIndexes"]].storage.add_index(specification)

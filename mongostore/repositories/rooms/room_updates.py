@@ -157,7 +157,7 @@ class RoomUpdates:
         def decide(room: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
             is_same = call.memory.setdefault("deleting", room["epoch"]) == room["epoch"]
             if not is_same or any(room.get(name) != value for name, value in guard.items()):
-                # An earlier attempt has deleted the one that was meant; this one was made since.
+                # An earlier attempt has deleted the one of this call; this one was made since.
                 raise NotFoundError("room", room_id)
             unmoved = {name: value for name, value in guard.items() if name != "active_at"}
             return {"$set": {"state": "deleting", "delete_op": call.token}}, unmoved

@@ -98,7 +98,7 @@ class SessionTransfer(Repository):
         await self._storage.insights.append(key, end, until, stored, total_size(session))
 
     @reads
-    async def find_namespace(self, after: str | None = None) -> str | None:
+    async def find_namespace(self, after: str | None) -> str | None:
         """Return the first namespace that has sessions, or the next one after another; None at the end."""
         # The character behind the slash that ends a namespace in an id.
         first = "" if after is None else f"{after}0"

@@ -277,7 +277,7 @@ async def delete_found_elements(
     connection: Connection,
     documents: Sequence[StoredDocument],
     filter: StoredDocument,
-    tombstone: StoredDocument | None = None,
+    tombstone: StoredDocument | None,
 ) -> bool:
     """Delete elements of which the ids and files were found by a filter, and return whether this call did."""
     elements = connection.collection("elements")

@@ -21,6 +21,31 @@ from mongostore.servers.studio.frame import Studio, frame, page_response
 # What was counted is erased within so long, or counted again.
 _SECONDS = 600
 
+_SHARED = "a room of theirs alone is deleted; "
+# For each collection, what each mode does with the documents that name a person.
+OUTCOMES: Final[dict[str, tuple[str, str]]] = {
+    "erasures": ("goes on, and ends", "goes on, and ends"),
+    "sessions": (
+        "theirs are deleted; they leave those of others",
+        "theirs are deleted, or emptied of their words where others take part; they leave those of others",
+    ),
+    "threads": ("deleted", "deleted"),
+    "bindings": (f"{_SHARED}elsewhere removed", f"{_SHARED}elsewhere kept without name and words"),
+    "events": ("deleted; replies of others stay", "kept without name and words"),
+    "participants": (f"{_SHARED}elsewhere removed", f"{_SHARED}elsewhere renamed"),
+    **dict.fromkeys(
+        (
+            "api_keys",
+            "verifications",
+            "verification_requests",
+            "identity_addresses",
+            "identities",
+            "users",
+        ),
+        ("deleted", "deleted"),
+    ),
+}
+
 router: Final = APIRouter()
 
 

@@ -13,7 +13,7 @@ from mongostore.models import Person, User
 from mongostore.repositories.threads import AsyncUsers
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id, encode_id
-from mongostore.servers.studio.erasure import plan_of
+from mongostore.servers.studio.erasure import OUTCOMES, plan_of
 from mongostore.servers.studio.export import file_response, to_line
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.rows import list_conversations
@@ -64,7 +64,9 @@ async def person_records(request: Request, viewer: Looking, who: str) -> Respons
     who = decode_id(who)
     found = await studio.store.people.find(who)
     plan = plan_of(studio, found) if found is not None and studio.allow_erase else None
-    return await page_response(request, "person_records.html", {}, who=who, person=found, plan=plan)
+    return await page_response(
+        request, "person_records.html", {}, who=who, person=found, plan=plan, outcomes=OUTCOMES
+    )
 
 
 @router.get("/people/{who}/export")

@@ -8,6 +8,9 @@ import re
 import httpx
 
 from mongostore import AsyncMongoStore
+from mongostore.repositories.mentions import MENTIONS
+from mongostore.servers.studio.addresses import encode_id
+from mongostore.servers.studio.erasure import OUTCOMES
 from tests.servers.studio.conftest import Browse, accessible, open_client
 from tests.servers.studio.seed import THREAD, seed
 from tests.servers.studio.serving import TOKEN, Studio
@@ -20,7 +23,8 @@ async def counted(asking: httpx.AsyncClient) -> tuple[str, dict[str, int]]:
     """Return the plan of a dry run, and what it has counted."""
     html = (await asking.get(f"/people/{QUEEN}/records")).text
     [plan] = re.findall(r'name="plan" value="([^"]+)"', html)
-    rows = re.findall(r'<td class="mono">([\w.]+)</td><td class="n">(\d+)</td>', html)
+    outcome = '<td class="soft">[^<]+</td>'
+    rows = re.findall(rf'<td class="mono">([\w.]+)</td><td class="n">(\d+)</td>{outcome}{outcome}', html)
     return plan, {name: int(count) for name, count in rows}
 
 
@@ -32,6 +36,25 @@ async def test_all_of_a_person_is_counted_and_given_out(asking: httpx.AsyncClien
     assert {"users", "threads"} <= {line["collection"] for line in lines}
     assert (await asking.get("/people/nobody/export")).status_code == 404
     assert "Nothing else has this name" in (await asking.get("/people/nobody/records")).text
+
+
+def test_every_collection_that_names_people_has_an_outcome() -> None:
+    assert {mention.collection for mention in MENTIONS} | {"erasures"} == OUTCOMES.keys()
+
+
+async def test_a_name_of_a_file_adds_no_header(seeded: AsyncMongoStore, asking: httpx.AsyncClient) -> None:
+    name = 'a"\r\nSet-Cookie: x=y\r\n\r\n<svg onload=1>\u202egpj.html;\x00=1'
+    await seeded.sessions.in_namespace("n").create(name="=1+1" + name, session_id="s", user_id=name)
+    for path in ("/s/n/s/export", f"/people/{encode_id(name)}/export", "/search/export?q=svg%20%0d%0aX:1"):
+        answer = await asking.get(path)
+        assert answer.status_code == 200, path
+        # One header, of ASCII, in one word: a file that no browser shows.
+        assert re.fullmatch(
+            r"attachment; filename\*=UTF-8''[\w.%~-]+\.jsonl", answer.headers["content-disposition"]
+        )
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert "set-cookie" not in answer.headers
+        assert "x" not in answer.headers
 
 
 async def test_without_the_flag_there_is_no_erasing(asking: httpx.AsyncClient) -> None:
