@@ -32,6 +32,8 @@ from mongostore.models import Page
 _ID_WIDTH = 36
 # A narrower terminal has no room for the user beside the id and the name.
 _USERS_FROM = 100
+# With less than this beside the id, the number of messages would leave nothing of the name.
+_COUNTS_FROM = 50
 
 
 def ls(
@@ -113,7 +115,9 @@ def _table(found: list[Conversation]) -> Table:
     has_users = out.width >= _USERS_FROM
     if has_users:
         table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("messages", no_wrap=True, justify="right", min_width=8)
+    has_counts = out.width - longest >= _COUNTS_FROM
+    if has_counts:
+        table.add_column("messages", no_wrap=True, justify="right", min_width=8)
     table.add_column("name, newest message", no_wrap=True, overflow="ellipsis", ratio=1)
     now = datetime.now(UTC)
     for one, id in zip(found, ids, strict=True):
@@ -124,7 +128,7 @@ def _table(found: list[Conversation]) -> Table:
             one.house.value,
             id,
             *([plain(one.person)] if has_users else []),
-            "" if one.count is None else f"{one.count:,}",
+            *(["" if one.count is None else f"{one.count:,}"] if has_counts else []),
             label,
         )
     return table

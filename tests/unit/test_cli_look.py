@@ -129,6 +129,8 @@ def test_a_terminal_gets_a_table_in_its_width(uri: str, monkeypatch: pytest.Monk
     # The id is to be copied.
     assert f" {id} " in printed
     assert "house" in printed.splitlines()[1]
+    # So is the name to be read, rather than the number of messages.
+    assert "A thread with a lon" in printed
     assert all(len(line) <= 80 for line in printed.splitlines())
 
 
