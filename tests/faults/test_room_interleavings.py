@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from mongostore import AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
+from mongostore import AlreadyExistsError, AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
 from mongostore.repositories.rooms import room_log
 from mongostore.repositories.rooms.event_updates import EventUpdates
 from tests.contract.command_log import CommandLog, logged_store
@@ -206,3 +206,80 @@ async def test_a_commit_after_one_whose_answer_was_lost_is_one_command(
         await store.rooms.events.append("r", Event(channel_id="c"))
         assert [sent.name for sent in wire.sent] == ["insert"]
     assert [event.index async for event in other.rooms.events.iter("r")] == [*range(6)]
+
+
+async def test_an_update_whose_answer_is_lost_is_found_done(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_room, updates = room_log.update_room, 0
+
+    async def lose(*arguments: Any, **options: Any) -> Any:
+        nonlocal updates
+        updates += 1
+        # Where it is tried for ever, the test need not wait for its end.
+        assert updates == 1
+        await update_room(*arguments, **options)
+        raise AutoReconnect("lost")
+
+    monkeypatch.setattr(room_log, "update_room", lose)
+    assert (await server_store.rooms.update("r", metadata={"k": 1})).metadata == {"k": 1}
+    assert (await other.rooms.get("r")).metadata == {"k": 1}
+
+
+async def test_a_room_that_is_deleted_before_its_creation_is_retried_stays_deleted(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = type(server_store.engine.database["rooms"])
+    create = rooms.find_one_and_update
+
+    async def lose(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(rooms, "find_one_and_update", create)
+        await create(*arguments, **options)
+        assert await asyncio.create_task(other.rooms.delete("s"), context=Context())
+        raise AutoReconnect("lost")
+
+    monkeypatch.setattr(rooms, "find_one_and_update", lose)
+    assert (await server_store.rooms.create("s")).id == "s"
+    assert not await other.rooms.exists("s")
+
+
+async def test_of_two_events_at_one_index_below_the_next_one_is_refused(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_anew(server_store, next_index=5)
+
+    async def create() -> None:
+        await other.rooms.events.create("r", Event(id="first", channel_id="c", index=2))
+
+    act_before(monkeypatch, type(server_store.engine), "transact", create)
+    with pytest.raises(AlreadyExistsError):
+        await server_store.rooms.events.create("r", Event(id="second", channel_id="c", index=2))
+    assert [event.id async for event in other.rooms.events.iter("r")] == ["first"]
+
+
+async def test_the_first_commit_to_a_room_of_this_process_is_one_command(
+    server_uri: str, database: str, other: AsyncMongoStore
+) -> None:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
+        await store.rooms.create("s")
+        wire.sent.clear()
+        await store.rooms.events.append("s", Event(channel_id="c"))
+        assert [sent.name for sent in wire.sent] == ["insert"]
+
+
+async def test_an_event_whose_caller_is_gone_before_its_turn_is_not_stored(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, appending = asyncio.Event(), []
+    act_before(monkeypatch, type(server_store.engine.database["events"]), "insert_one", gate.wait)
+    for name in ("first", "gone", "last"):
+        event = Event(id=name, channel_id="c")
+        appending.append(asyncio.create_task(server_store.rooms.events.append("r", event)))
+        # The first one is on its way, and the others wait for it.
+        await asyncio.sleep(0.01)
+    appending[1].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*appending, return_exceptions=True)
+    assert [event.id async for event in other.rooms.events.iter("r")] == [*"abc", "first", "last"]

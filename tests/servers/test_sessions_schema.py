@@ -21,7 +21,6 @@ from tests.servers.serving import Serving
 # The service is another process.
 pytestmark = pytest.mark.untraced
 
-EXAMPLES = 8
 THERE = {"namespace": "acme", "activity_session": "s1", "participant": "ada", "message": "m1"}
 # It has no end where there is a session.
 ENDLESS = {"stream_messages"}
@@ -29,11 +28,16 @@ ENDLESS = {"stream_messages"}
 CHOSEN_BY_SERVER = {"cursor", "if-match"}
 # A key that was used for another body is refused, which no schema can tell: each request has one of its own.
 KEY, NUMBERS = "idempotency-key", count()
+OPENAPI = create_app(AsyncMongoStore("mongomock://")).openapi()
 OPERATIONS = sorted(
-    operation["operationId"]
-    for path in create_app(AsyncMongoStore("mongomock://")).openapi()["paths"].values()
-    for operation in path.values()
+    operation["operationId"] for path in OPENAPI["paths"].values() for operation in path.values()
 )
+
+
+@pytest.fixture(params=[4, pytest.param(8, marks=pytest.mark.long)])
+def examples(request: pytest.FixtureRequest) -> int:
+    """How often an operation is asked."""
+    return int(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,9 @@ def operation_of(schema: BaseSchema, name: str) -> APIOperation:
     return found
 
 
-def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **fixed_parts: Any) -> None:
+def ask(
+    operation: APIOperation, mode: GenerationMode, examples: int, before: Any = None, **fixed_parts: Any
+) -> None:
     """Ask an operation many things; whatever it answers has to be what is declared."""
     load_all_checks()
     names = {one["name"] for one in operation.definition.raw.get("parameters", [])}
@@ -68,7 +74,7 @@ def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **fix
     excluded = CHECKS.get_by_names(["positive_data_acceptance"] if chosen else [])
 
     @given(case=operation.as_strategy(mode, **fixed_parts))
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=[*HealthCheck])
     def run(case: Case) -> None:
         if before:
             before()
@@ -79,14 +85,23 @@ def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **fix
     run()
 
 
+def test_every_body_has_an_example() -> None:
+    for path, operations in OPENAPI["paths"].items():
+        for operation in operations.values():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                name = body["schema"]["$ref"].rpartition("/")[2]
+                members = OPENAPI["components"]["schemas"][name]["properties"].values()
+                assert any("examples" in member for member in members), path
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_answer_is_as_declared(schema: BaseSchema, name: str) -> None:
-    ask(operation_of(schema, name), GenerationMode.POSITIVE)
+def test_every_answer_is_as_declared(schema: BaseSchema, name: str, examples: int) -> None:
+    ask(operation_of(schema, name), GenerationMode.POSITIVE, examples)
 
 
 @pytest.mark.parametrize("name", sorted({*OPERATIONS} - ENDLESS))
 def test_every_answer_about_what_is_there_is_as_declared(
-    schema: BaseSchema, serving: Serving, name: str
+    schema: BaseSchema, serving: Serving, name: str, examples: int
 ) -> None:
     operation = operation_of(schema, name)
     names = {one.name for one in operation.path_parameters}
@@ -105,12 +120,12 @@ def test_every_answer_about_what_is_there_is_as_declared(
                 client.delete("/sessions/s1")
 
         path = {name: value for name, value in THERE.items() if name in names}
-        ask(operation, GenerationMode.POSITIVE, before, path_parameters=path)
+        ask(operation, GenerationMode.POSITIVE, examples, before, path_parameters=path)
 
 
 @pytest.mark.parametrize("name", sorted({*OPERATIONS} - {"health", "ready"}))
-def test_what_does_not_fit_is_refused_as_declared(schema: BaseSchema, name: str) -> None:
-    ask(operation_of(schema, name), GenerationMode.NEGATIVE)
+def test_what_does_not_fit_is_refused_as_declared(schema: BaseSchema, name: str, examples: int) -> None:
+    ask(operation_of(schema, name), GenerationMode.NEGATIVE, examples)
 
 
 def test_all_that_was_asked_broke_nothing(serving: Serving) -> None:

@@ -44,7 +44,9 @@ class MessageCreateV1(Model):
 class MessagesAppendRequestV1(Model):
     """Messages, appended all or none."""
 
-    messages: list[MessageCreateV1] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: list[MessageCreateV1] = Field(
+        min_length=1, max_length=MAX_MESSAGES, examples=[[{"role": "user", "content": "Who painted them?"}]]
+    )
 
 
 class MessageUpdateRequestV1(Model):
@@ -53,7 +55,9 @@ class MessageUpdateRequestV1(Model):
     # No defaults that a schema would show: generated clients might send them, and clear what is stored.
     conversation_id: Id = Field(default_factory=str)
     role: Role = Field(default_factory=str)
-    content: Json = Field(default_factory=lambda: None, description="Any JSON value.")
+    content: Json = Field(
+        default_factory=lambda: None, description="Any JSON value.", examples=["Who painted the roses?"]
+    )
     data: JsonObject = Field(default_factory=dict, description="Replaces the whole.")
     metadata: JsonObject = Field(default_factory=dict, description="Changed key by key; null removes one.")
 
