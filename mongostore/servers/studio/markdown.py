@@ -31,7 +31,7 @@ _EXCERPT = 500
 _SCHEMES = {"http", "https", "mailto"}
 _CLASSES = {
     "span": {"k", "st", "nu", "cm", "kw", "host"},
-    "div": {"code", "cap"},
+    "div": {"code", "cap", "wide-t"},
     "button": {"b"},
     "td": {"n"},
     "th": {"n"},
@@ -58,7 +58,7 @@ _TAGS = {
     ),
     *("pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
-_ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}, "pre": {"tabindex"}}
+_ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}, "pre": {"tabindex"}, "div": {"tabindex"}}
 _STYLES = (
     (Name.Tag, "k"),
     (Comment, "cm"),
@@ -172,6 +172,11 @@ def _cell(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: 
     return f'<{tag} class="n">' if "right" in str(tokens[index].attrGet("style")) else f"<{tag}>"
 
 
+def _table(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """Write a table in a block that scrolls, also by keys."""
+    return '<div class="wide-t" tabindex="0"><table>' if tokens[index].nesting > 0 else "</table></div>"
+
+
 def _is_allowed(href: str) -> bool:
     return href.strip().lower().startswith(tuple(f"{scheme}:" for scheme in _SCHEMES))
 
@@ -181,6 +186,8 @@ _markdown.validateLink = _is_allowed  # type: ignore[method-assign, assignment] 
 _markdown.add_render_rule("fence", _fence)
 for _name in ("heading_open", "heading_close"):
     _markdown.add_render_rule(_name, _heading)
+for _name in ("table_open", "table_close"):
+    _markdown.add_render_rule(_name, _table)
 for _name in ("td_open", "th_open"):
     _markdown.add_render_rule(_name, _cell)
 _markdown.add_render_rule("code_block", _fence)

@@ -76,6 +76,12 @@ def test_an_excerpt_has_no_marks_of_markdown() -> None:
     assert len(excerpt("[ *" * 10_000)) <= 500
 
 
+def test_a_table_is_in_a_block_that_scrolls() -> None:
+    html = str(render("|a|b|\n|-|-:|\n|1|2|"))
+    assert '<div class="wide-t" tabindex="0"><table>' in html
+    assert "</table></div>" in html
+
+
 def test_links_name_where_they_lead_and_give_nothing_away() -> None:
     html = str(render("[my bank](https://evil.example/login)"))
     assert ">evil.example<" in html
