@@ -119,16 +119,17 @@ async def _find(
     fields: StoredDocument | None,
 ) -> list[StoredDocument]:
     _, owner = _HEADS[collection]
+    in_order: list[StoredDocument] = [{"$sort": sort}] if sort else []
     last: list[StoredDocument] = [{"$limit": limit}]
     if projection := hide_words(collection, fields):
         last.append({"$project": projection})
     if isinstance(_value_of(filter, owner), str):
-        stages = [{"$sort": sort}, *last] if sort else last
-        return await aggregate_parts(connection, collection, filter, stages, limit)
-    # Each of the few parts that an id or a key finds has a head of its own.
+        return await aggregate_parts(connection, collection, filter, [*in_order, *last], limit)
+    # Each part has a head of its own.
     is_gone = {"$elemMatch": {"$or": [{"state": {"$ne": "open"}}, _expired()]}}
     found = [
         {"$match": hide_tombstones(filter, collection)},
+        *in_order,
         _look_up_head(connection, collection),
         {"$match": {"head": {"$not": is_gone}}},
         {"$project": {"head": 0}},
