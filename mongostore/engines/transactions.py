@@ -19,6 +19,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 
+from mongostore.errors import UnavailableError
+
 R = TypeVar("R")
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -89,7 +91,7 @@ async def transact(
                 has_ended = not ending.is_running and (
                     not session.in_transaction or await ending.start_ending(session.abort_transaction)
                 )
-                if not isinstance(error, OperationFailure):
+                if _may_be_unended(error):
                     ending.kill_later(admin)
                 if not has_ended or not _is_transient(error):
                     raise
@@ -128,6 +130,13 @@ async def kill_idle_transactions(admin: AsyncDatabase[dict[str, Any]]) -> None:
         if sessions:
             await admin.command({"killSessions": sessions})
             _log.warning("killed %d abandoned transactions, each idle for over a second", len(sessions))
+
+
+def _may_be_unended(error: BaseException) -> bool:
+    # A refusal, the server's or the statements' own, comes when nothing is on its way.
+    if isinstance(error, PyMongoError):
+        return not isinstance(error, OperationFailure)
+    return isinstance(error, UnavailableError) or not isinstance(error, Exception)
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from subprocess import Popen
 from typing import Any
@@ -67,9 +68,11 @@ async def test_a_refused_transaction_interrupts_no_later_call(
 ) -> None:
     events = faults.store.rooms.events
     await faults.store.rooms.create("r")
+    tasks = asyncio.all_tasks()
     with pytest.raises(NotFoundError):
         await events.append("r", Event(channel_id="c"), target=Event(channel_id="c"))
-    # On the session of that transaction, for longer than it is before it is ended once more.
+    assert asyncio.all_tasks() <= tasks
+    # On the session of that transaction, for longer than it is before others end it.
     await faults.fail(["insert"], 1, blockConnection=True, blockTimeMS=2500)
     assert (await events.append("r", Event(channel_id="c"))).index == 0
     assert not [record for record in caplog.records if record.name == "mongostore.retry"]
