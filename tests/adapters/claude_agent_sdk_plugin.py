@@ -64,3 +64,10 @@ class StandIn(MongoSessionStore):
 
 
 claude_agent_sdk.InMemorySessionStore = StandIn  # type: ignore[misc,assignment]
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Give the appends of a busy server more time than the second that the SDK's tests give its memory."""
+    for item in items:
+        if (wait_until := getattr(item.module, "_wait_until", None)) is not None:
+            wait_until.__kwdefaults__["timeout"] = 20.0
