@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
-from mongostore.repositories.rooms import room_log
+from mongostore.repositories.rooms import event_stream, room_log
 from mongostore.repositories.rooms.event_updates import EventUpdates
 from tests.contract.command_log import CommandLog, logged_store
 
@@ -283,3 +284,18 @@ async def test_an_event_whose_caller_is_gone_before_its_turn_is_not_stored(
     gate.set()
     await asyncio.gather(*appending, return_exceptions=True)
     assert [event.id async for event in other.rooms.events.iter("r")] == [*"abc", "first", "last"]
+
+
+async def test_an_event_that_comes_while_a_watch_opens_is_yielded_once(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def append() -> None:
+        await other.rooms.events.append("r", Event(id="d", channel_id="c"))
+
+    # By now the change stream is open, and the events that were missed are still to be read.
+    act_before(monkeypatch, event_stream, "find_room", append)
+    async with aclosing(server_store.rooms.events.watch("r", after=1)) as watch:
+        seen = [(await anext(watch)).id, (await anext(watch)).id]
+        await other.rooms.events.append("r", Event(id="e", channel_id="c"))
+        seen.append((await anext(watch)).id)
+    assert seen == ["c", "d", "e"]
