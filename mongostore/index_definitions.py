@@ -29,6 +29,12 @@ _SAME_NAME_OR_KEYS = (85, 86)
 # A store that opens takes no more connections: many may open at once.
 _CONNECTIONS = 3
 _TIME_SERIES = {"type": "timeseries"}
+# The options of a collection that cannot be used, and why; a time series has no such option.
+_UNUSABLE = {
+    "capped": "is capped and would drop the oldest documents",
+    "collation": "has a collation, by which different ids are equal",
+}
+_OTHER = "is a time series"
 # What a listing adds to the definition that was given.
 _ADDED_BY_SERVER = {"v", "ns", "background"}
 
@@ -147,22 +153,13 @@ async def _check_collections(engine: Engine) -> None:
     listing = {"listCollections": 1, "filter": {"name": {"$in": names}, **unusable}}
     try:
         answer = await engine.database.command(listing)
-    except OperationFailure as error:
-        if error.code == _UNAUTHORIZED:
+    except PyMongoError as error:
+        if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
             # Indexes need another right, and documents another one.
             return
         raise translate_error(error, engine.address) from None
-    except PyMongoError as error:
-        raise translate_error(error, engine.address) from None
     for found in answer["cursor"]["firstBatch"]:
-        options = found["options"]
-        reason = (
-            "is capped and would drop the oldest documents"
-            if "capped" in options
-            else "has a collation, by which different ids are equal"
-            if "collation" in options
-            else "is a time series"
-        )
+        reason = next((reason for option, reason in _UNUSABLE.items() if option in found["options"]), _OTHER)
         raise ConfigurationError(
             f"{engine.address}: the collection {found['name']} {reason}: use another database, or a prefix"
         )

@@ -45,8 +45,8 @@ _ELSEWHERE = "use another database, or a prefix"
 
 # By the server's code: the error of ours, what is wrong and what to do about it.
 _REFUSALS: dict[int, tuple[type[MongoStoreError], str]] = {
-    13: (AccessDeniedError, "the user lacks a right: give it the role readWrite on the store's database"),
     11: (AccessDeniedError, "the server has no such user: create it, for a certificate by its subject"),
+    13: (AccessDeniedError, "the user lacks a right: give it the role readWrite on the store's database"),
     18: (AccessDeniedError, "wrong user, password or authSource"),
     8000: (AccessDeniedError, "Atlas refused the user"),
     79: (ConfigurationError, "the server has no write concern of that name: correct w= in the URI"),

@@ -111,6 +111,15 @@ class Case:
 
 
 @dataclass
+class Observed:
+    """What each case sent, and the verbs of each repository that the cases called."""
+
+    sent: dict[str, list[Sent]]
+    verbs: dict[str, set[str]]
+    repositories: dict[str, type]
+
+
+@dataclass
 class Verbs:
     """Passes calls on to a repository and its parts, and notes the verbs that were asked for."""
 

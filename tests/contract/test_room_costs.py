@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from types import SimpleNamespace
@@ -40,6 +39,7 @@ from tests.contract import sharding
 from tests.contract.command_log import (
     Case,
     CommandLog,
+    Observed,
     Sent,
     Verbs,
     concerned,
@@ -515,15 +515,6 @@ def poisoned(events: Any) -> list[Awaitable[object]]:
 
 def request() -> VerificationRequest:
     return VerificationRequest(id="q", identity_id="i")
-
-
-@dataclass
-class Observed:
-    """What each case sent, and the verbs of each repository that the cases called."""
-
-    sent: dict[str, list[Sent]]
-    verbs: dict[str, set[str]]
-    repositories: dict[str, type]
 
 
 async def observe(uri: str, database: str, wire: CommandLog) -> Observed:

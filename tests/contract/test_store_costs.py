@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from operator import attrgetter
@@ -26,7 +25,7 @@ from tests.contract import (
 from tests.contract.command_log import (
     Case,
     CommandLog,
-    Sent,
+    Observed,
     Verbs,
     is_beyond,
     logged_store,
@@ -95,15 +94,6 @@ BEYOND = {
         "no index finds a name in threads, events, participants and keys, which are read whole",
     ),
 }
-
-
-@dataclass
-class Observed:
-    """What each case sent, and the verbs of each repository that the cases called."""
-
-    sent: dict[str, list[Sent]]
-    verbs: dict[str, set[str]]
-    repositories: dict[str, type]
 
 
 async def observe(uri: str, database: str, wire: CommandLog) -> Observed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from tests.contract import sharding
 from tests.contract.command_log import (
     Case,
     CommandLog,
+    Observed,
     Sent,
     Verbs,
     concerned,
@@ -317,15 +317,6 @@ BEYOND = dict.fromkeys(
     ("messages: count", "threads: count", "threads: count those of a user", "users: count"),
     "a key of an index for each that is counted; `limit` bounds it",
 )
-
-
-@dataclass
-class Observed:
-    """What each case sent, and the verbs of each repository that the cases called."""
-
-    sent: dict[str, list[Sent]]
-    verbs: dict[str, set[str]]
-    repositories: dict[str, type]
 
 
 async def observe(uri: str, database: str, wire: CommandLog) -> Observed:
