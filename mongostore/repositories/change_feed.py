@@ -188,8 +188,7 @@ class ChangeFeed:
     Args:
         connection: The store's connection.
         heartbeat: Seconds between heartbeats on a cluster; None for none.
-        pause: Seconds between the server's answers: each then has all that was changed meanwhile, and not one
-            change.
+        pause: Seconds between the server's answers, each of which then has many changes.
     """
 
     def __init__(

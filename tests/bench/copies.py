@@ -94,8 +94,8 @@ async def _lengthen(store: AsyncMongoStore, size: int) -> None:
 def _copy_segment(segment: _Document, start: int) -> _Document:
     # The messages of the tail keep the ids by their numbers.
     messages = [{**one, "id": f"c{start + number}"} for number, one in enumerate(segment["messages"])]
-    place = {"start": start, "end": start + len(messages), "messages": messages}
-    return {**segment, "_id": f"{segment['_id'].rpartition('/')[0]}/{start:012}", **place}
+    position = {"start": start, "end": start + len(messages), "messages": messages}
+    return {**segment, "_id": f"{segment['_id'].rpartition('/')[0]}/{start:012}", **position}
 
 
 async def _clone(store: AsyncMongoStore, collection: str, id: str, numbers: range) -> None:
