@@ -91,7 +91,7 @@ class ThreadImport:
                 async for batch in batches:
                     await self._append(batch)
             else:
-                await self._compare(each([], batches))
+                await self._compare(existing, each([], batches))
                 await self._update_head(existing)
         await self._write_feedback()
         await self._write_elements()
@@ -159,12 +159,22 @@ class ThreadImport:
             return False
         return True
 
-    async def _compare(self, messages: AsyncIterator[ThreadMessage]) -> None:
+    async def _compare(self, existing: Thread, messages: AsyncIterator[ThreadMessage]) -> None:
+        unjoined: list[ThreadMessage] = []
+
+        def is_equal(new: ThreadMessage, old: ThreadMessage) -> bool:
+            # An import that was killed may have stored them, and not have told their thread.
+            if old.pinned or (old.created_at or existing.active_at) > existing.active_at:
+                unjoined.append(old)
+            return self._is_equal(new, old)
+
         stored = self._threads.messages.iter(self._id)
-        more = skip_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
+        more = skip_stored(messages, stored, is_equal=is_equal, is_refused=self._is_refused)
         async with aclosing(more):
             async for batch in batched(more):
                 await self._append(batch)
+        if unjoined and self._writes:
+            await self._batches.join(self._id, unjoined)
 
     def _is_equal(self, new: ThreadMessage, old: ThreadMessage) -> bool:
         line = canonical(thread_message_value(new, self._id))
