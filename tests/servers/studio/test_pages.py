@@ -427,9 +427,9 @@ async def test_a_step_is_shown_in_the_answer_that_it_has_led_to(asking: httpx.As
 
 async def test_a_document_is_sent_whole_and_shown_without_the_files_in_it(asking: httpx.AsyncClient) -> None:
     path = f"{S}/at/209/document"
-    shown = (await asking.get(path)).text
-    assert "data:image/png;base64,… " in shown
-    assert f'data-src="{path}"' in shown
+    page = (await asking.get(path)).text
+    assert "data:image/png;base64,… " in page
+    assert f'data-src="{path}"' in page
     sent = await asking.get(path, headers={"Accept": "application/json"})
     assert sent.json()["content"][1]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
 
