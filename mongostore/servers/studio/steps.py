@@ -108,10 +108,10 @@ def thread_turns(
                 if _root(step, known) == root and not _is_spoken(step):
                     turn.elements += by_message.get(step.id, [])
         turns.append(turn)
-    for step in (step for turn in turns for step in turn.steps):
-        step.is_here = step.id == at
     for turn in turns:
-        turn.is_here = turn.is_here or any(step.is_here for step in turn.steps)
+        for line in turn.steps:
+            line.is_here = line.id == at
+        turn.is_here = turn.is_here or any(line.is_here for line in turn.steps)
     return turns
 
 
