@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -101,7 +101,7 @@ class AsyncReadMarkers(Repository):
         return order.page(documents, limit, _to_marker)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         room_id: str,
         *,
@@ -116,10 +116,7 @@ class AsyncReadMarkers(Repository):
         """
         of_room = {"room_id": check_id("room_id", room_id)}
         order = _order(newest)
-        steps = walk(self._connection, "read_markers", of_room, order, _to_marker, errors, find=find_parts)
-        async with aclosing(steps) as markers:
-            async for marker in markers:
-                yield marker
+        return walk(self._connection, "read_markers", of_room, order, _to_marker, errors, find=find_parts)
 
     @reads
     async def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
