@@ -219,8 +219,8 @@ class _Source:
             if row[column] is None:
                 self._report.leave_out(self._elements, row["id"], f"{column} is NULL: it belongs to no step")
                 continue
-            place = (self._reading, self._elements, thread_id, row[column], row["id"])
-            elements.append(to_element(*place, self._element_data(row), files))
+            owner = (self._reading, self._elements, thread_id, row[column], row["id"])
+            elements.append(to_element(*owner, self._element_data(row), files))
         return elements
 
 

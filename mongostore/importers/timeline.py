@@ -18,7 +18,7 @@ M = TypeVar("M", Event, Message, ThreadMessage)
 
 
 class TimelineImport(ABC, Generic[M]):
-    """What stores one conversation.
+    """The import of one conversation.
 
     Args:
         id: Its id.

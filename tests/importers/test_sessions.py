@@ -145,7 +145,7 @@ async def test_files_of_a_chatgpt_export_are_stored_with_their_messages(store: A
 
 @pytest.mark.parametrize(
     ("torn", "sessions", "is_by_user"),
-    [("conversations-001.json", 2, True), ("user.json", 3, False), ("message_feedback.json", 3, True)],
+    [("conversations-001.json", 1, True), ("user.json", 3, False), ("message_feedback.json", 3, True)],
 )
 async def test_a_torn_file_of_an_export_is_named_and_the_others_are_read(
     store: AsyncMongoStore, tmp_path: Path, torn: str, sessions: int, is_by_user: bool
