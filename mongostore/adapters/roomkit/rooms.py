@@ -279,10 +279,10 @@ async def collect_pages(
     *,
     is_backward: bool = False,
 ) -> list[T]:
-    """Return so many that can be read of a list, page by page.
+    """Return the first items of a list, of those that can be read.
 
     Args:
-        list_page: Returns a page, given `limit` and `cursor`.
+        list_page: Returns a page; it takes `limit` and `cursor`.
         limit: How many at most.
         cursor: The cursor of the page before.
         is_backward: Whether each page stands before the one that was read before it.
