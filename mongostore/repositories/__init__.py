@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from pymongo.errors import PyMongoError
 
 from mongostore.engines.driver_errors import drop_driver_context, translate_error
+from mongostore.errors import NotFoundError
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.operation import Access, current_operation, find_operation, has_matched
 from mongostore.repositories.retry import majority_step, open_stream, read_step, retry_step, run_with_retry
@@ -52,9 +53,19 @@ class Repository:
         """Check the declarations."""
         super().__init_subclass__()
         for name, member in vars(cls).items():
-            runs = inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
-            if runs and not name.startswith("_") and not hasattr(member, _DECLARED):
+            if _runs(member) and not name.startswith("_") and not hasattr(member, _DECLARED):
                 raise TypeError(f"{cls.__name__}.{name} must be decorated with what it does, such as @reads")
+
+    @staticmethod
+    def _check_found(kind: str, id: str, found: R | None) -> R:
+        """Return what was found.
+
+        Raises:
+            NotFoundError: If it is None.
+        """
+        if found is None:
+            raise NotFoundError(kind, id)
+        return found
 
 
 def writes(verb: F) -> F:
@@ -75,10 +86,18 @@ def reads_majority(verb: F) -> F:
 def long_running(verb: F) -> F:
     """Declare that a coroutine or an async generator waits for something else than the server.
 
-    It runs once, and bounds and retries its own steps with `retry_step` and `majority_step`.
+    A function that returns an async generator is run as one. It runs once, and bounds and retries its own
+    steps with `retry_step` and `majority_step`.
     """
-    guard = _guarded_generator if inspect.isasyncgenfunction(verb) else _guarded_steps
+    guard = _guarded_steps if inspect.iscoroutinefunction(verb) else _guarded_generator
     return _declared(verb, guard(verb))
+
+
+def _runs(member: object) -> bool:
+    """Return whether a member of a class is a coroutine or an async generator, or returns one."""
+    returns = str(getattr(member, "__annotations__", {}).get("return"))
+    is_generator = inspect.isasyncgenfunction(member) or "AsyncIterator" in returns
+    return is_generator or inspect.iscoroutinefunction(member)
 
 
 def _declared(verb: F, guarded: Any) -> F:

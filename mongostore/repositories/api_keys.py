@@ -22,7 +22,7 @@ from mongostore.arguments import (
 from mongostore.codec import from_micros, to_micros
 from mongostore.documents.keys import to_key
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_document
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import InvalidValueError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
@@ -85,10 +85,7 @@ class AsyncKeys(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the key cannot be read.
         """
-        key = await self.find(key_id)
-        if key is None:
-            raise NotFoundError("key", key_id)
-        return key
+        return self._check_found("key", key_id, await self.find(key_id))
 
     @reads
     async def find(self, key_id: str) -> ApiKey | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mongostore.documents.mapping import StoredDocument
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import Connection
 from mongostore.repositories.expiry import hide_tombstones, is_open
 from mongostore.repositories.paging import KeyOrder, SortOrder, count_options
 from mongostore.repositories.search.unindexed import hide_words
@@ -19,9 +19,9 @@ _HEADS: Final = {
         ("rooms", "room_id"),
     ),
 }
-_HEAD_STATE: Final = {"head.state": 1, "head.expires_at": 1}
-# How many candidates are looked at after the first ones, of which too many have no head any more.
-_MORE_CANDIDATES = 2000
+_HEAD_STATE: Final = {"$project": {"_id": 0, "state": 1, "expires_at": 1}}
+# The most candidates that are looked at at once.
+_CANDIDATES = 2000
 
 
 async def find_parts(
@@ -32,37 +32,8 @@ async def find_parts(
     limit: int,
     fields: StoredDocument | None = None,
 ) -> list[StoredDocument]:
-    """Return the first parts of a list, as `find_page` does."""
+    """Return the first parts of a list, of one head or of all, as `find_page` does."""
     return await _find(connection, collection, filter, dict(order.sort), limit, fields)
-
-
-async def find_parts_of_all(
-    connection: Connection,
-    collection: str,
-    filter: StoredDocument,
-    order: SortOrder,
-    limit: int,
-    fields: StoredDocument,
-) -> list[StoredDocument]:
-    """Return the first parts of a list over all heads.
-
-    The server would look up the heads of all candidates, however few of them are wanted: the candidates are
-    cut before that, and mostly the first ones will do.
-    """
-    candidates: list[StoredDocument] = [
-        {"$match": hide_tombstones(filter, collection)},
-        {"$sort": dict(order.sort)},
-    ]
-    last = [_look_up_head(connection, collection), {"$project": fields | _HEAD_STATE}]
-    found: list[StoredDocument] = []
-    seen, count = 0, limit
-    while True:
-        stages = [*candidates, {"$skip": seen}, {"$limit": count}, *last]
-        documents = await _aggregate(connection, collection, stages, count)
-        found += [one for one in documents if all(map(is_open, one.pop("head")))]
-        if len(found) >= limit or len(documents) < count:
-            return found[:limit]
-        seen, count = seen + count, _MORE_CANDIDATES
 
 
 async def find_part(
@@ -98,10 +69,7 @@ async def aggregate_parts(
     The head comes in the same round trip, after the parts: one that is deleted in between is still there.
     """
     heads, owner = _HEADS[collection]
-    head = [
-        {"$match": {"_id": _value_of(filter, owner)}},
-        {"$project": {"_id": 0, "state": 1, "expires_at": 1}},
-    ]
+    head = [{"$match": {"_id": _value_of(filter, owner)}}, _HEAD_STATE]
     union = {"$unionWith": {"coll": connection.collection(heads).name, "pipeline": head}}
     match = {"$match": hide_tombstones(filter, collection)}
     documents = await _aggregate(connection, collection, [match, *stages, union], batch_size + 1)
@@ -120,32 +88,42 @@ async def _find(
 ) -> list[StoredDocument]:
     _, owner = _HEADS[collection]
     in_order: list[StoredDocument] = [{"$sort": sort}] if sort else []
-    last: list[StoredDocument] = [{"$limit": limit}]
-    if projection := hide_words(collection, fields):
-        last.append({"$project": projection})
+    projection = hide_words(collection, fields)
+    last: list[StoredDocument] = [{"$project": projection}] if projection else []
     if isinstance(_value_of(filter, owner), str):
-        return await aggregate_parts(connection, collection, filter, [*in_order, *last], limit)
-    # Each part has a head of its own.
-    is_gone = {"$elemMatch": {"$or": [{"state": {"$ne": "open"}}, _expired()]}}
-    found = [
-        {"$match": hide_tombstones(filter, collection)},
-        *in_order,
-        _look_up_head(connection, collection),
-        {"$match": {"head": {"$not": is_gone}}},
-        {"$project": {"head": 0}},
-        *last,
-    ]
-    return await _aggregate(connection, collection, found, limit + 1)
+        stages = [*in_order, {"$limit": limit}, *last]
+        return await aggregate_parts(connection, collection, filter, stages, limit)
+    candidates = [{"$match": hide_tombstones(filter, collection)}, *in_order]
+    return await _find_of_all(connection, collection, candidates, limit, last)
 
 
-def _look_up_head(connection: Connection, collection: str) -> StoredDocument:
+async def _find_of_all(
+    connection: Connection,
+    collection: str,
+    candidates: list[StoredDocument],
+    limit: int,
+    last: list[StoredDocument],
+) -> list[StoredDocument]:
+    """Return the first of the candidates that are parts of open heads, or of none.
+
+    The server would look up the heads of all candidates that it reads ahead, however few of them are wanted:
+    they are cut before that, and mostly the first ones will do.
+    """
     heads, owner = _HEADS[collection]
-    names = {"localField": owner, "foreignField": "_id", "as": "head"}
-    return {"$lookup": {"from": connection.collection(heads).name, **names}}
-
-
-def _expired() -> StoredDocument:
-    return {"expires_at": {"$lte": current_operation().now}}
+    names = {"localField": owner, "foreignField": "_id", "as": "head", "pipeline": [_HEAD_STATE]}
+    look_up = {"$lookup": {"from": connection.collection(heads).name, **names}}
+    found: list[StoredDocument] = []
+    # An id has one candidate, which is known to be the only one if two are asked for.
+    seen, count = 0, max(limit, 2)
+    while True:
+        stages = [*candidates, {"$skip": seen}, {"$limit": count}, *last, look_up]
+        documents = await _aggregate(connection, collection, stages, count)
+        found += [one for one in documents if all(map(is_open, one.pop("head")))]
+        if len(found) >= limit or len(documents) < count:
+            return found[:limit]
+        seen += count
+        # Twice as many as have held the missing ones so far.
+        count = min(2 * (limit - len(found)) * seen // max(len(found), 1), _CANDIDATES)
 
 
 async def _aggregate(

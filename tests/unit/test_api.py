@@ -236,7 +236,10 @@ def test_a_coroutine_or_generator_that_does_not_is_refused_at_import() -> None:
     async def walk(self: Repository) -> AsyncIterator[None]:
         yield
 
-    for verb in ask, walk:
+    def walk_later(self: Repository) -> AsyncIterator[None]:
+        return walk(self)
+
+    for verb in ask, walk, walk_later:
         with pytest.raises(TypeError, match=r"Probe\.probed must be decorated"):
             type("Probe", (Repository,), {"probed": verb})
     assert type("Probe", (Repository,), {"_private": ask, "plain": lambda self: None})

@@ -460,6 +460,24 @@ async def test_aggregation_finds_what_it_finds_on_a_server(embedded: Database, r
 
 
 @pytest.mark.server
+async def test_a_lookup_shows_the_fields_that_it_does_on_a_server(embedded: Database, real: Database) -> None:
+    fields = {"$project": {"_id": 0, "state": 1}}
+    lookup = {"from": "two", "localField": "owner", "foreignField": "_id", "as": "o", "pipeline": [fields]}
+    pipeline = [{"$sort": {"_id": 1}}, {"$limit": 4}, {"$project": {"a": 0}}, {"$lookup": lookup}]
+
+    async def found(database: Database) -> str:
+        owners: list[Any] = ["x", "none", None, "z", "x"]
+        await database["one"].insert_many(
+            [{"_id": number, "a": 1, "owner": owner} for number, owner in enumerate(owners)]
+        )
+        await database["one"].update_one({"_id": 2}, {"$unset": {"owner": ""}})
+        await database["two"].insert_many([{"_id": "x", "state": "open", "b": 1}, {"_id": "z"}])
+        return exact(await (await database["one"].aggregate(pipeline)).to_list())
+
+    assert await found(embedded) == await found(real)
+
+
+@pytest.mark.server
 async def test_a_union_finds_what_it_finds_on_a_server(embedded: Database, real: Database) -> None:
     def united(name: str) -> dict[str, Any]:
         return {"$unionWith": {"coll": name, "pipeline": [{"$match": {"a": 1}}, {"$sort": {"b": 1}}]}}

@@ -211,15 +211,23 @@ class FakeCollection:
         return FakeCursor(lambda: documents)
 
     def _run_pipeline(self, pipeline: list[Document]) -> list[Document]:
-        # mongomock has no $unionWith, which is used as the last stage alone.
-        if pipeline and (union := pipeline[-1].get("$unionWith")):
+        # mongomock has no $unionWith and no $lookup with a pipeline, which are used as the last stage alone.
+        last = pipeline[-1] if pipeline else {}
+        if union := last.get("$unionWith"):
             united = self.database[union["coll"]]._run_pipeline(union["pipeline"])
             return self._run_pipeline(pipeline[:-1]) + united
+        if (lookup := last.get("$lookup")) and "pipeline" in lookup:
+            return [self._look_up(document, **lookup) for document in self._run_pipeline(pipeline[:-1])]
         if (query := _to_query(pipeline)) is not None:
             return self._read(**query)
         self.storage.expire()
         with as_server_error():
             return [deep_copy(document) for document in self._mock.aggregate(pipeline)]
+
+    def _look_up(self, document: Document, pipeline: list[Document], **names: str) -> Document:
+        match = {"$match": {names["foreignField"]: document.get(names["localField"])}}
+        found = self.database[names["from"]]._run_pipeline([match, *pipeline])
+        return {**document, names["as"]: found}
 
     @_locked
     def insert_one(self, document: MutableMapping[str, Any]) -> InsertOneResult:

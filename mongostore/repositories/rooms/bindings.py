@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_binding, to_stored_binding
-from mongostore.errors import NotFoundError
 from mongostore.models import Binding
 from mongostore.repositories import reads, writes
 from mongostore.repositories.parts import find_part
@@ -39,10 +38,7 @@ class AsyncRoomBindings(RoomParts[Binding]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        binding = await self.find(room_id, channel_id)
-        if binding is None:
-            raise NotFoundError("binding", channel_id)
-        return binding
+        return self._check_found("binding", channel_id, await self.find(room_id, channel_id))
 
     @reads
     async def find(self, room_id: str, channel_id: str) -> Binding | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from typing import Any, Self
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -120,26 +119,17 @@ class RoomTransfer(Repository):
         return int(room["next_index"]), decode_members(room["private"])
 
     @long_running
-    async def iter_deliveries(self, room_id: str) -> AsyncIterator[VoiceDelivery]:
+    def iter_deliveries(self, room_id: str) -> AsyncIterator[VoiceDelivery]:
         """Yield the voice deliveries of a room."""
         of_room = {"room_id": check_id("room_id", room_id)}
-        steps = walk(self._connection, "voice_deliveries", of_room, KeyOrder("_id"), to_delivery, None)
-        async with aclosing(steps) as deliveries:
-            async for delivery in deliveries:
-                yield delivery
+        return walk(self._connection, "voice_deliveries", of_room, KeyOrder("_id"), to_delivery, None)
 
     @long_running
-    async def iter_verifications(self) -> AsyncIterator[Verification]:
+    def iter_verifications(self) -> AsyncIterator[Verification]:
         """Yield all verifications."""
-        steps = walk(self._connection, "verifications", {}, KeyOrder("_id"), to_verification, None)
-        async with aclosing(steps) as verifications:
-            async for verification in verifications:
-                yield verification
+        return walk(self._connection, "verifications", {}, KeyOrder("_id"), to_verification, None)
 
     @long_running
-    async def iter_requests(self) -> AsyncIterator[VerificationRequest]:
+    def iter_requests(self) -> AsyncIterator[VerificationRequest]:
         """Yield all requests for a verification."""
-        steps = walk(self._connection, "verification_requests", {}, KeyOrder("_id"), to_request, None)
-        async with aclosing(steps) as requests:
-            async for request in requests:
-                yield request
+        return walk(self._connection, "verification_requests", {}, KeyOrder("_id"), to_request, None)

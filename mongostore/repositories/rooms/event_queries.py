@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -82,13 +81,13 @@ class EventQueries:
         next_cursor = encode_cursor([order.sort_key(documents[-1])]) if more else None
         return read_page(reversed(documents) if newest else documents, next_cursor, to_event)
 
-    async def iterate(
+    def iterate(
         self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
     ) -> AsyncGenerator[Event, None]:
         """Yield events; `errors` collects those that cannot be read."""
         query, order = event_filter(room_id, filter), event_order(newest)
         check_room = partial(self._check_room, room_id)
-        steps = walk(
+        return walk(
             self._connection,
             "events",
             query,
@@ -99,9 +98,6 @@ class EventQueries:
             find=find_parts,
             when_empty=check_room,
         )
-        async with aclosing(steps) as events:
-            async for event in events:
-                yield event
 
     async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
         """Return how many events there are, `limit` at most."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_position, encode_cursor
@@ -80,10 +79,7 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        event = await self.find(room_id, event_id)
-        if event is None:
-            raise NotFoundError("event", event_id)
-        return event
+        return self._check_found("event", event_id, await self.find(room_id, event_id))
 
     @reads
     async def find(self, room_id: str, event_id: str) -> Event | None:
@@ -200,7 +196,7 @@ class AsyncRoomEvents(Repository):
         )
 
     @long_running
-    async def iter(
+    def iter(
         self,
         room_id: str,
         *,
@@ -221,9 +217,7 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If an event cannot be read and `errors` is None.
         """
-        async with aclosing(self._reader.iterate(room_id, newest, errors, filter)) as events:
-            async for event in events:
-                yield event
+        return self._reader.iterate(room_id, newest, errors, filter)
 
     @staticmethod
     def cursor_of(event: Event) -> str:
@@ -311,7 +305,7 @@ class AsyncRoomEvents(Repository):
         return bool(await self._updates.remove(room_id, event_id, replies))
 
     @long_running
-    async def watch(self, room_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
+    def watch(self, room_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
         """Yield new events once, in order, until the room is deleted.
 
         Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
@@ -330,6 +324,4 @@ class AsyncRoomEvents(Repository):
         check_id("room_id", room_id)
         if after is not None and (type(after) is not int or not -1 <= after < 2**62):
             raise InvalidValueError("after", "must be an index, an integer from -1")
-        async with aclosing(self._stream.tail(room_id, after)) as events:
-            async for event in events:
-                yield event
+        return self._stream.tail(room_id, after)

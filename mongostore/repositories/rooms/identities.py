@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -67,10 +66,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        identity = await self.find(identity_id)
-        if identity is None:
-            raise NotFoundError("identity", identity_id)
-        return identity
+        return self._check_found("identity", identity_id, await self.find(identity_id))
 
     @reads
     async def find(self, identity_id: str) -> Identity | None:
@@ -117,7 +113,7 @@ class AsyncIdentities(Repository):
         return order.page(documents, limit, to_identity)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         *,
         organization_id: str | None = None,
@@ -130,10 +126,7 @@ class AsyncIdentities(Repository):
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
         of_scope = {"organization_id": organization_key(organization_id)}
-        steps = walk(self._connection, "identities", of_scope, KeyOrder("_id"), to_identity, errors)
-        async with aclosing(steps) as identities:
-            async for identity in identities:
-                yield identity
+        return walk(self._connection, "identities", of_scope, KeyOrder("_id"), to_identity, errors)
 
     @writes
     async def link_address(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_participant, to_stored_participant
-from mongostore.errors import NotFoundError
 from mongostore.models import RoomParticipant
 from mongostore.repositories import reads, writes
 from mongostore.repositories.parts import find_part
@@ -39,10 +38,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        participant = await self.find(room_id, participant_id)
-        if participant is None:
-            raise NotFoundError("participant", participant_id)
-        return participant
+        return self._check_found("participant", participant_id, await self.find(room_id, participant_id))
 
     @reads
     async def find(self, room_id: str, participant_id: str) -> RoomParticipant | None:

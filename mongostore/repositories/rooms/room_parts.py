@@ -6,7 +6,7 @@ import asyncio
 import builtins
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -49,7 +49,7 @@ class RoomList(Repository, Generic[V]):
         return await self._list_page({"room_id": check_id("room_id", room_id)}, newest, limit, cursor)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         room_id: str,
         *,
@@ -62,9 +62,7 @@ class RoomList(Repository, Generic[V]):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        async with aclosing(self._walk({"room_id": check_id("room_id", room_id)}, newest, errors)) as values:
-            async for value in values:
-                yield value
+        return self._walk({"room_id": check_id("room_id", room_id)}, newest, errors)
 
     _NAME: ClassVar[str]
 

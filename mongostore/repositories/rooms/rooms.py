@@ -101,10 +101,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        room = await self.find(room_id)
-        if room is None:
-            raise NotFoundError("room", room_id)
-        return room
+        return self._check_found("room", room_id, await self.find(room_id))
 
     @reads
     async def get_full(self, room_id: str) -> FullRoom:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 from mongostore.arguments import check_id
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_stored_task, to_task
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Page, Task
 from mongostore.repositories import long_running, reads, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
@@ -64,10 +63,7 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        task = await self.find(room_id, task_id)
-        if task is None:
-            raise NotFoundError("task", task_id)
-        return task
+        return self._check_found("task", task_id, await self.find(room_id, task_id))
 
     @reads
     async def find(self, room_id: str, task_id: str) -> Task | None:
@@ -107,7 +103,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         return await self._list_page(_of_status(room_id, status), newest, limit, cursor)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         room_id: str,
         *,
@@ -121,9 +117,7 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        async with aclosing(self._walk(_of_status(room_id, status), newest, errors)) as tasks:
-            async for task in tasks:
-                yield task
+        return self._walk(_of_status(room_id, status), newest, errors)
 
     @writes
     async def delete(self, room_id: str, task_id: str) -> bool:

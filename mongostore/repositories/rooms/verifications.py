@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
@@ -18,7 +17,7 @@ from mongostore.documents.identities import (
 )
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Verification, VerificationRequest
 from mongostore.models.fields import organization_key
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
@@ -61,7 +60,7 @@ class AsyncVerifications(Repository):
         return verification
 
     @long_running
-    async def iter_expiring(
+    def iter_expiring(
         self, status: str, *, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> AsyncIterator[Verification]:
         """Yield the verifications of a status that will end, of every organization.
@@ -71,10 +70,7 @@ class AsyncVerifications(Repository):
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
         ending = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
-        steps = walk(self._connection, "verifications", ending, KeyOrder("_id"), to_verification, errors)
-        async with aclosing(steps) as verifications:
-            async for verification in verifications:
-                yield verification
+        return walk(self._connection, "verifications", ending, KeyOrder("_id"), to_verification, errors)
 
     @property
     def _verifications(self) -> Any:
@@ -122,10 +118,7 @@ class AsyncVerificationRequests(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        request = await self.find(request_id)
-        if request is None:
-            raise NotFoundError("request", request_id)
-        return request
+        return self._check_found("request", request_id, await self.find(request_id))
 
     @reads
     async def find(self, request_id: str) -> VerificationRequest | None:

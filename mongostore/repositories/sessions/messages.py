@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members, check_optional_id
@@ -113,11 +113,8 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        key = self._storage.key(session_id)
-        message = await self._storage.reader.find(key, check_id("message_id", message_id))
-        if message is None:
-            raise NotFoundError("message", message_id)
-        return message
+        key, checked_id = self._storage.key(session_id), check_id("message_id", message_id)
+        return self._check_found("message", message_id, await self._storage.reader.find(key, checked_id))
 
     @reads
     async def find(self, session_id: str, message_id: str) -> Message | None:
@@ -370,7 +367,7 @@ class AsyncSessionMessages(Repository):
         return await self._storage.to_session(await self._storage.deleter.truncate(key, lambda *_: {}, {}))
 
     @long_running
-    async def watch(
+    def watch(
         self, session_id: str, *, after: str | None = None, last: int | None = None
     ) -> AsyncIterator[MessageChange]:
         """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
@@ -388,9 +385,7 @@ class AsyncSessionMessages(Repository):
             TokenExpiredError: If the token is older than the server's history.
         """
         watcher = MessageWatcher(self._storage, self._changes)
-        async with aclosing(watcher.watch(self._storage.key(session_id), after, last)) as changes:
-            async for change in changes:
-                yield change
+        return watcher.watch(self._storage.key(session_id), after, last)
 
     async def _update(self, key: str, message_id: str, patch: MessagePatch) -> Message:
         positioned = await self._storage.updater.update(key, message_id, patch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from functools import partial
 from typing import Final, Unpack
 
@@ -174,10 +173,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        session = await self.find(session_id)
-        if session is None:
-            raise NotFoundError("session", session_id)
-        return session
+        return self._check_found("session", session_id, await self.find(session_id))
 
     @reads
     async def find(self, session_id: str) -> Session | None:
@@ -231,7 +227,7 @@ class AsyncSessions(Repository):
         return await list_sessions(self._storage, self.namespace, by, where).page(limit, cursor)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         *,
         newest: bool = False,
@@ -250,9 +246,7 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
         found = list_sessions(self._storage, self.namespace, list_order("created", newest), where)
-        async with aclosing(found.iterate(errors)) as sessions:
-            async for session in sessions:
-                yield session
+        return found.iterate(errors)
 
     @staticmethod
     def cursor_of(session: Session, *, order: ListOrder = "active") -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing
 
 from mongostore.arguments import check_flag, check_limit
 from mongostore.errors import InvalidDocumentError
@@ -133,7 +132,7 @@ class AsyncSessionTurns(Repository):
         return Page(found.turns, None if found.next_after is None else str(found.next_after), found.errors)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         session_id: str,
         participant_id: str,
@@ -157,9 +156,7 @@ class AsyncSessionTurns(Repository):
         """
         key, name = self._storage.key(session_id), to_name(participant_id)
         newest, errors = check_flag("newest", newest), check_errors(errors)
-        async with aclosing(self._storage.turns.iterate(key, name, errors, newest=newest)) as turns:
-            async for turn in turns:
-                yield turn
+        return self._storage.turns.iterate(key, name, errors, newest=newest)
 
     @long_running
     async def integrate(

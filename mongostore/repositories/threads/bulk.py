@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from typing import Any, Self
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -81,14 +80,11 @@ class ThreadMessageBatches(Repository):
             raise
 
     @long_running
-    async def iter_loose(self) -> AsyncIterator[ThreadMessage]:
+    def iter_loose(self) -> AsyncIterator[ThreadMessage]:
         """Yield the messages that belong to no thread."""
-        steps = walk(
+        return walk(
             self._connection, "messages", {"thread_id": None}, by_creation(False), to_thread_message, None
         )
-        async with aclosing(steps) as messages:
-            async for message in messages:
-                yield message
 
     async def _check_equal(self, document: StoredDocument) -> None:
         stored = await self._connection.collection("messages").find_one({"_id": document["_id"]})

@@ -93,10 +93,7 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the element cannot be read.
         """
-        element = await self.find(thread_id, element_id)
-        if element is None:
-            raise NotFoundError("element", element_id)
-        return element
+        return self._check_found("element", element_id, await self.find(thread_id, element_id))
 
     @reads
     async def find(self, thread_id: str, element_id: str) -> Element | None:
@@ -144,7 +141,7 @@ class AsyncThreadElements(Repository):
         )
 
     @long_running
-    async def iter(
+    def iter(
         self,
         thread_id: str,
         *,
@@ -158,9 +155,7 @@ class AsyncThreadElements(Repository):
             InvalidDocumentError: If an element cannot be read and there is no list of `errors`.
         """
         where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
-        steps = walk(self._connection, "elements", where, order, to_element, errors, find=find_parts)
-        async for element in steps:
-            yield element
+        return walk(self._connection, "elements", where, order, to_element, errors, find=find_parts)
 
     @writes
     async def delete(self, thread_id: str, element_id: str) -> bool:

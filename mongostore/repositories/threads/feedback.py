@@ -13,7 +13,7 @@ from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback, Page
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.operation import find_done, remember
-from mongostore.repositories.parts import find_part, find_parts_of_all
+from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import check_same_life, record_vote
 
@@ -123,7 +123,7 @@ class AsyncThreadFeedback(Repository):
             filter["feedback.value"] = check_vote("value", value)
         filter = order.keyset_filter(filter, order.decode(cursor))
         fields = _PARTS | {"created_at": 1}
-        documents = await find_parts_of_all(self._connection, "messages", filter, order, limit + 1, fields)
+        documents = await find_parts(self._connection, "messages", filter, order, limit + 1, fields)
         return order.page(documents, limit, _decode)
 
     @writes

@@ -92,10 +92,7 @@ class AsyncFiles(Repository):
             NotFoundError: If there is no such file.
             InvalidValueError: If the key is no plain string.
         """
-        file = await self.find(key)
-        if file is None:
-            raise NotFoundError("file", key)
-        return file
+        return self._check_found("file", key, await self.find(key))
 
     @reads
     async def find(self, key: str) -> File | None:
@@ -224,9 +221,7 @@ class AsyncFiles(Repository):
         """
         replaced = None
         while True:
-            document = await self._newest(key)
-            if document is None:
-                raise NotFoundError("file", key)
+            document = self._check_found("file", key, await self._newest(key))
             chunk = await self._chunk(document["_id"], start // document["chunkSize"])
             # Gone between the two looks, it has a successor, unless it is deleted or ends before that byte.
             if chunk is not None or start >= document["length"] or document["_id"] == replaced:

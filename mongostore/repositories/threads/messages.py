@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -111,10 +111,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        message = await self.find(thread_id, message_id)
-        if message is None:
-            raise NotFoundError("message", message_id)
-        return message
+        return self._check_found("message", message_id, await self.find(thread_id, message_id))
 
     @reads
     async def find(self, thread_id: str, message_id: str) -> ThreadMessage | None:
@@ -237,9 +234,10 @@ class AsyncThreadMessages(Repository):
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
         steps = walk(self._connection, "messages", filter, order, to_thread_message, errors, find=find_parts)
-        async for message in steps:
-            if _is_equal(message, where):
-                yield message
+        async with aclosing(steps) as messages:
+            async for message in messages:
+                if _is_equal(message, where):
+                    yield message
 
     @reads
     async def list_pinned(

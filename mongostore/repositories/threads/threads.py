@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Unpack
@@ -198,10 +198,7 @@ class AsyncThreads(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the thread cannot be read.
         """
-        thread = await self.find(thread_id)
-        if thread is None:
-            raise NotFoundError("thread", thread_id)
-        return thread
+        return self._check_found("thread", thread_id, await self.find(thread_id))
 
     @reads
     async def find(self, thread_id: str) -> Thread | None:
@@ -277,7 +274,7 @@ class AsyncThreads(Repository):
         return await list_threads(self._connection, sort, where).page(limit, cursor)
 
     @long_running
-    async def iter(
+    def iter(
         self,
         *,
         newest: bool = False,
@@ -295,10 +292,7 @@ class AsyncThreads(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a thread cannot be read and there is no list of `errors`.
         """
-        found = list_threads(self._connection, thread_order("created", newest), where).iterate(errors)
-        async with aclosing(found) as threads:
-            async for thread in threads:
-                yield thread
+        return list_threads(self._connection, thread_order("created", newest), where).iterate(errors)
 
     @staticmethod
     def cursor_of(thread: Thread, *, order: ListOrder = "active") -> str:

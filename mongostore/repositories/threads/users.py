@@ -14,7 +14,7 @@ from mongostore.arguments import check_id
 from mongostore.codec import encode_object, to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_size
 from mongostore.documents.threads import to_user
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
 from mongostore.repositories.expiry import new_tombstone, tombstone_end
@@ -102,10 +102,7 @@ class AsyncUsers(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the user cannot be read.
         """
-        user = await self.find(user_id)
-        if user is None:
-            raise NotFoundError("user", user_id)
-        return user
+        return self._check_found("user", user_id, await self.find(user_id))
 
     @reads
     async def find(self, user_id: str) -> User | None:
@@ -148,7 +145,7 @@ class AsyncUsers(Repository):
         return await read_page(self._connection, "users", {}, by_creation(newest), limit, cursor, to_user)
 
     @long_running
-    async def iter(
+    def iter(
         self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> AsyncIterator[User]:
         """Yield all users by creation; `errors` collects unreadable ones.
@@ -157,8 +154,7 @@ class AsyncUsers(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a user cannot be read and there is no list of `errors`.
         """
-        async for user in walk(self._connection, "users", {}, by_creation(newest), to_user, errors):
-            yield user
+        return walk(self._connection, "users", {}, by_creation(newest), to_user, errors)
 
     @writes
     async def delete(self, user_id: str) -> bool:
