@@ -706,7 +706,7 @@ class RoomBindings(Mirror[AsyncRoomBindings]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Binding]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -715,7 +715,7 @@ class RoomBindings(Mirror[AsyncRoomBindings]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[Binding]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -768,7 +768,7 @@ class RoomParticipants(Mirror[AsyncRoomParticipants]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[RoomParticipant]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -777,7 +777,7 @@ class RoomParticipants(Mirror[AsyncRoomParticipants]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[RoomParticipant]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -888,7 +888,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Observation]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -897,7 +897,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[Observation]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -933,7 +933,7 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[ReadMarker]:
-        """Return a page of a room's markers, by channel.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -942,7 +942,7 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[ReadMarker]:
-        """Yield a room's markers, by channel.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
