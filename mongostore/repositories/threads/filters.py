@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from mongostore.arguments import check_flag, check_id, check_members, check_vote
-from mongostore.codec import encode_members
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, Thread, ThreadFilter
 from mongostore.repositories.paging import SortOrder
-from mongostore.repositories.search.lists import has_metadata, metadata_filter, time_conditions
+from mongostore.repositories.search.lists import has_metadata, members_filter, time_conditions
 
 
 def thread_order(order: ListOrder, newest: bool) -> SortOrder:
@@ -27,17 +26,12 @@ def thread_filter(where: ThreadFilter, order: SortOrder) -> StoredDocument:
         match name:
             case "text" | "since" | "until":
                 pass
-            case "metadata":
-                filter |= metadata_filter(value)
+            case "metadata" | "data":
+                filter |= members_filter(name, value)
             case "participant_id":
                 person = check_id(name, value)
                 fields = ("user_id", "user_identifier", "owner_id")
                 conditions.append({"$or": [{field: person} for field in fields]})
-            case "data":
-                # By `$eq`, for a key of a value may look like an operator.
-                filter |= {
-                    f"{name}.{key}": {"$eq": item} for key, item in encode_members(name, value).items()
-                }
             case "vote":
                 filter["votes.value"] = check_vote(name, value)
             case "name":
