@@ -22,8 +22,8 @@ _TABLES = {
     "elements": ("id", "threadId", "forId"),
     "feedbacks": ("id", "forId", "value"),
 }
-_OF_STEP = ("place", "id", "threadId", "parentId", "output")
-_OF_ELEMENT = ("place", "id", "threadId", "forId")
+_OF_STEP = ("id", "threadId", "parentId", "output")
+_OF_ELEMENT = ("id", "threadId", "forId")
 
 
 def read(reading: Reading) -> Generator[Unit]:
