@@ -97,6 +97,7 @@ _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
 _INDEX = re.compile(r" collection: (?:[^. ]+\.)?(\S+) index: (.+?) dup key")
 
 _CLOSES = "it closes the connection: if it wants TLS, say tls=true"
+_NO_HELPER = "install mongocryptd, or name MongoDB's crypt_shared library in auto_encryption_opts"
 _OTHER_SET = "no member of the replica set that the URI names: is its name right?"
 _REASONS = (
     ("hostname mismatch", "its TLS certificate is for another host name"),
@@ -142,14 +143,17 @@ def translate_error(error: Exception, where: str) -> MongoStoreError:
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
     if isinstance(error, OperationFailure):
         return _translate_server_error(error, where)
+    if isinstance(error, EncryptionError):
+        # Its timeout is that of MongoDB's helper, or of the collection of keys, not of the command.
+        if error.timeout or isinstance(error.cause, ConnectionFailure):
+            return UnavailableError(f"{where}: client-side encryption gets no answer: {_NO_HELPER}")
+        return ConfigurationError(f"{where}: client-side encryption failed: see auto_encryption_opts")
     if isinstance(error, ConnectionFailure) or getattr(error, "timeout", False):
         return UnavailableError(f"{where}: {_describe(error)}")
     if isinstance(error, InvalidOperation):
         if any(word in str(error) for word in _CLOSED):
             return NotOpenError(f"{where}: the client is closed")
         return MongoStoreError(f"{where}: the driver refuses the operation")
-    if isinstance(error, EncryptionError):
-        return ConfigurationError(f"{where}: client-side encryption failed: see auto_encryption_opts")
     if isinstance(error, DriverConfigurationError):
         if _JUST_STARTED in str(error):
             return UnavailableError(f"{where}: the server has just started")
@@ -157,6 +161,11 @@ def translate_error(error: Exception, where: str) -> MongoStoreError:
     if isinstance(error, BSONError):
         return MongoStoreError(f"{where}: a stored value cannot be read: another program wrote it")
     return MongoStoreError(f"{where}: {type(error).__name__}")
+
+
+def is_encryption_error(error: Exception) -> bool:
+    """Return whether an error is one of the library of client-side encryption, which is an extra."""
+    return type(error).__module__.partition(".")[0] == "pymongocrypt"
 
 
 def find_duplicate(error: PyMongoError) -> tuple[str, list[str]] | None:

@@ -35,7 +35,12 @@ from mongostore.engines.deployment import (
     describe_topology,
     measure_pings,
 )
-from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
+from mongostore.engines.driver_errors import (
+    drop_driver_context,
+    explain_silence,
+    is_encryption_error,
+    translate_error,
+)
 from mongostore.engines.majority import MajorityReads, majority_reads
 from mongostore.engines.protocol import Capability, Collection, Database, Refusal
 from mongostore.engines.transactions import (
@@ -222,6 +227,10 @@ class MongoEngine:
         except (DriverConfigurationError, KeyError, TypeError, ValueError) as error:
             # The driver tells of names that cannot be in one way, and of values in the others.
             raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
+        except Exception as error:
+            if is_encryption_error(error):
+                raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
+            raise
 
     async def close(self) -> None:
         """Let the transactions in hand end, and close every connection that the engine has opened.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -55,19 +54,19 @@ class Archive:
             return self._open_in(self._zip, name)
         return (self._path / name if self._path.is_dir() else self._path).open("rb")
 
-    def iter_items(self, name: str) -> Iterator[Any]:
-        """Yield the items of a JSON file."""
-        with self.open(name) as file:
-            yield from iter_items(file)
+    def iter_items(self, name: str) -> Iterator[tuple[int, Any]]:
+        """Yield the numbers and the items of a JSON file; one that is torn is refused with all behind it."""
+        try:
+            with self.open(name) as file:
+                yield from enumerate(iter_items(file))
+        except TornError as error:
+            self._reading.report.refuse(name, "", str(error))
 
     def read_objects(self, name: str) -> list[dict[str, Any]]:
-        """Return the objects in a small JSON file; none if it is not there, those before a torn one."""
+        """Return the objects in a small JSON file; none if it is not there."""
         found = self.find(name)
-        objects: list[dict[str, Any]] = []
-        if found is not None:
-            with suppress(TornError):
-                objects.extend(item for item in self.iter_items(found) if isinstance(item, dict))
-        return objects
+        items = () if found is None else self.iter_items(found)
+        return [item for _, item in items if isinstance(item, dict)]
 
     def read(self, name: str) -> bytes | Path:
         """Return the content of a file, a large one as a copy on the disk."""

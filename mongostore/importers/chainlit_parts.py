@@ -16,16 +16,22 @@ _NAME_CHARACTERS = 100
 _UNTYPED = "application/octet-stream"
 
 
-def to_feedback(table: str, row: Row, message_id: str, report: Report) -> Feedback | None:
-    """Return a feedback; None, which is reported, if its value is no whole number."""
+def vote_of(row: Row) -> int | None:
+    """Return the value of a feedback; None if it is no whole number."""
     value = row["value"]
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int):
-        report.warn(table, row["id"], f"value {value!r} is no integer: kept in the message's data.feedbacks")
+        return int(value)
+    return value if isinstance(value, int) else None
+
+
+def to_feedback(table: str, row: Row, message_id: str, report: Report) -> Feedback | None:
+    """Return a feedback; None, which is reported, if its value is no whole number."""
+    value = vote_of(row)
+    if value is None:
+        reason = f"value {row['value']!r} is no integer: kept in the message's data.feedbacks"
+        report.warn(table, row["id"], reason)
         return None
-    comment = row.get("comment")
-    return Feedback(id=row["id"], message_id=message_id, value=value, comment=comment)
+    return Feedback(id=row["id"], message_id=message_id, value=value, comment=row.get("comment"))
 
 
 def to_element(

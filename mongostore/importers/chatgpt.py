@@ -11,7 +11,6 @@ from typing import Any
 
 from mongostore.importers.archives import Archive
 from mongostore.importers.conversations import Conversation, to_session
-from mongostore.importers.json_files import TornError
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
@@ -34,14 +33,11 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     user = next(iter(archive.read_objects("user.json")), {})
     export = _Export(reading, archive, reading.options.user_id or text_or_none(user.get("id")))
     for part in parts:
-        try:
-            for number, conversation in enumerate(archive.iter_items(part)):
-                if isinstance(conversation, dict) and isinstance(conversation.get("mapping"), dict):
-                    yield export.session(part, number, conversation)
-                else:
-                    reading.report.refuse(part, number, "is no conversation")
-        except TornError as error:
-            reading.report.refuse(part, "", str(error))
+        for number, conversation in archive.iter_items(part):
+            if isinstance(conversation, dict) and isinstance(conversation.get("mapping"), dict):
+                yield export.session(part, conversation)
+            else:
+                reading.report.refuse(part, number, "is no conversation")
     for id in export.feedback:
         reading.report.warn("message_feedback.json", id, "no such message")
 
@@ -57,7 +53,7 @@ class _Export:
             if isinstance(row.get("id"), str)
         }
 
-    def session(self, part: str, number: int, value: dict[str, Any]) -> SessionUnit:
+    def session(self, part: str, value: dict[str, Any]) -> SessionUnit:
         """Return a conversation as a session."""
         id = value.get("conversation_id") or value.get("id")
         files: list[FileUnit] = []

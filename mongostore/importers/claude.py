@@ -7,7 +7,6 @@ from typing import Any
 
 from mongostore.importers.archives import Archive
 from mongostore.importers.conversations import Conversation, to_session, updated
-from mongostore.importers.json_files import TornError
 from mongostore.importers.report import Report
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.trees import Node
@@ -30,14 +29,11 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     if projects := archive.read_objects("projects.json"):
         documents = sum(len(project.get("docs") or ()) for project in projects)
         reading.report.leave_out("projects.json", "", f"{len(projects)} projects, {documents} documents")
-    try:
-        for number, value in enumerate(archive.iter_items(name)):
-            if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
-                yield _session(reading, value)
-            else:
-                reading.report.refuse(name, number, "is no conversation")
-    except TornError as error:
-        reading.report.refuse(name, "", str(error))
+    for number, value in archive.iter_items(name):
+        if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
+            yield _session(reading, value)
+        else:
+            reading.report.refuse(name, number, "is no conversation")
 
 
 def _session(reading: Reading, value: dict[str, Any]) -> SessionUnit:

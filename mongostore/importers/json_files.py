@@ -11,8 +11,8 @@ from typing import IO, Any, BinaryIO, cast
 from mongostore.importers.sources import SourceError
 
 READ_CHARACTERS = 1024 * 1024
-# More than any conversation has; what is larger is not read into the memory.
-_MAX_ITEM_CHARACTERS = 512 * 1024 * 1024
+# More than a conversation with dozens of images in its text; what is larger is not read into the memory.
+MAX_ITEM_CHARACTERS = 64 * 1024 * 1024
 _BLANK_BYTES = 4096
 _OF_NUMBERS = ("", *"0123456789.eE+-")
 _BLANK = " \t\r\n"
@@ -129,10 +129,10 @@ class _Text:
     def _read(self) -> bool:
         """Read at least as much again as there is, so that a long item is not tried too often."""
         rest = self._text[self._start :]
-        if len(rest) > _MAX_ITEM_CHARACTERS:
-            raise SourceError("the file has an item of more than half a GiB")
+        if len(rest) >= MAX_ITEM_CHARACTERS:
+            raise SourceError(f"the file has an item of more than {MAX_ITEM_CHARACTERS:,} characters")
         try:
-            more = self._file.read(max(READ_CHARACTERS, len(rest)))
+            more = self._file.read(max(READ_CHARACTERS, min(len(rest), MAX_ITEM_CHARACTERS - len(rest))))
         except UnicodeDecodeError:
             raise TornError("the file is not UTF-8 text") from None
         self._text, self._start = rest + more, 0

@@ -10,7 +10,6 @@ from typing import Any
 from mongostore.importers.archives import Archive
 from mongostore.importers.collections import Collections
 from mongostore.importers.conversations import Conversation, to_session, updated
-from mongostore.importers.json_files import TornError
 from mongostore.importers.sources import Reading
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
@@ -53,15 +52,12 @@ def _read_collections(reading: Reading) -> Generator[SessionUnit]:
 def _read_export(reading: Reading) -> Generator[SessionUnit]:
     archive = Archive(reading)
     (name,) = archive.names
-    try:
-        for number, value in enumerate(archive.iter_items(name)):
-            messages = value.get("messages", value.get("messagesTree")) if isinstance(value, dict) else None
-            if isinstance(messages, list) and "conversationId" in value:
-                yield _session(reading, value, _flat(messages))
-            else:
-                reading.report.refuse(name, number, "is no conversation of LibreChat")
-    except TornError as error:
-        reading.report.refuse(name, "", str(error))
+    for number, value in archive.iter_items(name):
+        messages = value.get("messages", value.get("messagesTree")) if isinstance(value, dict) else None
+        if isinstance(messages, list) and "conversationId" in value:
+            yield _session(reading, value, _flat(messages))
+        else:
+            reading.report.refuse(name, number, "is no conversation of LibreChat")
 
 
 def _flat(messages: Sequence[Any]) -> Iterator[Any]:

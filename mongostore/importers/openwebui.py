@@ -13,7 +13,6 @@ from typing import Any
 from mongostore.importers.archives import Archive
 from mongostore.importers.conversations import Conversation, to_session
 from mongostore.importers.digests import digest_of
-from mongostore.importers.json_files import TornError
 from mongostore.importers.report import Report
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.tables import is_sqlite, open_tables
@@ -43,11 +42,8 @@ def _export_rows(reading: Reading) -> Iterator[tuple[str, object, Any]]:
     if not names:
         raise SourceError(f"{reading.location} has no JSON file")
     for name in names:
-        try:
-            for number, row in enumerate(archive.iter_items(name)):
-                yield name, number, row
-        except TornError as error:
-            reading.report.refuse(name, "", str(error))
+        for number, row in archive.iter_items(name):
+            yield name, number, row
 
 
 def _database_rows(reading: Reading) -> Iterator[tuple[str, object, Any]]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from mongostore.documents.mapping import check_size
 from mongostore.documents.rooms import to_stored_event
-from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
-from mongostore.importers.batches import batched, each, in_batches, in_thread
-from mongostore.importers.comparison import skip_stored
+from mongostore.errors import AlreadyExistsError
+from mongostore.importers.batches import each, in_batches, in_thread
 from mongostore.importers.digests import Digest, canonical
-from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
+from mongostore.importers.report import Outcome, RefusedError, Report
+from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import RecordUnit, RoomUnit
 from mongostore.models import Event, Identity, Room, RoomCreate, Verification, VerificationRequest
 from mongostore.repositories.rooms.bulk import EventBatches
@@ -22,7 +22,7 @@ from mongostore.store import AsyncMongoStore
 _PARTS = ("bindings", "participants", "tasks", "observations")
 
 
-class RoomImport:
+class RoomImport(TimelineImport[Event]):
     """Stores one room.
 
     Args:
@@ -36,15 +36,10 @@ class RoomImport:
     def __init__(
         self, store: AsyncMongoStore, unit: RoomUnit, report: Report, thread: Executor, *, writes: bool
     ) -> None:
+        super().__init__(unit.id, "events", report, Digest(), thread, writes=writes)
         self._rooms = store.rooms
         self._batches = EventBatches.of(store.rooms)
         self._unit = unit
-        self._report = report
-        self._thread = thread
-        self._writes = writes
-        self._counts = report.of("events")
-        self._digest = Digest()
-        self._has_written = False
         self.key: str = f"rooms/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
@@ -68,72 +63,34 @@ class RoomImport:
 
     async def _begin(self) -> Room | None:
         if not self._writes:
-            return await self._rooms.find(self._unit.id)
+            return await self._rooms.find(self._id)
         try:
-            await self._rooms.create(self._unit.id, **self._unit.members)
+            await self._rooms.create(self._id, **self._unit.members)
         except AlreadyExistsError:
-            return await self._rooms.get(self._unit.id)
+            return await self._rooms.get(self._id)
         self._has_written = True
         return None
 
-    async def _append(self, batch: Sequence[Event]) -> None:
-        self._counts.read += len(batch)
-        self._has_written = True
-        stored = batch
-        if self._writes:
-            try:
-                await self._batches.create_many(self._unit.id, batch)
-            except REFUSALS:
-                stored = [event for event in batch if await self._append_one(event)]
-        self._counts.new += len(stored)
-        for event in stored:
-            self._digest.add(_event_value(event))
+    async def _write_many(self, batch: Sequence[Event]) -> None:
+        await self._batches.create_many(self._id, batch)
 
-    async def _append_one(self, event: Event) -> bool:
-        try:
-            await self._batches.create_many(self._unit.id, [event])
-        except REFUSALS as error:
-            self._refuse(event, error)
-            return False
-        return True
+    def _check(self, message: Event) -> None:
+        check_size("the event", to_stored_event(message, 0))
 
-    async def _compare(self, events: AsyncIterator[Event]) -> None:
-        stored = self._rooms.events.iter(self._unit.id, blocked=True)
-        more = skip_stored(events, stored, is_equal=self._is_equal, is_refused=self._is_refused)
-        async with aclosing(more):
-            async for batch in batched(more):
-                await self._append(batch)
+    def _value(self, message: Event) -> dict[str, Any]:
+        return _members(message)
 
-    def _is_equal(self, new: Event, old: Event) -> bool:
-        line = canonical(_event_value(new))
-        if line != canonical(_event_value(old)):
-            return False
-        self._counts.read += 1
-        self._counts.known += 1
-        self._digest.add_line(line)
-        return True
-
-    def _is_refused(self, event: Event) -> bool:
-        try:
-            check_size("the event", to_stored_event(event, 0))
-        except (DocumentTooLargeError, InvalidValueError) as error:
-            self._counts.read += 1
-            self._refuse(event, error)
-            return True
-        return False
-
-    def _refuse(self, event: Event, error: Exception) -> None:
-        self._counts.refused += 1
-        self._report.refuse("events", event.id, str(error))
+    def _stored(self) -> AsyncIterator[Event]:
+        return self._rooms.events.iter(self._id, blocked=True)
 
     async def _write_parts(self) -> None:
-        room_id, unit = self._unit.id, self._unit
+        room_id, unit = self._id, self._unit
         stored = await self._read_parts()
         for noun in _PARTS:
             verbs = getattr(self._rooms, noun)
             write = verbs.create if noun == "observations" else verbs.upsert
             for part in getattr(unit, noun):
-                if self._is_new(noun, canonical(_value(part)) in stored[noun]) and self._writes:
+                if self._is_new(noun, canonical(_members(part)) in stored[noun]) and self._writes:
                     await write(room_id, part)
         for key, value in unit.private.items():
             if self._is_new("private", canonical([key, value]) in stored["private"]) and self._writes:
@@ -143,7 +100,7 @@ class RoomImport:
             if self._is_new("read_markers", is_known) and self._writes:
                 await self._rooms.read_markers.advance(room_id, channel_id, index=index)
         for delivery in unit.voice_deliveries:
-            is_known = canonical(_value(delivery)) in stored["voice_deliveries"]
+            is_known = canonical(_members(delivery)) in stored["voice_deliveries"]
             if self._is_new("voice_deliveries", is_known) and self._writes:
                 await self._rooms.voice_deliveries.claim(
                     room_id, delivery.model_copy(update={"outcome": None})
@@ -162,10 +119,10 @@ class RoomImport:
         return not is_known
 
     async def _read_parts(self) -> dict[str, list[bytes]]:
-        room_id, unit = self._unit.id, self._unit
+        room_id, unit = self._id, self._unit
         parts: dict[str, list[bytes]] = {}
         for noun in _PARTS:
-            parts[noun] = [canonical(_value(one)) async for one in getattr(self._rooms, noun).iter(room_id)]
+            parts[noun] = [canonical(_members(one)) async for one in getattr(self._rooms, noun).iter(room_id)]
         parts["private"] = [
             canonical([key, value])
             for key in unit.private
@@ -178,28 +135,28 @@ class RoomImport:
             if channel_id in markers
         ]
         found = [await self._rooms.voice_deliveries.find(room_id, one.key) for one in unit.voice_deliveries]
-        parts["voice_deliveries"] = [canonical(_value(one)) for one in found if one is not None]
+        parts["voice_deliveries"] = [canonical(_members(one)) for one in found if one is not None]
         return parts
 
     def _parts_value(self) -> dict[str, Any]:
         unit = self._unit
         return {
             "head": _head(unit.members),
-            **{noun: [canonical(_value(one)).decode() for one in getattr(unit, noun)] for noun in _PARTS},
+            **{noun: [canonical(_members(one)).decode() for one in getattr(unit, noun)] for noun in _PARTS},
             "private": [canonical([*item]).decode() for item in unit.private.items()],
             "read_markers": [canonical([*item]).decode() for item in unit.read_markers.items()],
-            "voice_deliveries": [canonical(_value(one)).decode() for one in unit.voice_deliveries],
+            "voice_deliveries": [canonical(_members(one)).decode() for one in unit.voice_deliveries],
         }
 
     async def _verify(self, digest: str) -> None:
         """Read back what is stored."""
         stored = Digest()
-        async for event in self._rooms.events.iter(self._unit.id, blocked=True):
-            stored.add(_event_value(event))
+        async for event in self._stored():
+            stored.add(self._value(event))
         parts = {
             noun: [line.decode() for line in lines] for noun, lines in (await self._read_parts()).items()
         }
-        stored.add({"head": _head(await self._rooms.get(self._unit.id)), **parts})
+        stored.add({"head": _head(await self._rooms.get(self._id)), **parts})
         if stored.hexdigest() != digest:
             raise RefusedError("the stored room differs from the source")
         self._report.verified += 1
@@ -218,10 +175,10 @@ class RecordImport:
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the record unless it is there, and return the outcome and the digest."""
         digest = Digest()
-        digest.add(_value(self._record))
+        digest.add(_members(self._record))
         existing = await self._find()
         if existing is not None:
-            if canonical(_value(existing)) != canonical(_value(self._record)):
+            if canonical(_members(existing)) != canonical(_members(self._record)):
                 raise RefusedError("diverged: another one is stored")
             return "known", digest.hexdigest()
         if self._writes:
@@ -258,9 +215,5 @@ def _head(room: Room | RoomCreate) -> dict[str, Any]:
     return {name: members.get(name, defaults.get(name)) for name in names}
 
 
-def _event_value(event: Event) -> dict[str, Any]:
-    return {name: value for name, value in event.__dict__.items() if name != "room_id"}
-
-
-def _value(part: Any) -> dict[str, Any]:
+def _members(part: Any) -> dict[str, Any]:
     return {name: value for name, value in part.__dict__.items() if name != "room_id"}

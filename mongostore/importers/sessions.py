@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from datetime import datetime
 from typing import Any
 
 from mongostore.documents.mapping import check_size
 from mongostore.documents.sessions import to_stored_message
-from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
-from mongostore.importers.batches import batched, each, in_batches, in_thread, with_times
-from mongostore.importers.comparison import skip_stored
+from mongostore.errors import AlreadyExistsError
+from mongostore.importers.batches import each, in_batches, in_thread, with_times
 from mongostore.importers.digests import Digest, canonical, message_value, session_value
 from mongostore.importers.files import write_files
 from mongostore.importers.participants import ParticipantImport
-from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
+from mongostore.importers.report import Outcome, RefusedError, Report
+from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import SessionUnit
 from mongostore.models import Message, Session
+from mongostore.repositories import activity_of
 from mongostore.repositories.sessions.bulk import SessionTransfer
 from mongostore.store import AsyncMongoStore
 
@@ -26,7 +26,7 @@ from mongostore.store import AsyncMongoStore
 _LATER_MEMBERS = ("conversation_id", "metadata")
 
 
-class SessionImport:
+class SessionImport(TimelineImport[Message]):
     """Stores one session.
 
     Args:
@@ -48,19 +48,14 @@ class SessionImport:
         *,
         writes: bool,
     ) -> None:
+        digest = Digest(in_order=not unit.is_tree)
+        super().__init__(unit.id, "messages", report, digest, thread, writes=writes)
         self._store = store
         self._sessions = store.sessions.in_namespace(unit.namespace or namespace)
         self._transfer = SessionTransfer.of(self._sessions)
         self._unit = unit
-        self._report = report
-        self._thread = thread
-        self._writes = writes
         self._members = dict(unit.members)
-        self._digest = Digest(in_order=not unit.is_tree)
-        self._counts = report.of("messages")
         self._changed_ids: set[str] = set()
-        self._newest: datetime | None = None
-        self._has_written = False
         # The first so many messages have no time, and neither has the session; of a tree, these.
         self._timeless_count = 0
         self._timeless_ids: set[str] = set()
@@ -68,7 +63,7 @@ class SessionImport:
     @property
     def key(self) -> str:
         """The name of the session in the report."""
-        return f"sessions/{self._sessions.namespace}/{self._unit.id}"
+        return f"sessions/{self._sessions.namespace}/{self._id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the session, and return its outcome and its digest."""
@@ -78,28 +73,36 @@ class SessionImport:
             if self._members.get("created_at") is None and first:
                 self._members["created_at"] = first[0].created_at
             existing = await self._begin()
-            if existing is None:
-                outcome: Outcome = "new"
-                await self._append(first)
-                async for batch in batches:
-                    await self._append(batch)
-            else:
-                has_changed = await self._go_on(existing, each(first, batches))
-                outcome = "changed" if has_changed or self._has_written else "known"
-        if await self._add_participants(is_new=outcome == "new") and outcome == "known":
-            outcome = "changed"
+            # Messages are activity of their own times, and nothing else is any.
+            with activity_of(existing.active_at if existing else self._members.get("created_at")):
+                outcome = await self._add(existing, first, batches)
         await write_files(self._store, self._unit.files, self._report, self._writes)
         self._digest.add(self._head(self._members))
         digest = self._digest.hexdigest()
-        await self._keep_activity(outcome)
         if verifies and self._writes and (self._has_written or outcome == "changed"):
             await self._verify(digest)
         return outcome, digest
 
+    async def _add(
+        self, existing: Session | None, first: list[Message], batches: AsyncIterator[list[Message]]
+    ) -> Outcome:
+        """Store what belongs to the session that was created, or is there, and return the outcome."""
+        if existing is None:
+            outcome: Outcome = "new"
+            if self._unit.context and self._writes:
+                await self._sessions.context.set(self._id, self._unit.context[0])
+            await self._append(first)
+            async for batch in batches:
+                await self._append(batch)
+        else:
+            has_changed = await self._go_on(existing, each(first, batches))
+            outcome = "changed" if has_changed or self._has_written else "known"
+        if await self._add_participants(is_new=outcome == "new") and outcome == "known":
+            outcome = "changed"
+        return outcome
+
     def _timed(self) -> Iterator[Message]:
         for message in with_times(self._unit.messages, self._members.get("created_at")):
-            if self._newest is None or (message.created_at and message.created_at > self._newest):
-                self._newest = message.created_at
             if message.created_at is None:
                 self._timeless_count += 1
                 if self._unit.is_tree:
@@ -109,16 +112,14 @@ class SessionImport:
     async def _begin(self) -> Session | None:
         """Create the session; return the one that is there already."""
         if not self._writes:
-            return await self._sessions.find(self._unit.id)
+            return await self._sessions.find(self._id)
         try:
-            await self._sessions.create(self._unit.id, **self._members)
+            await self._sessions.create(self._id, **self._members)
         except AlreadyExistsError:
-            existing = await self._sessions.find(self._unit.id)
+            existing = await self._sessions.find(self._id)
             if existing is None:
                 raise RefusedError("deleted: it was deleted in the store") from None
             return existing
-        if self._unit.context:
-            await self._sessions.context.set(self._unit.id, self._unit.context[0])
         self._has_written = True
         return None
 
@@ -133,7 +134,7 @@ class SessionImport:
             )
             counts.read += turns
             return True
-        arguments = (self._sessions, self._unit.id, self._thread, counts)
+        arguments = (self._sessions, self._id, self._thread, counts)
         participants = ParticipantImport(*arguments, writes=self._writes)
         for participant in self._unit.participants:
             is_missing |= await participants.add(participant, self._unit.turns(participant.id))
@@ -141,28 +142,18 @@ class SessionImport:
                 await participants.verify(participant)
         return is_missing
 
-    async def _append(self, batch: Sequence[Message]) -> None:
-        if not batch:
-            return
-        self._has_written = True
-        self._counts.read += len(batch)
-        stored = batch
-        if self._writes:
-            try:
-                await self._transfer.append_many(self._unit.id, batch)
-            except REFUSALS:
-                stored = [message for message in batch if await self._append_one(message)]
-        self._counts.new += len(stored)
-        for message in stored:
-            self._digest.add(self._value(message))
+    async def _write_many(self, batch: Sequence[Message]) -> None:
+        await self._transfer.append_many(self._id, batch)
 
-    async def _append_one(self, message: Message) -> bool:
-        try:
-            await self._transfer.append_many(self._unit.id, [message])
-        except REFUSALS as error:
-            self._refuse(message, error)
-            return False
-        return True
+    def _check(self, message: Message) -> None:
+        check_size("the message", to_stored_message(message, 0))
+
+    def _stored(self) -> AsyncIterator[Message]:
+        return self._sessions.messages.iter(self._id)
+
+    def _stored_value(self, old: Message, new: Message) -> dict[str, Any]:
+        value = message_value(old)
+        return value if new.created_at else _without_times(value)
 
     async def _go_on(self, existing: Session, messages: AsyncIterator[Message]) -> bool:
         """Compare with the session that is there and append the rest; return whether members changed."""
@@ -177,37 +168,10 @@ class SessionImport:
             await self._compare(messages)
         return await self._update_head(existing) or changed
 
-    async def _compare(self, messages: AsyncIterator[Message]) -> None:
-        stored = self._sessions.messages.iter(self._unit.id)
-        more = skip_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
-        async with aclosing(more):
-            async for batch in batched(more):
-                await self._append(batch)
-
-    def _is_equal(self, new: Message, old: Message) -> bool:
-        value = self._value(new)
-        line = canonical(value)
-        if line != canonical(self._masked(message_value(old), value)):
-            return False
-        self._counts.read += 1
-        self._counts.known += 1
-        self._digest.add_line(line)
-        return True
-
-    def _is_refused(self, message: Message) -> bool:
-        """Return whether the store refuses a message, which therefore is not there."""
-        try:
-            check_size("the message", to_stored_message(message, 0))
-        except (DocumentTooLargeError, InvalidValueError) as error:
-            self._counts.read += 1
-            self._refuse(message, error)
-            return True
-        return False
-
     async def _update_tree(self, messages: list[Message]) -> bool:
         """Append the new messages of a tree and update those that are there."""
         new = {message.id: message for message in messages}
-        async for old in self._sessions.messages.iter(self._unit.id):
+        async for old in self._sessions.messages.iter(self._id):
             message = new.pop(old.id, None)
             if message is None:
                 raise RefusedError(f"shorter: the source has no message {old.id!r}")
@@ -217,7 +181,7 @@ class SessionImport:
             later = {**message.__dict__, "metadata": {**old.metadata, **message.metadata}}
             changes = _changes(_LATER_MEMBERS, later, old)
             if changes and self._writes:
-                await self._sessions.messages.update(self._unit.id, old.id, **changes)
+                await self._sessions.messages.update(self._id, old.id, **changes)
             if changes:
                 self._counts.changed += 1
                 self._changed_ids.add(old.id)
@@ -240,31 +204,23 @@ class SessionImport:
             if name != "created_at" and canonical(value) != canonical(old[name])
         }
         if changes and self._writes:
-            await self._sessions.update(self._unit.id, **changes)
+            await self._sessions.update(self._id, **changes)
         self._members = new
         if not self._unit.context:
             return bool(changes)
-        context = [await self._sessions.context.get(self._unit.id)] if existing.has_context else []
+        context = [await self._sessions.context.get(self._id)] if existing.has_context else []
         if canonical(context) == canonical(self._unit.context):
             return bool(changes)
         if self._writes:
-            await self._sessions.context.set(self._unit.id, self._unit.context[0])
+            await self._sessions.context.set(self._id, self._unit.context[0])
         return True
-
-    async def _keep_activity(self, outcome: Outcome) -> None:
-        """Make the session as active as its newest message, also if its context or members came last."""
-        is_late = self._unit.context or self._unit.participants
-        has_moved = outcome == "changed" or (outcome == "new" and is_late)
-        newest = self._newest or self._members.get("created_at")
-        if self._writes and has_moved and newest is not None:
-            await self._transfer.set_active_at(self._unit.id, newest)
 
     async def _verify(self, digest: str) -> None:
         """Read back what is stored, as the majority of the servers has it."""
         stored = Digest(in_order=not self._unit.is_tree)
-        session = await self._sessions.get(self._unit.id)
+        session = await self._sessions.get(self._id)
         number = 0
-        async for message in self._sessions.messages.iter(self._unit.id):
+        async for message in self._sessions.messages.iter(self._id):
             value = self._value(message)
             is_timeless = (
                 message.id in self._timeless_ids if self._unit.is_tree else number < self._timeless_count
@@ -272,17 +228,13 @@ class SessionImport:
             stored.add(_without_times(value) if is_timeless else value)
             number += 1
         stored.add(self._head(session))
-        if self._unit.context and canonical(await self._sessions.context.get(self._unit.id)) != canonical(
+        if self._unit.context and canonical(await self._sessions.context.get(self._id)) != canonical(
             self._unit.context[0]
         ):
             raise RefusedError("the stored context differs from the source")
         if stored.hexdigest() != digest:
             raise RefusedError("the stored session differs from the source")
         self._report.verified += 1
-
-    def _refuse(self, message: Message, error: Exception) -> None:
-        self._counts.refused += 1
-        self._report.refuse("messages", f"{self._unit.id}/{message.id}", str(error))
 
     def _head(self, session: Any) -> dict[str, Any]:
         value = session_value(session)
@@ -294,9 +246,6 @@ class SessionImport:
             # The time of the update.
             del value["updated_at"]
         return _without_times(value) if message.created_at is None else value
-
-    def _masked(self, stored: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
-        return stored if source["created_at"] else _without_times(stored)
 
 
 def _changes(names: Sequence[str], new: dict[str, Any], old: Message) -> dict[str, Any]:

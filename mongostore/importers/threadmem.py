@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mongostore.importers.columns import Columns
 from mongostore.importers.digests import digest_of
 from mongostore.importers.report import Report
 from mongostore.importers.sources import Reading, SourceError
@@ -71,6 +71,8 @@ class _Source:
         self._tables = tables
         self._form = form
         self._report = report
+        self._of_threads = Columns(tables, form.threads, report)
+        self._of_messages = Columns(tables, form.messages, report)
 
     def units(self) -> Iterator[Unit]:
         form = self._form
@@ -105,7 +107,7 @@ class _Source:
             **self._form.data,
         }
         for column, prefix in (("role_mapping", "role:"), ("meta_data", "metadata:")):
-            value = self._json(self._form.threads, row, column)
+            value = self._of_threads.read_json(row, column)
             if isinstance(value, dict):
                 is_role = column == "role_mapping"
                 data |= {prefix + name: item if is_role else [item] for name, item in value.items()}
@@ -126,7 +128,7 @@ class _Source:
         return self._tables.rows(sql, thread_id)
 
     def _message(self, row: Row) -> ThreadMessage:
-        metadata = self._json(self._form.messages, row, "meta_data")
+        metadata = self._of_messages.read_json(row, "meta_data")
         return ThreadMessage(
             id=row["id"],
             kind=self._form.message_kind,
@@ -144,7 +146,7 @@ class _Source:
 
     def _images(self, row: Row, elements: list[Element], files: list[FileUnit]) -> list[Any]:
         """Return the images of a message as it keeps them, with files for those that are too large."""
-        images = self._json(self._form.messages, row, "images")
+        images = self._of_messages.read_json(row, "images")
         room, stored = _INLINE_CHARACTERS, []
         for number, image in enumerate(images if isinstance(images, list) else []):
             if not isinstance(image, str) or len(image) <= room:
@@ -157,17 +159,6 @@ class _Source:
             elements.append(Element(id=key, message_id=row["id"], file_key=key))
             stored.append({"file": key})
         return stored
-
-    def _json(self, table: str, row: Row, column: str) -> Any:
-        """Return the JSON of a column; its text, which is reported, if that is none."""
-        text = row.get(column)
-        if not isinstance(text, str):
-            return text
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            self._report.warn(table, row["id"], f"{column} is not JSON: kept as text")
-            return text
 
 
 def _unwrap(image: str) -> tuple[bytes, str, dict[str, Any]]:

@@ -7,13 +7,13 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any
 
-from mongostore.codec import is_same
-from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError, NotFoundError
-from mongostore.importers.batches import batched, each, in_batches, in_thread, with_rising_times
-from mongostore.importers.comparison import skip_stored
+from mongostore.codec import EPOCH, is_same
+from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.importers.batches import each, in_batches, in_thread, with_rising_times
 from mongostore.importers.digests import Digest, canonical, thread_message_value
 from mongostore.importers.files import write_files
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
+from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import LooseMessageUnit, ThreadUnit, UserUnit
 from mongostore.models import Element, Feedback, Thread, ThreadMessage
 from mongostore.repositories.threads.bulk import ThreadMessageBatches
@@ -53,7 +53,7 @@ class UserImport:
         return "known", digest.hexdigest()
 
 
-class ThreadImport:
+class ThreadImport(TimelineImport[ThreadMessage]):
     """Stores one thread.
 
     Args:
@@ -67,19 +67,15 @@ class ThreadImport:
     def __init__(
         self, store: AsyncMongoStore, unit: ThreadUnit, report: Report, thread: Executor, *, writes: bool
     ) -> None:
+        super().__init__(unit.id, "messages", report, Digest(), thread, writes=writes)
         self._store = store
         self._threads = store.threads
         self._batches = ThreadMessageBatches.of(store.threads)
         self._unit = unit
-        self._report = report
-        self._thread = thread
-        self._writes = writes
         self._members = dict(unit.members)
-        self._counts = report.of("messages")
-        self._digest = Digest()
         self._parts: list[Any] = []
-        self._has_written = False
-        self._id = unit.id
+        self._active_at = EPOCH
+        self._unjoined: list[ThreadMessage] = []
         self.key: str = f"threads/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
@@ -91,7 +87,10 @@ class ThreadImport:
                 async for batch in batches:
                     await self._append(batch)
             else:
+                self._active_at = existing.active_at
                 await self._compare(each([], batches))
+                if self._unjoined and self._writes:
+                    await self._batches.join(self._id, self._unjoined)
                 await self._update_head(existing)
         await self._write_feedback()
         await self._write_elements()
@@ -138,51 +137,21 @@ class ThreadImport:
             self._report.warn("threads", self._id, f"its user {self._members['user_id']!r} is not there")
             del self._members["user_id"]
 
-    async def _append(self, batch: Sequence[ThreadMessage]) -> None:
-        self._counts.read += len(batch)
-        self._has_written = True
-        stored = batch
-        if self._writes:
-            try:
-                await self._batches.create_many(self._id, batch)
-            except REFUSALS:
-                stored = [message for message in batch if await self._append_one(message)]
-        self._counts.new += len(stored)
-        for message in stored:
-            self._digest.add(thread_message_value(message, self._id))
+    async def _write_many(self, batch: Sequence[ThreadMessage]) -> None:
+        await self._batches.create_many(self._id, batch)
 
-    async def _append_one(self, message: ThreadMessage) -> bool:
-        try:
-            await self._batches.create_many(self._id, [message])
-        except REFUSALS as error:
-            self._refuse(message, error)
-            return False
-        return True
+    def _check(self, message: ThreadMessage) -> None:
+        ThreadMessageBatches.check(message)
 
-    async def _compare(self, messages: AsyncIterator[ThreadMessage]) -> None:
-        stored = self._threads.messages.iter(self._id)
-        more = skip_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
-        async with aclosing(more):
-            async for batch in batched(more):
-                await self._append(batch)
+    def _value(self, message: ThreadMessage) -> list[Any]:
+        return thread_message_value(message, self._id)
 
-    def _is_equal(self, new: ThreadMessage, old: ThreadMessage) -> bool:
-        line = canonical(thread_message_value(new, self._id))
-        if line != canonical(thread_message_value(old, self._id)):
-            return False
-        self._counts.read += 1
-        self._counts.known += 1
-        self._digest.add_line(line)
-        return True
-
-    def _is_refused(self, message: ThreadMessage) -> bool:
-        try:
-            ThreadMessageBatches.check(message)
-        except (DocumentTooLargeError, InvalidValueError) as error:
-            self._counts.read += 1
-            self._refuse(message, error)
-            return True
-        return False
+    async def _stored(self) -> AsyncIterator[ThreadMessage]:
+        async for old in self._threads.messages.iter(self._id):
+            # An import that was killed may have stored them, and not have told their thread.
+            if old.pinned or (old.created_at and old.created_at > self._active_at):
+                self._unjoined.append(old)
+            yield old
 
     async def _update_head(self, existing: Thread) -> None:
         """Set the members that the source says and the store has otherwise."""
@@ -233,8 +202,8 @@ class ThreadImport:
         """Read back what is stored."""
         stored = Digest()
         parts = []
-        async for message in self._threads.messages.iter(self._id):
-            stored.add(thread_message_value(message, self._id))
+        async for message in self._stored():
+            stored.add(self._value(message))
             if message.feedback is not None:
                 parts.append(_feedback_value(message.feedback))
         parts.extend([_element_value(one) async for one in self._threads.elements.iter(self._id)])
@@ -245,10 +214,6 @@ class ThreadImport:
         if stored.hexdigest() != digest:
             raise RefusedError("the stored thread differs from the source")
         self._report.verified += 1
-
-    def _refuse(self, message: ThreadMessage, error: Exception) -> None:
-        self._counts.refused += 1
-        self._report.refuse("messages", message.id, str(error))
 
 
 def _head(thread: Thread | dict[str, Any]) -> dict[str, Any]:

@@ -25,12 +25,11 @@ from mongostore.repositories.retry import majority_step, open_stream, retry_step
 # A reader that is further behind than this is not waited for.
 MAX_CHANGES = 1000
 MAX_BYTES = 16 * 1024 * 1024
-# Between the server's answers: each then has all that was changed meanwhile, and not one change.
-BATCH_SECONDS = 0.02
+_PAUSE_SECONDS = 0.02
 # A change that came with others in one answer is there sooner than any answer is.
 _ANSWER_SECONDS = 0.0001
 # Between streams: one that opens but to break must not spin.
-_PAUSE_SECONDS = 0.1
+_REOPEN_SECONDS = 0.1
 _CLOSE_SECONDS = 1.0
 # Readers that go on from a token share the store's connections with its verbs.
 _REPLAYS_AT_ONCE = 4
@@ -189,11 +188,15 @@ class ChangeFeed:
     Args:
         connection: The store's connection.
         heartbeat: Seconds between heartbeats on a cluster; None for none.
+        pause: Seconds between the server's answers, each of which then has many changes.
     """
 
-    def __init__(self, connection: Connection, heartbeat: float | None = None) -> None:
+    def __init__(
+        self, connection: Connection, heartbeat: float | None = None, *, pause: float = _PAUSE_SECONDS
+    ) -> None:
         self._connection = connection
         self._heartbeat = heartbeat
+        self._pause = pause
         self._readers: dict[Owner, set[ChangeReader]] = {}
         self._running: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
@@ -263,7 +266,7 @@ class ChangeFeed:
                         # One that is cancelled closes the stream by itself.
                         await asyncio.wait([reading], timeout=_CLOSE_SECONDS)
                     token = stream.resume_token
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(_REOPEN_SECONDS)
         except MongoStoreError as error:
             if self._running is running:
                 self._end(error)
@@ -298,7 +301,7 @@ class ChangeFeed:
                 for reader in readers:
                     reader.put(change)
             if was_answered:
-                await asyncio.sleep(BATCH_SECONDS)
+                await asyncio.sleep(self._pause)
             elif readers:
                 # A whole batch may be there at once: the readers shall have their turns.
                 await asyncio.sleep(0)

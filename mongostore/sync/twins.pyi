@@ -694,7 +694,7 @@ class RoomBindings(Mirror[AsyncRoomBindings]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Binding]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -703,7 +703,7 @@ class RoomBindings(Mirror[AsyncRoomBindings]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[Binding]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -756,7 +756,7 @@ class RoomParticipants(Mirror[AsyncRoomParticipants]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[RoomParticipant]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -765,7 +765,7 @@ class RoomParticipants(Mirror[AsyncRoomParticipants]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[RoomParticipant]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -900,7 +900,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
     def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Observation]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -909,7 +909,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
     def iter(
         self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[Observation]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -935,6 +935,25 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 class ReadMarkers(Mirror[AsyncReadMarkers]):
     """Blocking twin of `AsyncReadMarkers`."""
 
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[ReadMarker]:
+        """Return a page of those of a room, in their order.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[ReadMarker]:
+        """Yield all those of a room, in their order.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
     def advance(
         self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
     ) -> bool:
@@ -956,25 +975,6 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
         Raises:
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
-        """
-
-    def list(
-        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
-    ) -> Page[ReadMarker]:
-        """Return a page of a room's markers, by channel.
-
-        Raises:
-            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
-        """
-
-    def iter(
-        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
-    ) -> Iterator[ReadMarker]:
-        """Yield a room's markers, by channel.
-
-        Raises:
-            InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
 
     def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:

@@ -10,10 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 from pymongo import MongoClient
-from pymongo.write_concern import WriteConcern
 
-from mongostore import AsyncMongoStore, Event, Feedback, Message
-from mongostore.repositories.rooms.bulk import EventBatches
+from mongostore import AsyncMongoStore, Event, Message
+from tests.bench.copies import grow
 from tests.bench.measurement import Cells, timed
 from tests.contract.command_log import CommandLog, Sent, examined, is_beyond, logged_store
 
@@ -21,10 +20,7 @@ COLUMNS = [
     *(("work", 36), ("commands", 10), ("returned", 9), ("examined", 26), ("time", 7), ("budget", 10)),
     ("ok", 4),
 ]
-_BATCH = 1_000
 _ROUNDS = 15
-_RARE = 997
-_TEXT = "x" * 200
 _Call = Callable[[AsyncMongoStore], Awaitable[object]]
 
 # Each is about a session, thread or room that does not grow, or about the long one.
@@ -99,10 +95,10 @@ async def rows(uri: str, sizes: Sequence[int]) -> AsyncIterator[Growth]:
     name, found = f"bench_{uuid4().hex[:16]}", list[dict[str, tuple[list[Sent], float]]]()
     with MongoClient[dict[str, Any]](uri) as explainer:
         try:
-            async with AsyncMongoStore(uri, name, timeout=600) as store:
-                for before, size in zip([0, *sizes], sizes, strict=False):
-                    await _grow(store, before, size)
-                    found.append(await _measure(uri, name, explainer))
+            for before, size in zip([0, *sizes], sizes, strict=False):
+                async with AsyncMongoStore(uri, name, timeout=600) as store:
+                    await grow(store, before, size)
+                found.append(await _measure(uri, name, explainer))
         finally:
             explainer.drop_database(name)
     for work in WORKS:
@@ -132,66 +128,3 @@ async def _measure(
             await call(store)
             found[work] = [*wire.sent], micros
     return found
-
-
-async def _grow(store: AsyncMongoStore, before: int, size: int) -> None:
-    """Make as many sessions, threads and rooms, and as many messages of the long ones."""
-    if not before:
-        await _begin(store)
-    for start in range(before, size, 100):
-        ids = range(start, min(start + 100, size))
-        messages = [Message(id=f"m{number}", role="user", content=_TEXT) for number in ids]
-        await store.sessions.messages.append_many("long", messages)
-    await _clone(store, "sessions", "default/template", before, size)
-    await _clone(store, "threads", "template", before, size)
-    await _clone(store, "rooms", "template", before, size)
-    await _clone(store, "messages", "message", before, size)
-    for start in range(before, size, _BATCH):
-        ids = range(start, min(start + _BATCH, size))
-        # Behind those that were appended at the size before.
-        events = [Event(id=f"e{n}", index=n + before, type=_type_of(n), channel_id="c") for n in ids]
-        await EventBatches.of(store.rooms).create_many("long", events)
-
-
-async def _begin(store: AsyncMongoStore) -> None:
-    for session_id in ("long", "template"):
-        await store.sessions.create(session_id, user_id="u", metadata={"n": 0, "d": {"k": 0}})
-    await store.sessions.messages.append("template", Message(role="user", content=_TEXT))
-    user = await store.threads.users.upsert("u")
-    for thread_id in ("long", "template"):
-        await store.threads.create(thread_id, user_id=user.id, metadata={"n": 0})
-    await store.threads.messages.merge("long", "message", content=_TEXT)
-    await store.threads.feedback.upsert("long", Feedback(id="f", message_id="message", value=0))
-    for room_id in ("long", "template"):
-        await store.rooms.create(room_id, metadata={"n": 0})
-
-
-async def _clone(store: AsyncMongoStore, collection: str, template: str, before: int, size: int) -> None:
-    """Insert copies of a document that the store has written, each with numbers of its own."""
-    documents = store.engine.collection(collection).with_options(write_concern=WriteConcern(1))
-    original = await documents.find_one({"_id": template})
-    assert original is not None
-    for start in range(before, size, _BATCH):
-        numbers = range(start, min(start + _BATCH, size))
-        await documents.insert_many([_copy(collection, original, number) for number in numbers])
-
-
-def _copy(collection: str, original: dict[str, Any], number: int) -> dict[str, Any]:
-    document = {**original, "_id": f"n{number}"}
-    for name in ("created_at", "active_at", "updated_at", "arrival"):
-        if isinstance(document.get(name), int):
-            document[name] += number
-    if collection in ("sessions", "threads", "rooms"):
-        document["metadata"] = {"n": number, "d": {"k": number}, _type_of(number): 1}
-    if "user_id" in document:
-        document["user_id"] = f"u{number % 100}"
-    match collection:
-        case "sessions":
-            document |= {"_id": f"default/n{number}", "session_id": f"n{number}"}
-        case "messages":
-            document["feedback"] = {**original["feedback"], "id": f"f{number}", "value": number % 2}
-    return document
-
-
-def _type_of(number: int) -> str:
-    return "rare" if number % _RARE == 7 else "message"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -140,6 +141,23 @@ async def test_files_of_a_chatgpt_export_are_stored_with_their_messages(store: A
         message = await store.sessions.messages.get(session_id, file["message"])
         stored = await store.threads.files.get(message.data["files"][file["pointer"]])
         assert (stored.size, stored.content_type) == (file["size"], file.get("content_type", "image/webp"))
+
+
+@pytest.mark.parametrize(
+    ("torn", "sessions", "is_by_user"),
+    [("conversations-001.json", 1, True), ("user.json", 3, False), ("message_feedback.json", 3, True)],
+)
+async def test_a_torn_file_of_an_export_is_named_and_the_others_are_read(
+    store: AsyncMongoStore, tmp_path: Path, torn: str, sessions: int, is_by_user: bool
+) -> None:
+    with zipfile.ZipFile(DATA / "chatgpt" / "chatgpt.zip") as archive:
+        archive.extractall(tmp_path)
+    file = tmp_path / torn
+    file.write_bytes(file.read_bytes()[:40])
+    report = await Importer(store).run("chatgpt", str(tmp_path))
+    assert named(report, "refused") == [(torn, "")]
+    assert await store.sessions.count() == sessions
+    assert all([bool(one.user_id) is is_by_user async for one in store.sessions.iter()])
 
 
 async def test_tables_of_another_name_are_read(store: AsyncMongoStore) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sqlite3
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +123,39 @@ async def test_a_vote_that_is_no_integer_stays_with_its_message(store: AsyncMong
     message = await store.threads.messages.find_by_id(f"{ID}10")
     assert message is not None
     assert [(one["value"], one["name"]) for one in message.data["feedbacks"]] == [(0.5, "relevance")]
+
+
+async def test_a_vote_that_is_no_integer_stays_with_the_message_of_any_layer(
+    store: AsyncMongoStore, tmp_path: Path
+) -> None:
+    source = tmp_path / "chainlit.db"
+    shutil.copy(DATA / "chainlit" / "chainlit.db", source)
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE feedbacks SET value = 0.5 WHERE id = ?", (f"{ID}5d",))
+    database.close()
+    report = await Importer(store).run("chainlit", str(source))
+    message = await store.threads.messages.find_by_id(f"{ID}10")
+    assert message is not None
+    assert message.feedback is None
+    assert [one["value"] for one in message.data["feedbacks"]] == [0.5]
+    assert ("feedbacks", f"{ID}5d") in named(report, "warnings")
+
+
+async def test_an_element_of_no_step_is_left_out_of_the_official_layer(
+    store: AsyncMongoStore, tmp_path: Path
+) -> None:
+    dump = (DATA / "chainlit-postgres" / "chainlit.pg.sql").read_text()
+    element, step = f"'{ID}1e'", f"'{ID}0a'"
+    line = next(
+        one for one in dump.splitlines() if one.startswith(f'INSERT INTO public."Element" VALUES ({element}')
+    )
+    source = tmp_path / "chainlit.sql"
+    source.write_text(dump.replace(line, line.replace(step, "NULL", 1)))
+    report = await Importer(store).run("chainlit", str(source))
+    assert ("Element", f"{ID}1e") in named(report, "left_out")
+    elements = [one.id async for one in store.threads.elements.iter(f"{ID}01")]
+    assert f"{ID}1f" in elements
+    assert f"{ID}1e" not in elements
 
 
 async def test_a_softly_deleted_thread_is_left_out_unless_it_is_asked_for(store: AsyncMongoStore) -> None:

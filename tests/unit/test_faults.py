@@ -6,6 +6,8 @@ import pytest
 from bson.errors import InvalidBSON
 from pymongo import errors as driver
 
+from mongostore import AsyncMongoStore
+from mongostore.engines import mongo
 from mongostore.engines.driver_errors import MAX_DOCUMENT_BYTES, drop_driver_context, translate_error
 from mongostore.errors import (
     AccessDeniedError,
@@ -286,6 +288,26 @@ def test_values_that_cannot_be_read_are_others() -> None:
 def test_failing_encryption_is_a_matter_of_configuration() -> None:
     message = f"{WHERE}: client-side encryption failed: see auto_encryption_opts"
     assert_translated(driver.EncryptionError(Exception(SECRET)), ConfigurationError, message)
+
+
+@pytest.mark.parametrize("cause", [driver.ServerSelectionTimeoutError(SECRET), driver.AutoReconnect(SECRET)])
+def test_encryption_without_an_answer_names_what_may_be_missing(cause: driver.PyMongoError) -> None:
+    message = (
+        f"{WHERE}: client-side encryption gets no answer: install mongocryptd, or name MongoDB's "
+        "crypt_shared library in auto_encryption_opts"
+    )
+    assert_translated(driver.EncryptionError(cause), UnavailableError, message)
+
+
+def test_a_client_that_cannot_encrypt_is_a_matter_of_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = type("MongoCryptError", (Exception,), {"__module__": "pymongocrypt.errors"})
+
+    def refuse(*args: object, **options: object) -> None:
+        raise error("no such library\nand more")
+
+    monkeypatch.setattr(mongo, "AsyncMongoClient", refuse)
+    with pytest.raises(ConfigurationError, match=r"host:27017: no such library$"):
+        AsyncMongoStore(WHERE, client_options={"auto_encryption_opts": None})
 
 
 def test_options_that_do_not_go_together_are_a_matter_of_configuration() -> None:

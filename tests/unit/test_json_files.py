@@ -10,6 +10,7 @@ import pytest
 
 from mongostore.importers import json_files
 from mongostore.importers.json_files import TornError, iter_items, iter_records
+from mongostore.importers.sources import SourceError
 
 VALUES: list[Any] = [
     {"a": [1, {"b": None}]},
@@ -51,6 +52,19 @@ def test_items_before_a_torn_one_are_kept(rest: bytes) -> None:
     assert next(items) == {"kept": 1}
     with pytest.raises(TornError, match=r"^item [12]"):
         list(items)
+
+
+def test_a_larger_item_than_is_allowed_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_files, "READ_CHARACTERS", 16)
+    monkeypatch.setattr(json_files, "MAX_ITEM_CHARACTERS", 1000)
+    allowed, large = "x" * 900, "x" * 100_000
+    file = io.BytesIO(json.dumps([allowed, large]).encode())
+    items = iter_items(file)
+    assert next(items) == allowed
+    with pytest.raises(SourceError, match="more than 1,000 characters"):
+        next(items)
+    # The reader of the text takes the file in blocks of eight kilobytes.
+    assert file.tell() <= 16 * 1024
 
 
 def test_lines_are_numbered_and_torn_ones_named() -> None:

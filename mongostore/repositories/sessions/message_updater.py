@@ -143,7 +143,7 @@ class MessageUpdater:
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
-        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        update |= {"$max": {"active_at": current_operation().active_at}, "$push": record_operation()}
         one: StoredDocument = {"id": message_id, "overflow": None, **patch.expected}
         if patch.ends_stream:
             # Text that has left the message has to be deleted.
@@ -301,7 +301,7 @@ class MessageUpdater:
     ) -> StoredDocument | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
-        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        update |= {"$max": {"active_at": current_operation().active_at}, "$push": record_operation()}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
@@ -331,7 +331,7 @@ class MessageUpdater:
         if changed is None:
             return None
         key = {"_id": document["_id"]}
-        await self._tail.sessions.update_one(key, {"$max": {"active_at": current_operation().now}})
+        await self._tail.sessions.update_one(key, {"$max": {"active_at": current_operation().active_at}})
         if preview:
             await self._tail.sessions.update_one({**key, "last.id": message_id}, {"$set": preview})
         return changed

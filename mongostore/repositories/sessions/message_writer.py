@@ -221,9 +221,7 @@ class MessageWriter:
                     "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
-                "$max": {
-                    "active_at": current_operation().now if change.active_at is None else change.active_at
-                },
+                "$max": {"active_at": current_operation().active_at},
             }
         )
         try:

@@ -127,7 +127,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     return await page_response(
         request,
         "error.html",
-        await _frame_of(request, studio),
+        await _frame_of(request, studio, error),
         status=status,
         title=title,
         text=text,
@@ -136,9 +136,12 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _frame_of(request: Request, studio: Studio) -> dict[str, Any]:
+async def _frame_of(request: Request, studio: Studio, error: Exception) -> dict[str, Any]:
     """Return what is around an error: as around all pages, if the viewer is known and the store answers."""
     try:
+        if isinstance(error, UnavailableError):
+            # To ask again would take as long again.
+            return await bare_frame(studio)
         return await frame(studio, await studio.access.authenticate(request), request)
     except (HTTPException, MongoStoreError):
         return await bare_frame(studio)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # The edges that all charts have in common.
 LEFT, TOP, BOTTOM = 34.0, 6.0, 18.0
+# Names of lines that are closer would be written over each other.
+_APART = 11
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def up_and_down(values: Sequence[tuple[str, str, float, float]], *, width: float
         visible = [box for box in boxes if box.height]
         is_named = number % named == 0
         columns.append(Column(title, visible, tick if is_named else "", round(x + wide / 2, 1)))
-    return Chart(width, height, columns, [(round(base, 1), "0")], round(base, 1))
+    ends = [(TOP, short(up)), (height - BOTTOM, short(down))]
+    lines = [(round(base, 1), "0"), *((y, name) for y, name in ends if abs(y - base) > _APART)]
+    return Chart(width, height, columns, lines, round(base, 1))
 
 
 def line(values: Sequence[float], *, width: float, height: float) -> str:
