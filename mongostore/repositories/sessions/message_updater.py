@@ -297,7 +297,7 @@ class MessageUpdater:
         patch: MessagePatch,
         message_id: str,
         preview: StoredDocument,
-        shown: StoredDocument,
+        visible: StoredDocument,
     ) -> StoredDocument | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
@@ -307,7 +307,7 @@ class MessageUpdater:
         return await self._tail.sessions.find_one_and_update(
             {**guard, **newest, **room, **not_done()},
             update,
-            projection={"next_position": 1, "messages": shown},
+            projection={"next_position": 1, "messages": visible},
             return_document=ReturnDocument.AFTER,
         )
 
@@ -318,14 +318,14 @@ class MessageUpdater:
         patch: MessagePatch,
         message_id: str,
         preview: StoredDocument,
-        shown: StoredDocument,
+        visible: StoredDocument,
     ) -> StoredDocument | None:
         # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
         current_operation().memory["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
             {**guard, "session": document["_id"], **not_done()},
             {**patch.update("size"), "$push": record_operation()},
-            projection={"next_position": 1, "messages": shown},
+            projection={"next_position": 1, "messages": visible},
             return_document=ReturnDocument.AFTER,
         )
         if changed is None:
