@@ -35,13 +35,12 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import find_done, remember, update_once
-from mongostore.repositories.paging import count_options
+from mongostore.repositories.paging import count_documents, count_options
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
 from mongostore.repositories.threads.filters import thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
-from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.thread_lists import list_threads
 from mongostore.repositories.threads.thread_updates import MERGED, MERGED_MEMBERS, to_update
 from mongostore.repositories.threads.thread_writes import (
@@ -241,7 +240,7 @@ class AsyncThreads(Repository):
         filter = thread_filter(where, sort)
         if where.get("text") or where.keys() & {*MERGED_MEMBERS}:
             return await list_threads(self._connection, sort, where).count(limit)
-        return await read_step(self._connection, count, self._connection, "threads", filter, limit)
+        return await read_step(self._connection, count_documents, self._connection, "threads", filter, limit)
 
     @long_running
     async def list(
