@@ -47,7 +47,7 @@ class EventBatches(Repository):
         free = [document | position_below(epoch, document["index"]) for document in documents]
         free = [document for document in free if document["_id"] not in taken]
         if refused := await self._insert(free):
-            taken |= await self._settle(refused)
+            taken |= await self._store_refused(refused)
         await self._check_life(room_id, epoch)
         for document in documents:
             if document["_id"] in taken:
@@ -98,7 +98,7 @@ class EventBatches(Repository):
             return [documents[number] for number in refused]
         return []
 
-    async def _settle(self, refused: list[StoredDocument]) -> set[str]:
+    async def _store_refused(self, refused: list[StoredDocument]) -> set[str]:
         """Store refused events after all if those that have their ids are deleted.
 
         Return the ids of the others that are not the same as what is stored.
