@@ -142,15 +142,19 @@ class KeyOrder:
         """The order in a server's words."""
         return [(self.field, 1 if self.is_ascending else -1)]
 
-    def keyset_filter(self, filter: StoredDocument, cursor: object) -> StoredDocument:
-        """Return the filter of the documents of `filter` behind a cursor; None stands before all."""
-        if cursor is None:
+    def keyset_filter(self, filter: StoredDocument, key: Any) -> StoredDocument:
+        """Return the filter of the documents of `filter` after a sort key; None stands before all."""
+        if key is None:
             return filter
-        return self.after(filter, {self.field: check_id("cursor", decode_cursor(cursor))})
+        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": key}}
 
     def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
         """Return the filter of the documents of `filter` after a document."""
-        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": self.sort_key(last)}}
+        return self.keyset_filter(filter, self.sort_key(last))
+
+    def decode(self, cursor: object) -> Any:
+        """Return the text that a cursor names; None for none."""
+        return None if cursor is None else check_id("cursor", decode_cursor(cursor))
 
     def sort_key(self, document: StoredDocument) -> Any:
         """Return the sort key of a document; of one of others, as `SortOrder.sort_key` does."""

@@ -18,7 +18,7 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.repositories.rooms.room_counters import count_events, find_room
+from mongostore.repositories.rooms.room_counters import find_room
 from mongostore.repositories.rooms.room_log import RoomLog, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
@@ -113,11 +113,10 @@ class RoomTransfer(Repository):
         Raises:
             NotFoundError: If there is no such room.
         """
-        events = self._connection.collection("events")
-        room, newest = await find_room(self._connection, events, check_id("room_id", room_id), {"ops": 0})
+        room = await find_room(self._connection, check_id("room_id", room_id), {"ops": 0})
         if room is None:
             raise NotFoundError("room", room_id)
-        return int(count_events(room, newest)["next_index"]), decode_members(room["private"])
+        return int(room["next_index"]), decode_members(room["private"])
 
     @long_running
     def iter_deliveries(self, room_id: str) -> AsyncIterator[VoiceDelivery]:

@@ -53,8 +53,5 @@ class Offsets(Repository):
         if not check_offset("offset", offset):
             return None
         fields = {"_id": 0} | dict.fromkeys(dict(order.sort), 1)
-        found = self._connection.collection(collection).find(
-            filter, fields, sort=order.sort, skip=offset - 1, limit=1
-        )
-        async with found:
-            return next(iter(await found.to_list()), None)
+        documents = self._connection.collection(collection)
+        return await documents.find_one(filter, fields, sort=order.sort, skip=offset - 1)

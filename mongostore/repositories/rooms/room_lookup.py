@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_list,
-    check_members,
-    check_text,
-)
+from mongostore.arguments import check_flag, check_id, check_limit, check_list, check_members, check_text
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import correspondent_key, is_closed, recipient_key, route_key, to_room
 from mongostore.errors import InvalidValueError

@@ -57,6 +57,13 @@ class Studio:
         """Where the database is."""
         return urlsplit(self.store.address).netloc.rpartition("@")[2] or "this process"
 
+    @property
+    def location(self) -> str:
+        """Where conversations are, in words."""
+        if self.store.engine.is_shared:
+            return f"{self.database} on {self.host}"
+        return "in the memory of this process"
+
     def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin work that goes on when the request that needs it has gone."""
         task = asyncio.create_task(work)
