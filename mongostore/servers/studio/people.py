@@ -25,8 +25,8 @@ from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_res
 from mongostore.servers.studio.rows import list_conversations
 
 # Of so many weeks the activity of a person is shown, as far as it is read in so long.
-_WEEKS, _SECONDS = 26, 3.0
-_WIDTH = 660
+ACTIVITY_SECONDS = 3.0
+_WEEKS, _WIDTH = 26, 660
 _SPOKEN = frozenset({"messages", "turns", "events"})
 
 router: Final = APIRouter()
@@ -127,7 +127,7 @@ async def _records(studio: Studio, person: Person) -> AsyncIterator[bytes]:
 
 async def _read_activity(studio: Studio, person: Person) -> Activity:
     """Count what was said where a person takes part, as far as a short time goes."""
-    today, end = datetime.now(UTC).date(), time.monotonic() + _SECONDS
+    today, end = datetime.now(UTC).date(), time.monotonic() + ACTIVITY_SECONDS
     first = today - timedelta(days=today.weekday() + 7 * (_WEEKS - 1))
     counts, is_all = [0] * (7 * _WEEKS), True
     exported: Any = studio.store.people.export(person)

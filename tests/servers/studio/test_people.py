@@ -54,7 +54,7 @@ async def test_the_activity_of_a_person_is_drawn_by_days(
     assert len(drawn) == 7 * 26
     days = {title: style for style, title in drawn if style != "h0"}
     assert days == {f"{now:%-d %B}: 2": "h4", f"{now - timedelta(days=7):%-d %B}: 1": "h3"}
-    monkeypatch.setattr(people, "_SECONDS", -1.0)
+    monkeypatch.setattr(people, "ACTIVITY_SECONDS", -1.0)
     html = (await asking.get("/people/alice/records")).text
     assert "where they take part; not all was read" in html
 
