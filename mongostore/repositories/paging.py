@@ -86,6 +86,15 @@ class SortOrder:
         ]
         return {"$or": branches[::-1]}
 
+    def keyset_filter_of_any(self, filters: Sequence[StoredDocument], key: SortKey | None) -> StoredDocument:
+        """Return the filter of the documents of any of these filters after a sort key.
+
+        Each filter has branches of its own: only of such can the server merge what indexes give in order.
+        """
+        of_each = [self.keyset_filter(filter, key) for filter in filters]
+        branches = [branch for following in of_each for branch in following.get("$or", [following])]
+        return branches[0] if len(branches) == 1 else {"$or": branches}
+
     def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
         """Return the filter of the documents of `filter` after a document."""
         return self.keyset_filter(filter, self.sort_key(last))
