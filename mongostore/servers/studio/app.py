@@ -120,8 +120,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     studio = Studio.of(request)
     status = to_problem(request, error).status_code
     if status == 401:
+        # The secret that was sent was wrong; where there was none, the page says all.
+        wrong = error.detail if request.url.path.endswith("/open") and isinstance(error, ProblemError) else ""
         return await page_response(
-            request, "login.html", {}, status=401, needs_key=studio.access.needs_key, studio=studio
+            request, "login.html", {}, status=401, needs_key=studio.access.needs_key, wrong=wrong
         )
     title, text = _words(error, status)
     return await page_response(

@@ -134,18 +134,18 @@ def curve(values: Sequence[float], *, width: float, height: float) -> tuple[str,
     return points, Chart(width, height, [], lines, base)
 
 
-def heat(hours: Sequence[int]) -> list[Box]:
-    """Return the boxes of the hours of a week, a row a day: the more, the darker."""
-    most = max(hours, default=0) or 1
+def heat(counts: Sequence[int], columns: int, *, width: float) -> list[Box]:
+    """Return the boxes of the rows of a table: the more, the darker."""
+    most, step = max(counts, default=0) or 1, (width - 30) / columns
     return [
         Box(
-            round(30 + (number % 24) * 12.5, 1),
-            round(number // 24 * 18.4, 1),
-            10.9,
+            round(30 + (number % columns) * step, 1),
+            round(number // columns * 18.4, 1),
+            round(step - 1.6, 1),
             16.5,
             "h0" if not count else f"h{min(1 + int(4 * count / most), 4)}",
         )
-        for number, count in enumerate(hours)
+        for number, count in enumerate(counts)
     ]
 
 

@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Feedback, Page, ThreadMessage
-from mongostore.servers.studio.access import Looking
+from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import encode_id
 from mongostore.servers.studio.export import file_response, to_line
-from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.frame import WholeStudio, frame, page_response
 from mongostore.servers.studio.markdown import excerpt
 from mongostore.servers.studio.overview import liked, vote_chart
 from mongostore.servers.studio.search import text_of
@@ -50,13 +50,11 @@ class Vote:
 
 @router.get("/feedback")
 async def feedback_page(
-    request: Request, viewer: Looking, value: str | None = None, cursor: str | None = None
+    request: Request, studio: WholeStudio, value: str | None = None, cursor: str | None = None
 ) -> Response:
     """Show feedback, that on the newest messages first."""
-    viewer.require()
-    studio = Studio.of(request)
     (page, votes), around = await asyncio.gather(
-        _page(studio.store, value, cursor), frame(studio, viewer, request)
+        _page(studio.store, value, cursor), frame(studio, Viewer(), request)
     )
     return await page_response(
         request, "feedback.html", around, votes=votes, page=page, value=value, current="/feedback"
@@ -64,10 +62,8 @@ async def feedback_page(
 
 
 @router.get("/feedback/votes")
-async def votes_by_day(request: Request, viewer: Looking, value: str | None = None) -> Response:
+async def votes_by_day(request: Request, studio: WholeStudio, value: str | None = None) -> Response:
     """Show how many votes there were each day and by tag, as a part of the page of feedback."""
-    viewer.require()
-    studio = Studio.of(request)
     found = (await studio.counter.count(studio, _DAYS)).statistics
     chart = vote_chart([[day] for day in found.days], width=690)
     wanted = _VALUES.get(value or "down", 0)
@@ -85,11 +81,10 @@ async def votes_by_day(request: Request, viewer: Looking, value: str | None = No
 
 
 @router.get("/feedback/export")
-async def feedback_export(request: Request, viewer: Looking, value: str | None = None) -> Response:
+async def feedback_export(request: Request, studio: WholeStudio, value: str | None = None) -> Response:
     """Send all feedback in lines of JSON, with what was asked and answered."""
-    viewer.require()
     name = f"feedback {value}" if value in _VALUES else "feedback"
-    return file_response(_lines(Studio.of(request).store, value), name, "jsonl")
+    return file_response(_lines(studio.store, value), name, "jsonl")
 
 
 async def _page(
