@@ -185,7 +185,10 @@ def export_lines(
         archive = run(_export_archive(file, house, user, uri, database))
         for warning in archive.warnings:
             warn(warning)
-        err.print("exported " + ", ".join(f"{name}: {count:,}" for name, count in archive.counts.items()))
+        err.print(
+            "exported " + ", ".join(f"{name}: {count:,}" for name, count in archive.counts.items()),
+            soft_wrap=True,
+        )
         return
     counts = run(_export(file, namespace, session or [], messages, uri, database))
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
