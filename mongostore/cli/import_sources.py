@@ -19,7 +19,7 @@ from mongostore.cli.terminal import err, open_store, out, plain, warn
 from mongostore.importers import Importer, Options, Refusal, Report
 
 _LINE_SECONDS = 10
-_SAID = ("messages", "events")
+_TIMELINES = ("messages", "events")
 # As shells have it for a program that was interrupted.
 _INTERRUPTED = 130
 
@@ -95,7 +95,7 @@ class _ProgressBar:
     def show(self, report: Report, done: int, total: int | None) -> None:
         """Show how far the import is."""
         now = time.monotonic()
-        read = sum(report.counts[noun].read for noun in _SAID if noun in report.counts)
+        read = sum(report.counts[noun].read for noun in _TIMELINES if noun in report.counts)
         rate = f"{read / max(now - self._began, 0.001):,.0f} messages/s"
         self._progress.update(self._task, completed=done, total=total, rate=rate)
         if not err.is_terminal and now - self._printed >= _LINE_SECONDS:

@@ -128,8 +128,8 @@ def test_every_command_has_help_with_an_example(command):
     for name in command[1:]:
         written = written.commands[name]
     # No line is so long that a terminal of 80 columns breaks it.
-    shown = [line.strip() for line in result.stdout.splitlines()]
-    assert not [line for line in written.help.splitlines() if line.strip() not in shown]
+    output = [line.strip() for line in result.stdout.splitlines()]
+    assert not [line for line in written.help.splitlines() if line.strip() not in output]
 
 
 def run_script(printed):
