@@ -1,7 +1,8 @@
 """Writes the stubs of the blocking twins, whose verbs are made when they are imported: python -m tests.stubs.
 
-A module that mirrors has one line for each verb, as `get = mirror(AsyncThings.get)` in `class Things`. The
-stub has the verb's signature and docstring instead, in the words of blocking code.
+A class that mirrors, as `class Things(Mirror[AsyncThings])`, has the verbs of its async class, some of them
+by lines as `get = mirror(AsyncThings.get)`. The stub has the signature and docstring of each in the words of
+blocking code.
 """
 
 from __future__ import annotations
@@ -17,13 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 ROOT = Path(__file__).parents[1]
-MIRRORING = (
-    "mongostore.sync.session_twins",
-    "mongostore.sync.twins",
-)
+MIRRORING = ("mongostore.sync.twins",)
 HEADER = '"""The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""'
 
 # The blocking form of what async code alone has.
@@ -86,34 +84,31 @@ def tree_of(source: object) -> ast.Module:
 
 
 def stub_class(node: ast.ClassDef, module: ModuleType, twins: dict[str, str], imports: set[str]) -> ast.stmt:
-    """Put the signatures of verbs in the place of the lines that mirror them."""
-    verbs = {ast.unparse(line.targets[0]) for line in node.body if isinstance(line, ast.Assign)}
-    twin = Twin(verbs, twins, imports)
+    """Put the signatures of verbs in the place of the lines that mirror them, and of the class that does."""
+    members = [name for name in vars(vars(module)[node.name]) if not name.startswith("_")]
+    twin = Twin({*members}, twins, imports)
+    cores = [vars(module)[ast.unparse(base.slice)] for base in node.bases if isinstance(base, ast.Subscript)]
     node.bases = [Names(module, twin).visit(base) for base in node.bases]
     body: list[ast.stmt] = []
     for line in node.body:
         match line:
-            case ast.Expr(ast.Constant(str())):
+            case ast.Expr(ast.Constant(str())) | ast.AnnAssign(value=None):
                 body.append(line)
-            case ast.FunctionDef(name="__init__"):
-                body += [stub_part(part) for part in line.body if isinstance(part, ast.Assign)]
             case ast.Assign([ast.Name(name)], ast.Call(args=[ast.Attribute(ast.Name(core), verb), *_])):
-                twin.types = types_of(vars(module)[core])
-                member = getattr(vars(module)[core], verb)
-                function: Any = member.fget if isinstance(member, property) else member
-                body.append(stub_verb(name, function, twin))
+                members.remove(name)
+                body.append(stub_member(name, vars(module)[core], verb, twin))
             case _:
                 raise TypeError(f"{node.name} does not only mirror: {ast.unparse(line)}")
+    body += [stub_member(name, core, name, twin) for core in cores for name in members]
     node.body = body
     return node
 
 
-def stub_part(line: ast.Assign) -> ast.stmt:
-    """Return the declaration of a twin that another one holds, as `self.parts = Parts(…)`."""
-    match line:
-        case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(func=ast.Name(part))):
-            return ast.AnnAssign(ast.Name(name), ast.Name(part), simple=1)
-    raise TypeError(f"is no part: {ast.unparse(line)}")
+def stub_member(name: str, core: type, verb: str, twin: Twin) -> ast.stmt:
+    """Return the stub of a member of a twin, by the one of its async class."""
+    twin.types = types_of(core)
+    member = getattr(core, verb)
+    return stub_verb(name, member.fget if isinstance(member, property) else member, twin)
 
 
 def stub_verb(name: str, function: Callable[..., object], twin: Twin) -> ast.stmt:

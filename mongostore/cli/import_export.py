@@ -95,39 +95,36 @@ def import_conversations(
       mongostore import langchain mongodb://localhost/chat_history
     """
     source = arguments[0]
-    if source in names() and not Path(source).is_file():
-        if len(arguments) != 2:
-            raise typer.BadParameter(f"{source} wants one path or URI")
-        options = Options(
-            namespace=namespace,
-            user_id=user,
-            files=files,
-            tables=_pairs(table),
-            keys=_pairs(key),
-            source_timezone=source_timezone,
-            with_deleted=include_deleted,
-            with_temporary=include_temporary,
-        )
-        work = import_source(
-            source,
-            arguments[1],
-            options,
-            uri=uri,
-            database=database,
-            dry_run=dry_run,
-            restart=restart,
-            verify=verify,
-            has_digests=report is not None,
-        )
-        done = run(work)
-        print_report(done, dry_run=dry_run, file=report)
-        if not done.is_complete:
-            raise typer.Exit(1)
-        return
-    tally = run(_import(_check_files(arguments), namespace, session, uri, database))
-    out.print(_table(tally))
-    if not tally.complete:
-        raise typer.Exit(1)
+    if source not in names() or Path(source).is_file():
+        tally = run(_import(_check_files(arguments), namespace, session, uri, database))
+        out.print(_table(tally))
+        raise typer.Exit(0 if tally.complete else 1)
+    if len(arguments) != 2:
+        raise typer.BadParameter(f"{source} wants one path or URI")
+    options = Options(
+        namespace=namespace,
+        user_id=user,
+        files=files,
+        tables=_pairs(table),
+        keys=_pairs(key),
+        source_timezone=source_timezone,
+        with_deleted=include_deleted,
+        with_temporary=include_temporary,
+    )
+    work = import_source(
+        source,
+        arguments[1],
+        options,
+        uri=uri,
+        database=database,
+        dry_run=dry_run,
+        restart=restart,
+        verify=verify,
+        has_digests=report is not None,
+    )
+    done = run(work)
+    print_report(done, dry_run=dry_run, file=report)
+    raise typer.Exit(0 if done.is_complete else 1)
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Collections:
         self._keys = dict(keys)
         for number, (name, key) in enumerate(keys.items()):
             self._copy.execute(
-                f"CREATE TABLE c{number} (place INTEGER PRIMARY KEY, key TEXT, number REAL, document BLOB)"
+                f"CREATE TABLE c{number} (row_id INTEGER PRIMARY KEY, key TEXT, number REAL, document BLOB)"
             )
             rows = self._rows(name, key, orders.get(name), database)
             while batch := list(islice(rows, _ROWS)):
@@ -64,9 +64,9 @@ class Collections:
         """Yield the documents of a collection, those with a key if there is one."""
         sql = f"SELECT document FROM {self._table(name)}"
         rows = (
-            self._copy.execute(f"{sql} ORDER BY place")
+            self._copy.execute(f"{sql} ORDER BY row_id")
             if key is None
-            else self._copy.execute(f"{sql} WHERE key = ? ORDER BY number, place", (_key(key),))
+            else self._copy.execute(f"{sql} WHERE key = ? ORDER BY number, row_id", (_key(key),))
         )
         for (document,) in rows:
             yield to_plain(document)
@@ -78,10 +78,10 @@ class Collections:
             name: The collection.
             without: Another collection, whose keys are left out.
         """
-        sql = f"SELECT key, min(place) AS place FROM {self._table(name)}"
+        sql = f"SELECT key, min(row_id) AS row_id FROM {self._table(name)}"
         if without is not None:
             sql += f" WHERE key NOT IN (SELECT key FROM {self._table(without)} WHERE key IS NOT NULL)"
-        for key, _ in self._copy.execute(f"{sql} GROUP BY key ORDER BY place"):
+        for key, _ in self._copy.execute(f"{sql} GROUP BY key ORDER BY row_id"):
             yield None if key is None else json.loads(key)
 
     def has_key(self, name: str, key: Any) -> bool:

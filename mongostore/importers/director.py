@@ -23,7 +23,7 @@ _TABLES = {
 _IDS = """
     SELECT session_id FROM sessions WHERE session_id IS NOT NULL
     UNION ALL SELECT session_id FROM (
-        SELECT session_id, min(rowid) AS place FROM conversations GROUP BY session_id ORDER BY place)
+        SELECT session_id, min(rowid) AS row_id FROM conversations GROUP BY session_id ORDER BY row_id)
         WHERE session_id IS NOT NULL AND session_id NOT IN (SELECT session_id FROM sessions)
     UNION ALL SELECT session_id FROM context_messages
         WHERE session_id IS NOT NULL AND session_id NOT IN (SELECT session_id FROM sessions)
@@ -41,8 +41,8 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     tables.require(_TABLES)
     for table in _TABLES:
         tables.index(table, "session_id")
-        for row in tables.rows(f"SELECT rowid AS place FROM {table} WHERE session_id IS NULL"):
-            reading.report.refuse(table, row["place"], "session_id is NULL")
+        for row in tables.rows(f"SELECT rowid AS row_id FROM {table} WHERE session_id IS NULL"):
+            reading.report.refuse(table, row["row_id"], "session_id is NULL")
     # In PostgreSQL an update moves a row and keeps its time; in SQLite rows lie as Director shows them.
     order = "created_at, rowid" if tables.is_postgres else "rowid"
     reading.total = sum(1 for _ in tables.rows(_IDS))
@@ -95,9 +95,9 @@ def _keep_context_row(members: dict[str, Any], context: Row, report: Report) -> 
 
 
 def _messages(tables: Tables, session_id: str, order: str, report: Report) -> Iterator[Message]:
-    sql = f"SELECT rowid AS place, * FROM conversations WHERE session_id = ? ORDER BY {order}"
+    sql = f"SELECT rowid AS row_id, * FROM conversations WHERE session_id = ? ORDER BY {order}"
     for row in tables.rows(sql, session_id):
-        key = row["place"] if row["msg_id"] is None else row["msg_id"]
+        key = row["row_id"] if row["msg_id"] is None else row["msg_id"]
         try:
             missing = [name for name in ("msg_id", "conv_id", "msg_type") if row[name] is None]
             if missing:

@@ -19,6 +19,7 @@ from mongostore.errors import (
 )
 from mongostore.importers.jsonl import LineError, MessageLine, SessionLine, line_digest, read_line
 from mongostore.models import Message
+from mongostore.repositories import activity_of
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.repositories.sessions.bulk import SessionTransfer
 
@@ -159,11 +160,9 @@ class Importer:
         await self._append(line.id, held)
         await self._ensure(line.id, line.members, line.messages[0].created_at if line.messages else None)
         if line.context and not (await self._sessions.get(line.id)).has_context:
-            await self._sessions.context.set(line.id, line.context[0])
             times = [message.created_at for message in line.messages] or [line.members.get("created_at")]
-            if line.id in self._own and (known := [*filter(None, times)]):
-                # A context is activity of the moment.
-                await self._transfer.set_active_at(line.id, max(known))
+            with activity_of(max(filter(None, times), default=None)):
+                await self._sessions.context.set(line.id, line.context[0])
         await self._append(
             line.id, [(f"{location}: messages[{i}]", message) for i, message in enumerate(line.messages)]
         )

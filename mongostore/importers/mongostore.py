@@ -90,7 +90,7 @@ class _Source:
         self._rows = sqlite3.connect(temporary_folder(reading) / "archive.db", check_same_thread=False)
         reading.stack.callback(self._rows.close)
         for name in MEMBERS:
-            self._rows.execute(f"CREATE TABLE {name} (place INTEGER PRIMARY KEY, owner TEXT, line TEXT)")
+            self._rows.execute(f"CREATE TABLE {name} (row_id INTEGER PRIMARY KEY, owner TEXT, line TEXT)")
             lines = self._lines(name)
             while batch := list(islice(lines, _ROWS)):
                 self._rows.executemany(f"INSERT INTO {name} (owner, line) VALUES (?, ?)", batch)
@@ -182,11 +182,11 @@ class _Source:
         return ThreadMessage.model_validate({**members, "feedback": None})
 
     def _all(self, name: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for owner, line in self._rows.execute(f"SELECT owner, line FROM {name} ORDER BY place"):
+        for owner, line in self._rows.execute(f"SELECT owner, line FROM {name} ORDER BY row_id"):
             yield json.loads(owner), json.loads(line)
 
     def _of(self, name: str, owner: Any) -> Iterator[dict[str, Any]]:
-        sql = f"SELECT line FROM {name} WHERE owner = ? ORDER BY place"
+        sql = f"SELECT line FROM {name} WHERE owner = ? ORDER BY row_id"
         for (line,) in self._rows.execute(sql, (json.dumps(owner),)):
             yield json.loads(line)
 

@@ -45,7 +45,7 @@ class _Lines:
             "answers (custom_id TEXT, line TEXT)",
             "requests (custom_id TEXT PRIMARY KEY)",
             "seen (digest TEXT PRIMARY KEY, count INTEGER)",
-            "messages (place INTEGER PRIMARY KEY, session_id TEXT, digest TEXT, line TEXT)",
+            "messages (row_id INTEGER PRIMARY KEY, session_id TEXT, digest TEXT, line TEXT)",
         ):
             self._known.execute(f"CREATE TABLE {table}")
         self._known.execute("CREATE INDEX by_session ON messages (session_id)")
@@ -74,15 +74,15 @@ class _Lines:
 
     def sessions_of_messages(self) -> Iterator[SessionUnit]:
         """Yield the sessions of lines with one message each, in the order of their first lines."""
-        sql = "SELECT session_id, min(place) AS first FROM messages GROUP BY session_id ORDER BY first"
+        sql = "SELECT session_id, min(row_id) AS first FROM messages GROUP BY session_id ORDER BY first"
         for session_id, _ in self._known.execute(sql):
             yield SessionUnit(session_id, {"user_id": self._user_id}, self._messages(session_id))
 
     def _messages(self, session_id: str) -> Iterator[Message]:
         # The same words said twice are two messages; their file imported twice has them once.
         sql = """
-            SELECT line, digest, row_number() OVER (PARTITION BY digest ORDER BY place) - 1
-            FROM messages WHERE session_id = ? ORDER BY place
+            SELECT line, digest, row_number() OVER (PARTITION BY digest ORDER BY row_id) - 1
+            FROM messages WHERE session_id = ? ORDER BY row_id
         """
         for line, digest, occurrence in self._known.execute(sql, (session_id,)):
             parsed = parse_line(json.loads(line))

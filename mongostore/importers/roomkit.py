@@ -64,13 +64,13 @@ class _Source:
 
     def records(self) -> Iterator[RecordUnit]:
         for table in _RECORDS:
-            for row in self._tables.rows(f"SELECT rowid AS place, * FROM {table} ORDER BY rowid"):
+            for row in self._tables.rows(f"SELECT rowid AS row_id, * FROM {table} ORDER BY rowid"):
                 columns = {"channel_addresses": self._addresses(row["id"])} if table == "identities" else {}
                 if (record := self._read(table, row, **columns)) is not None:
                     yield RecordUnit(record)
 
     def rooms(self) -> Iterator[RoomUnit]:
-        for row in self._tables.rows("SELECT rowid AS place, * FROM rooms ORDER BY rowid"):
+        for row in self._tables.rows("SELECT rowid AS row_id, * FROM rooms ORDER BY rowid"):
             members = self._read("rooms", row, delivered_index=row["delivered_index"])
             if members is None:
                 continue
@@ -97,9 +97,9 @@ class _Source:
 
     def report_orphans(self) -> None:
         for table in _OF_ROOMS:
-            sql = f"SELECT rowid AS place, * FROM {table} WHERE room_id NOT IN (SELECT id FROM rooms)"
+            sql = f"SELECT rowid AS row_id, * FROM {table} WHERE room_id NOT IN (SELECT id FROM rooms)"
             for row in self._tables.rows(sql):
-                self._report.leave_out(table, row.get("id", row["place"]), "its room does not exist")
+                self._report.leave_out(table, row.get("id", row["row_id"]), "its room does not exist")
 
     def _events(self, room_id: str) -> Iterator[Event]:
         for row in self._tables.rows("SELECT * FROM events WHERE room_id = ? ORDER BY idx", room_id):
@@ -114,7 +114,7 @@ class _Source:
 
     def _of_room(self, table: str, room_id: str) -> Iterator[Row]:
         return self._tables.rows(
-            f"SELECT rowid AS place, * FROM {table} WHERE room_id = ? ORDER BY rowid", room_id
+            f"SELECT rowid AS row_id, * FROM {table} WHERE room_id = ? ORDER BY rowid", room_id
         )
 
     def _addresses(self, identity_id: str) -> dict[str, list[str]]:
@@ -129,5 +129,5 @@ class _Source:
         try:
             return self._records.read_record(table, row["data"], **columns)
         except InvalidValueError as error:
-            self._report.refuse(table, row.get("id", row["place"]), str(error))
+            self._report.refuse(table, row.get("id", row["row_id"]), str(error))
             return None

@@ -16,7 +16,7 @@ _TABLES = ("rooms", "events", "bindings", "participants", "tasks", "observations
 _PLAIN = ("verifications", "verification_requests")
 # The columns that have other names than the members, or are of the table alone.
 _RENAMED = {"is_group": "group"}
-_OWN = {"place", "key_hash"}
+_OWN = {"row_id", "key_hash"}
 _SOURCE, _EXTRA = "source_", "source_extra"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from datetime import datetime
 from typing import Any
 
 from mongostore.documents.mapping import check_size
@@ -19,6 +18,7 @@ from mongostore.importers.report import Outcome, RefusedError, Report
 from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import SessionUnit
 from mongostore.models import Message, Session
+from mongostore.repositories import activity_of
 from mongostore.repositories.sessions.bulk import SessionTransfer
 from mongostore.store import AsyncMongoStore
 
@@ -56,7 +56,6 @@ class SessionImport(TimelineImport[Message]):
         self._unit = unit
         self._members = dict(unit.members)
         self._changed_ids: set[str] = set()
-        self._newest: datetime | None = None
         # The first so many messages have no time, and neither has the session; of a tree, these.
         self._timeless_count = 0
         self._timeless_ids: set[str] = set()
@@ -74,28 +73,36 @@ class SessionImport(TimelineImport[Message]):
             if self._members.get("created_at") is None and first:
                 self._members["created_at"] = first[0].created_at
             existing = await self._begin()
-            if existing is None:
-                outcome: Outcome = "new"
-                await self._append(first)
-                async for batch in batches:
-                    await self._append(batch)
-            else:
-                has_changed = await self._go_on(existing, each(first, batches))
-                outcome = "changed" if has_changed or self._has_written else "known"
-        if await self._add_participants(is_new=outcome == "new") and outcome == "known":
-            outcome = "changed"
+            # Messages are activity of their own times, and nothing else is any.
+            with activity_of(existing.active_at if existing else self._members.get("created_at")):
+                outcome = await self._add(existing, first, batches)
         await write_files(self._store, self._unit.files, self._report, self._writes)
         self._digest.add(self._head(self._members))
         digest = self._digest.hexdigest()
-        await self._keep_activity(outcome)
         if verifies and self._writes and (self._has_written or outcome == "changed"):
             await self._verify(digest)
         return outcome, digest
 
+    async def _add(
+        self, existing: Session | None, first: list[Message], batches: AsyncIterator[list[Message]]
+    ) -> Outcome:
+        """Store what belongs to the session that was created, or is there, and return the outcome."""
+        if existing is None:
+            outcome: Outcome = "new"
+            if self._unit.context and self._writes:
+                await self._sessions.context.set(self._id, self._unit.context[0])
+            await self._append(first)
+            async for batch in batches:
+                await self._append(batch)
+        else:
+            has_changed = await self._go_on(existing, each(first, batches))
+            outcome = "changed" if has_changed or self._has_written else "known"
+        if await self._add_participants(is_new=outcome == "new") and outcome == "known":
+            outcome = "changed"
+        return outcome
+
     def _timed(self) -> Iterator[Message]:
         for message in with_times(self._unit.messages, self._members.get("created_at")):
-            if self._newest is None or (message.created_at and message.created_at > self._newest):
-                self._newest = message.created_at
             if message.created_at is None:
                 self._timeless_count += 1
                 if self._unit.is_tree:
@@ -113,8 +120,6 @@ class SessionImport(TimelineImport[Message]):
             if existing is None:
                 raise RefusedError("deleted: it was deleted in the store") from None
             return existing
-        if self._unit.context:
-            await self._sessions.context.set(self._id, self._unit.context[0])
         self._has_written = True
         return None
 
@@ -209,14 +214,6 @@ class SessionImport(TimelineImport[Message]):
         if self._writes:
             await self._sessions.context.set(self._id, self._unit.context[0])
         return True
-
-    async def _keep_activity(self, outcome: Outcome) -> None:
-        """Make the session as active as its newest message, also if its context or members came last."""
-        is_late = self._unit.context or self._unit.participants
-        has_moved = outcome == "changed" or (outcome == "new" and is_late)
-        newest = self._newest or self._members.get("created_at")
-        if self._writes and has_moved and newest is not None:
-            await self._transfer.set_active_at(self._id, newest)
 
     async def _verify(self, digest: str) -> None:
         """Read back what is stored, as the majority of the servers has it."""

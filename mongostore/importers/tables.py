@@ -77,8 +77,8 @@ class Tables:
         if column not in self.columns(table):
             self._database.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(column)}")
         update = f"UPDATE {quote(table)} SET {quote(column)} = ? WHERE rowid = ?"
-        for row in self.rows(f"SELECT rowid AS place, * FROM {quote(table)}"):
-            self._database.execute(update, (of_row(row), row["place"]))
+        for row in self.rows(f"SELECT rowid AS row_id, * FROM {quote(table)}"):
+            self._database.execute(update, (of_row(row), row["row_id"]))
 
     def index(self, table: str, column: str) -> None:
         """Index a column of the copy, which the source may not have done."""

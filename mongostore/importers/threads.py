@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any
 
-from mongostore.codec import is_same
+from mongostore.codec import EPOCH, is_same
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.importers.batches import each, in_batches, in_thread, with_rising_times
 from mongostore.importers.digests import Digest, canonical, thread_message_value
@@ -74,6 +74,8 @@ class ThreadImport(TimelineImport[ThreadMessage]):
         self._unit = unit
         self._members = dict(unit.members)
         self._parts: list[Any] = []
+        self._active_at = EPOCH
+        self._unjoined: list[ThreadMessage] = []
         self.key: str = f"threads/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
@@ -85,7 +87,10 @@ class ThreadImport(TimelineImport[ThreadMessage]):
                 async for batch in batches:
                     await self._append(batch)
             else:
+                self._active_at = existing.active_at
                 await self._compare(each([], batches))
+                if self._unjoined and self._writes:
+                    await self._batches.join(self._id, self._unjoined)
                 await self._update_head(existing)
         await self._write_feedback()
         await self._write_elements()
@@ -141,8 +146,12 @@ class ThreadImport(TimelineImport[ThreadMessage]):
     def _value(self, message: ThreadMessage) -> list[Any]:
         return thread_message_value(message, self._id)
 
-    def _stored(self) -> AsyncIterator[ThreadMessage]:
-        return self._threads.messages.iter(self._id)
+    async def _stored(self) -> AsyncIterator[ThreadMessage]:
+        async for old in self._threads.messages.iter(self._id):
+            # An import that was killed may have stored them, and not have told their thread.
+            if old.pinned or (old.created_at and old.created_at > self._active_at):
+                self._unjoined.append(old)
+            yield old
 
     async def _update_head(self, existing: Thread) -> None:
         """Set the members that the source says and the store has otherwise."""

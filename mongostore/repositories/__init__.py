@@ -12,12 +12,19 @@ from pymongo.errors import PyMongoError
 from mongostore.engines.driver_errors import drop_driver_context, translate_error
 from mongostore.errors import NotFoundError
 from mongostore.repositories.connection import Connection
-from mongostore.repositories.operation import Access, current_operation, find_operation, has_matched
+from mongostore.repositories.operation import (
+    Access,
+    activity_of,
+    current_operation,
+    find_operation,
+    has_matched,
+)
 from mongostore.repositories.retry import majority_step, open_stream, read_step, retry_step, run_with_retry
 
 __all__ = [
     "Connection",
     "Repository",
+    "activity_of",
     "current_operation",
     "has_matched",
     "long_running",

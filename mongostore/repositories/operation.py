@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -15,6 +16,7 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.results import DeleteResult, UpdateResult
 
+from mongostore.codec import to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 
@@ -99,6 +101,12 @@ class Operation:
         """Unique; a retried insert knows its own first attempt by it, and few calls ask for it."""
         return uuid4().hex
 
+    @property
+    def active_at(self) -> int:
+        """When that is active which the call changes: now, unless it comes from elsewhere with its time."""
+        time = _activity.get()
+        return self.now if time is None else min(time, self.now)
+
     def attempt_seconds(self) -> float:
         """Return how many seconds this attempt may take."""
         left = max(self.ends - time.monotonic(), _LEAST_SECONDS)
@@ -112,6 +120,7 @@ class Operation:
 
 
 _call: ContextVar[Operation | None] = ContextVar("mongostore_call", default=None)
+_activity: ContextVar[int | None] = ContextVar("mongostore_activity", default=None)
 
 
 def find_operation() -> Operation | None:
@@ -161,6 +170,19 @@ async def find_done(documents: Any, filter: StoredDocument, **options: Any) -> S
         {**filter, "ops": call.token}, fields, **options
     )
     return document
+
+
+@contextmanager
+def activity_of(time: datetime | None) -> Iterator[None]:
+    """Let what is changed inside the `with` block be activity of a time, if there is one, and not of now.
+
+    So an import needs no second write that sets the time, which it would not come to if it were killed.
+    """
+    token = _activity.set(_activity.get() if time is None else to_micros("active_at", time))
+    try:
+        yield
+    finally:
+        _activity.reset(token)
 
 
 @contextmanager

@@ -59,6 +59,8 @@ class Statistics:
         days: Each day of that time, the oldest first.
         hours: The messages of each hour of the week, from Monday 0:00 UTC.
         lengths: How many conversations have how many messages in that time.
+        feedback_by_tag: The number of messages with feedback by each tag of their threads, and by its value;
+            under an empty text those of threads without tags.
         collections: The size of each collection.
         is_complete: Whether all was read. Of a large collection the newest documents are.
     """
@@ -70,6 +72,7 @@ class Statistics:
     days: list[DayStatistics]
     hours: list[int]
     lengths: dict[int, int]
+    feedback_by_tag: dict[str, dict[int, int]]
     collections: list[CollectionUsage]
     is_complete: bool
 
@@ -125,6 +128,7 @@ class _Count:
         self._lengths: Counter[tuple[str, str]] = Counter()
         self._people: set[tuple[int, str]] = set()
         self._votes: Counter[tuple[int, int]] = Counter()
+        self._tags: dict[str, Counter[int]] = {}
         self._is_complete = True
 
     async def read(self) -> None:
@@ -178,29 +182,40 @@ class _Count:
             if isinstance(person := key.get("person"), str):
                 self._people.add((day, person))
         if people:
-            names = await self._people_of(house, sorted({of for _, of in of_day}), people)
+            names = await self._values_of(house, {of for _, of in of_day}, people, "string")
             self._people |= {(day, names[of]) for day, of in of_day if of in names}
 
-    async def _people_of(self, house: str, keys: list[str], field: str) -> dict[str, str]:
-        names: dict[str, str] = {}
+    async def _values_of(self, house: str, ids: set[str], field: str, kind: str) -> dict[str, Any]:
+        """Return the values of a field of conversations, where they are of a BSON type."""
+        values: dict[str, Any] = {}
+        keys = sorted(ids)
         for first in range(0, len(keys), _AT_ONCE):
-            wanted = {"_id": {"$in": keys[first : first + _AT_ONCE]}, field: {"$type": "string"}}
+            wanted = {"_id": {"$in": keys[first : first + _AT_ONCE]}, field: {"$type": kind}}
             async with self._connection.collection(house).find(wanted, {field: 1}) as found:
-                names |= {document["_id"]: document[field] for document in await found.to_list()}
-        return names
+                values |= {document["_id"]: document[field] for document in await found.to_list()}
+        return values
 
     async def _count_votes(self) -> None:
         # With the filter of the index of feedback.
         match = {"feedback.id": {"$gt": ""}, "created_at": {"$gte": self._start}}
-        by = {"day": _start_of(_DAY, "created_at"), "value": "$feedback.value"}
+        by = {"day": _start_of(_DAY, "created_at"), "value": "$feedback.value", "thread": "$thread_id"}
         pipeline: list[StoredDocument] = [
             {"$match": match},
             {"$limit": MOST_READ["messages"]},
             {"$group": {"_id": by, "count": {"$sum": 1}}},
+            {"$limit": _MOST_GROUPS},
         ]
-        for group in await self._aggregate("messages", pipeline, newest=False):
-            if isinstance(group["_id"].get("value"), int):
-                self._votes[int(group["_id"]["day"]), group["_id"]["value"]] += group["count"]
+        groups = await self._aggregate("messages", pipeline, newest=False)
+        if len(groups) == _MOST_GROUPS:
+            self._is_complete = False
+        votes = [(group["_id"], group["count"]) for group in groups]
+        votes = [(key, count) for key, count in votes if isinstance(key.get("value"), int)]
+        threads = {key["thread"] for key, _ in votes if isinstance(key.get("thread"), str)}
+        tags = await self._values_of("threads", threads, "tags", "array")
+        for key, count in votes:
+            self._votes[int(key["day"]), key["value"]] += count
+            for tag in {tag for tag in tags.get(key.get("thread"), []) if isinstance(tag, str)} or {""}:
+                self._tags.setdefault(tag, Counter())[key["value"]] += count
 
     async def _aggregate(
         self, collection: str, pipeline: list[StoredDocument], *, newest: bool = True
@@ -245,6 +260,7 @@ class _Count:
             ],
             hours=hours,
             lengths=dict(sorted(Counter(self._lengths.values()).items())),
+            feedback_by_tag={tag: dict(sorted(votes.items())) for tag, votes in sorted(self._tags.items())},
             collections=usage,
             is_complete=self._is_complete,
         )

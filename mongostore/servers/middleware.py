@@ -15,6 +15,7 @@ from operator import sub
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -253,5 +254,10 @@ class AccessLog:
 
 def _path_of(scope: Scope) -> str:
     """Return the template of the route that answered; the path itself, shortened, where none did."""
-    template = getattr(scope.get("route"), "path_format", None)
-    return template if isinstance(template, str) else str(scope["path"])[:_LOGGED_CHARACTERS]
+    answered = scope.get("route")
+    template = getattr(answered, "path_format", None)
+    if not isinstance(template, str):
+        return str(scope["path"])[:_LOGGED_CHARACTERS]
+    # The route of an included router does not know the prefix.
+    known = iter_route_contexts(scope["app"].routes)
+    return next((one.path_format or template for one in known if one.original_route is answered), template)

@@ -6,9 +6,9 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
-from mongostore.portal import Portal, Twin, mirror_context
+from mongostore.portal import Portal, Twin, mirror, mirror_context, mirror_iter
 from mongostore.store import AsyncMongoStore
 
 C = TypeVar("C")
@@ -18,15 +18,35 @@ M = TypeVar("M", bound="Mirror[Any]")
 P = ParamSpec("P")
 # The blocking store, as its repositories' twins see it.
 Owner = Twin[AsyncMongoStore]
+# Items of an iteration that are fetched at a time.
+_PREFETCH = 100
 
 
 class Mirror(Generic[C]):
-    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
+    """A repository's blocking twin, which finds its core anew when the store has begun anew.
+
+    A subclass names its async class, whose public members it has in blocking form. It mirrors one by itself
+    where there is another form than the usual one, and annotates the twins of the core's own repositories.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """Mirror the members of the async class."""
+        super().__init_subclass__()
+        for name, member in members_of(core_of(cls)).items():
+            if name not in vars(cls):
+                setattr(cls, name, _mirror_member(name, member))
 
     def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], C]) -> None:
         self._store = store
         self._find = find
         self._found: tuple[AsyncMongoStore, C] | None = None
+        for name, twin in self._parts().items():
+            setattr(self, name, twin(store, functools.partial(_find_part, find, name)))
+
+    @classmethod
+    @functools.cache
+    def _parts(cls) -> dict[str, Any]:
+        return get_type_hints(cls)
 
     @property
     def core(self) -> C:
@@ -74,11 +94,41 @@ def mirror_stream(
     return call
 
 
-def mirror_property(member: property) -> property:
-    """Return the blocking twin of a property."""
+def core_of(twin: type) -> type:
+    """Return the async class of a twin."""
+    [core] = get_args(vars(twin)["__orig_bases__"][0])
+    return cast(type, core)
 
+
+def members_of(core: type) -> dict[str, object]:
+    """Return the public members of an async class, by their names, as they are declared."""
+    return {
+        name: member
+        for base in reversed(core.__mro__)
+        for name, member in vars(base).items()
+        if not name.startswith("_")
+    }
+
+
+def _mirror_member(name: str, member: object) -> object:
+    if isinstance(member, staticmethod):
+        return member
+    if isinstance(member, property):
+        return _mirror_property(member)
+    if inspect.iscoroutinefunction(member):
+        return mirror(member)
+    if inspect.isasyncgenfunction(member):
+        return mirror_iter(member, prefetch=_PREFETCH)
+    raise TypeError(f"{name} has no usual blocking form: mirror it by a line of its own")
+
+
+def _mirror_property(member: property) -> property:
     def get(self: Mirror[Any]) -> Any:
         assert member.fget is not None, "every property of a repository can be read"
         return member.fget(self.core)
 
     return property(get, doc=member.__doc__)
+
+
+def _find_part(find: Callable[[AsyncMongoStore], Any], name: str, core: AsyncMongoStore) -> Any:
+    return getattr(find(core), name)

@@ -18,13 +18,13 @@ from mongostore.models.retention import RetentionPolicy
 from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.session_twins import Sessions
 from mongostore.sync.twins import (
     Keys,
     Leases,
     People,
     Retention,
     Rooms,
+    Sessions,
     StoreVerbs,
     Threads,
 )

@@ -75,6 +75,17 @@ async def test_messages_people_and_feedback_are_counted_by_day(filled: AsyncMong
     assert found.is_complete
 
 
+async def test_feedback_is_counted_by_each_tag_of_its_thread(filled: AsyncMongoStore) -> None:
+    assert (await filled.statistics()).feedback_by_tag == {"": {0: 1, 1: 2}}
+    await filled.threads.update("t", tags=["gardens", "audit"])
+    await filled.threads.create("u", tags=["audit"])
+    await filled.threads.messages.merge("u", "n", content="hay", created_at=NOW)
+    await filled.threads.feedback.upsert("u", Feedback(message_id="n", value=0))
+    await filled.threads.feedback.upsert(None, Feedback(message_id="of no thread", value=1))
+    found = (await filled.statistics()).feedback_by_tag
+    assert found == {"": {1: 1}, "audit": {0: 2, 1: 2}, "gardens": {0: 1, 1: 2}}
+
+
 async def test_conversations_and_collections_are_sized(filled: AsyncMongoStore) -> None:
     found = await filled.statistics()
     assert found.conversations == {"sessions": 3, "threads": 1, "rooms": 1}
@@ -96,6 +107,7 @@ async def test_the_first_day_is_the_callers(filled: AsyncMongoStore) -> None:
 async def test_an_empty_store_has_statistics(store: AsyncMongoStore) -> None:
     found = await store.statistics()
     assert (found.people, found.lengths, found.median_length, found.feedback) == (0, {}, 0, {})
+    assert found.feedback_by_tag == {}
     assert found.messages == {"sessions": 0, "threads": 0, "rooms": 0}
 
 

@@ -261,14 +261,16 @@ def test_the_log_has_a_line_a_request_and_no_words_of_anybody(serve: Serve) -> N
             {"method": "GET", "url": f"{PATH}/s1", "headers": {"Cookie": SECRET, "Referer": SECRET}},
             {"method": "POST", "url": PATH, "content": SECRET},
             {"method": "GET", "url": f"{PATH}/{SECRET}"},
+            {"method": "GET", "url": f"{PATH}/s1/messages?before=1"},
         ]
         statuses = [client.request(**one).status_code for one in asked]
-    assert statuses == [201, 400, 401, 200, 422, 404]
+    assert statuses == [201, 400, 401, 200, 422, 404, 200]
     serving.stop()
     lines = [json.loads(line) for line in serving.log.splitlines() if line.startswith("{")]
     assert [line["status"] for line in lines] == statuses
     template = "/v1/namespaces/{namespace}/sessions"
-    assert {line["path"] for line in lines} == {template, f"{template}/{{activity_session}}"}
+    session = f"{template}/{{activity_session}}"
+    assert {line["path"] for line in lines} == {template, session, f"{session}/messages"}
     assert SECRET not in serving.log
 
 

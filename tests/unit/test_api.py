@@ -35,7 +35,7 @@ from mongostore.repositories import (
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.retention import AsyncRetention
-from mongostore.sync import session_twins, twins
+from mongostore.sync import twins
 from tests.contract.command_log import repositories_of
 
 
@@ -149,8 +149,7 @@ REPOSITORIES = [
 
 
 def twin_of(repository: type) -> type:
-    name = repository.__name__.removeprefix("Async")
-    found: type = getattr(session_twins if hasattr(session_twins, name) else twins, name)
+    found: type = getattr(twins, repository.__name__.removeprefix("Async"))
     return found
 
 

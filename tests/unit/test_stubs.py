@@ -33,7 +33,8 @@ class AsyncShelf(Generic[V]):
 
     async def list(self, given: AsyncIterable[V]) -> list[V]: ...
 
-    async def iter(self, **names: int) -> AsyncIterator[V]: ...
+    async def iter(self, **names: int) -> AsyncIterator[V]:
+        yield ...
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[AsyncBooks]: ...
@@ -47,39 +48,22 @@ class AsyncBooks(AsyncRow[Stored]):
     def others(self) -> AsyncBooks: ...
 
     def narrowed(self, name: str) -> AsyncBooks: ...
-
-    async def ask(self) -> AsyncGenerator[int, None]: ...
-
-    async def seek(self) -> Nothing: ...
 '''
 
-MIRRORS = """
-from typing import Generic, TypeVar
-
-C = TypeVar("C")
-
-
-class Mirror(Generic[C]): ...
-
-
-def mirror(verb, prefetch=0):
-    return verb
-"""
-
 TWINS = '''
+from __future__ import annotations
+
 from cores import AsyncBooks
-from mirrors import Mirror, mirror
+from mongostore.portal import mirror_context
+from mongostore.sync.mirror import Mirror, mirror_scope
 
 
 class Books(Mirror[AsyncBooks]):
     """Blocking books."""
 
-    narrowed = mirror(AsyncBooks.narrowed)
-    get = mirror(AsyncBooks.get)
-    list = mirror(AsyncBooks.list)
-    iter = mirror(AsyncBooks.iter, prefetch=1)
-    hold = mirror(AsyncBooks.hold)
-    others = mirror(AsyncBooks.others)
+    sequels: Books
+    narrowed = mirror_scope(AsyncBooks.narrowed)
+    hold = mirror_context(AsyncBooks.hold)
 '''
 
 STUB = '''
@@ -89,19 +73,22 @@ from contextlib import contextmanager
 from decimal import Decimal as Number
 
 from cores import AsyncBooks, Stored
-from mirrors import Mirror
+
+from mongostore.sync.mirror import Mirror
 
 class Books(Mirror[AsyncBooks]):
     """Blocking books."""
 
+    sequels: Books
+
     def narrowed(self, name: str) -> Books: ...
+    @contextmanager
+    def hold(self) -> Iterator[Books]: ...
     def get(self, key: str, /, colour: str = "red", *, size: Number | None = None) -> Stored:
         """Return one."""
 
     def list(self, given: AsyncIterable[Stored]) -> builtins.list[Stored]: ...
     def iter(self, **names: int) -> Iterator[Stored]: ...
-    @contextmanager
-    def hold(self) -> Iterator[Books]: ...
     @property
     def others(self) -> Books: ...
 '''
@@ -115,38 +102,44 @@ def test_the_stub_is_that_of_its_module_as_it_is(name: str) -> None:
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def write(twins: str) -> str:
-        for name, source in (("cores", CORES), ("mirrors", MIRRORS), ("twins", twins)):
+    def write(cores: str, twins: str) -> str:
+        for name, source in (("cores", cores), ("twins", twins)):
             (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
         return stubs.stub_of(importlib.import_module("twins"))
 
     yield write
-    for name in ("cores", "mirrors", "twins"):
+    for name in ("cores", "twins"):
         sys.modules.pop(name, None)
 
 
-def test_a_stub_has_the_verbs_of_its_core_in_blocking_form(stub: Callable[[str], str]) -> None:
-    header, _, body = stub(TWINS).partition("\n")
+def test_a_stub_has_the_verbs_of_its_core_in_blocking_form(stub: Callable[[str, str], str]) -> None:
+    header, _, body = stub(CORES, TWINS).partition("\n")
     assert "python -m tests.stubs" in header
     assert body.strip() == STUB.strip()
 
 
 @pytest.mark.parametrize(
-    ("line", "error", "message"),
+    ("member", "line", "error", "message"),
     [
-        ("    ask = mirror(AsyncBooks.ask)", TypeError, "AsyncGenerator has no blocking form"),
-        ("    seek = mirror(AsyncBooks.seek)", NameError, "cores has no Nothing"),
-        ("    def count(self): return 1", TypeError, "Books does not only mirror: def count"),
-        ("    limit = 1", TypeError, "Books does not only mirror: limit = 1"),
-        ("def count(): return 1", TypeError, "twins does not only mirror"),
+        (
+            "async def ask(self) -> AsyncGenerator[int]: ...",
+            "",
+            TypeError,
+            "AsyncGenerator has no blocking form",
+        ),
+        ("async def seek(self) -> Nothing: ...", "", NameError, "cores has no Nothing"),
+        ("def count(self) -> int: ...", "", TypeError, "count has no usual blocking form"),
+        ("", "    def count(self): return 1", TypeError, "Books does not only mirror: def count"),
+        ("", "    limit = 1", TypeError, "Books does not only mirror: limit = 1"),
+        ("", "def count(): return 1", TypeError, "twins does not only mirror"),
     ],
-    ids=["no blocking form", "an unknown name", "a method", "a value", "a function"],
+    ids=["no blocking form", "an unknown name", "a function of a core", "a method", "a value", "a function"],
 )
 def test_there_is_no_stub_of_what_does_not_only_mirror_or_cannot_be_blocking(
-    stub: Callable[[str], str], line: str, error: type[Exception], message: str
+    stub: Callable[[str, str], str], member: str, line: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        stub(TWINS + line)
+        stub(f"{CORES}\n    {member}", TWINS + line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from roomkit.core.exceptions import RoomNotFoundError
@@ -13,7 +14,7 @@ from roomkit.store.base import is_marked_deleted, key_taken, target_gone
 from mongostore import models
 from mongostore.adapters.roomkit.conversions import event_filter as to_filter
 from mongostore.adapters.roomkit.conversions import from_event, to_event
-from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, collect, collect_readable
+from mongostore.adapters.roomkit.rooms import RoomMethods, collect, collect_pages
 from mongostore.errors import AlreadyExistsError, IdempotencyKeyError, NotFoundError
 from mongostore.repositories.rooms.offsets import Offsets
 
@@ -112,30 +113,20 @@ class EventMethods(RoomMethods):
         has_cursor = after_index is not None or before_index is not None
         falling = before_index is not None or (newest_first and not has_cursor)
         rooms, filter = (await self._user.get()).rooms, to_filter(event_filter, visibility_filter)
-        found: list[RoomEvent] = []
         cursor = None
         if offset and not has_cursor:
             cursor = await Offsets.of(rooms).find_event_cursor(room_id, offset, newest=falling, **filter)
             if cursor is None:
                 return []
-        while limit > len(found):
-            try:
-                page = await rooms.events.list(
-                    room_id,
-                    newest=falling,
-                    limit=min(limit - len(found), PAGE),
-                    cursor=cursor,
-                    before=before_index,
-                    after=after_index if after_index is not None and after_index >= 0 else None,
-                    **filter,
-                )
-            except NotFoundError:
-                break
-            read = [to_event(event) for event in collect_readable(page)]
-            found = read + found if falling else found + read
-            if (cursor := page.next_cursor) is None:
-                break
-        return found
+        after = after_index if after_index is not None and after_index >= 0 else None
+        list_page = partial(
+            rooms.events.list, room_id, newest=falling, before=before_index, after=after, **filter
+        )
+        try:
+            found = await collect_pages(list_page, limit, cursor, is_backward=falling)
+        except NotFoundError:
+            return []
+        return [to_event(event) for event in found]
 
     async def get_event_count(self, room_id: str, event_filter: EventFilter | None = None) -> int:
         store = await self._user.get()

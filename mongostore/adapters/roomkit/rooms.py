@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from roomkit.core.exceptions import RoomNotFoundError
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 logger: Final = logging.getLogger(__name__)
 
-PAGE = 1000
+_PAGE = 1000
 
 
 class RoomMethods(ConversationStore):
@@ -136,22 +137,15 @@ class RoomMethods(ConversationStore):
     ) -> list[Room]:
         rooms = (await self._user.get()).rooms
         filter = to_filter(status=status, organization_id=organization_id)
-        found: list[Room] = []
         cursor = None
         # What an index does not know alone is read, also to be passed over.
         if offset and not metadata_filter:
             if (cursor := await Offsets.of(rooms).find_room_cursor(offset, **filter)) is None:
                 return []
             offset = 0
-        end = offset + max(limit, 0)
-        while end > len(found):
-            page = await rooms.list(
-                limit=min(end - len(found), PAGE), cursor=cursor, metadata=metadata_filter, **filter
-            )
-            found += map(to_room, collect_readable(page))
-            if (cursor := page.next_cursor) is None:
-                break
-        return found[offset:]
+        list_page = partial(rooms.list, metadata=metadata_filter, **filter)
+        found = await collect_pages(list_page, offset + max(limit, 0), cursor)
+        return [to_room(room) for room in found[offset:]]
 
     async def find_latest_room(
         self, participant_id: str, channel_type: str | None = None, status: str | None = None
@@ -178,17 +172,8 @@ class RoomMethods(ConversationStore):
         group: bool | None = None,
     ) -> list[str]:
         rooms = (await self._user.get()).rooms
-        filter = to_filter(room_filter)
-        found: list[str] = []
-        cursor = None
-        while limit > len(found):
-            page = await rooms.list_by_channel(
-                channel_id, group=group, limit=min(limit - len(found), PAGE), cursor=cursor, **filter
-            )
-            found += [room.id for room in collect_readable(page)]
-            if (cursor := page.next_cursor) is None:
-                break
-        return found
+        list_page = partial(rooms.list_by_channel, channel_id, group=group, **to_filter(room_filter))
+        return [room.id for room in await collect_pages(list_page, limit)]
 
     async def find_room_id_by_binding(
         self,
@@ -285,6 +270,31 @@ async def collect(iterate: Callable[..., AsyncIterator[T]], *arguments: Any, **o
     errors: list[InvalidDocumentError] = []
     items = [item async for item in iterate(*arguments, **options, errors=errors)]
     return collect_readable(Page(items, errors=errors))
+
+
+async def collect_pages(
+    list_page: Callable[..., Awaitable[Page[T]]],
+    limit: int,
+    cursor: str | None = None,
+    *,
+    is_backward: bool = False,
+) -> list[T]:
+    """Return the first items of a list, of those that can be read.
+
+    Args:
+        list_page: Returns a page; it takes `limit` and `cursor`.
+        limit: How many at most.
+        cursor: The cursor of the page before.
+        is_backward: Whether each page stands before the one that was read before it.
+    """
+    found: list[T] = []
+    while limit > len(found):
+        page = await list_page(limit=min(limit - len(found), _PAGE), cursor=cursor)
+        read = collect_readable(page)
+        found = read + found if is_backward else found + read
+        if (cursor := page.next_cursor) is None:
+            break
+    return found
 
 
 def collect_readable(page: Page[T]) -> list[T]:

@@ -13,7 +13,9 @@ from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
 from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.change_feed import ChangeFeed
-from mongostore.repositories.rooms.room_counters import count_events, find_room
+from mongostore.repositories.paging import find_page
+from mongostore.repositories.rooms.event_queries import event_order
+from mongostore.repositories.rooms.room_counters import find_room
 
 _log = logging.getLogger("mongostore.documents")
 
@@ -57,17 +59,14 @@ class EventStream:
         return self._connection.collection("events")
 
     async def _latest_index(self, room_id: str) -> int:
-        room, newest = await find_room(self._connection, self._events, room_id)
+        room = await find_room(self._connection, room_id)
         if room is None:
             raise NotFoundError("room", room_id)
-        return int(count_events(room, newest)["next_index"]) - 1
+        return int(room["next_index"]) - 1
 
     async def _events_after(self, room_id: str, seen: int) -> list[StoredDocument]:
         wanted = {"room_id": room_id, "index": {"$gt": seen}}
-        found = self._events.find(wanted, sort=[("index", 1)], limit=_CATCH_UP, batch_size=_CATCH_UP + 1)
-        async with found:
-            documents: list[StoredDocument] = await found.to_list()
-        return documents
+        return await find_page(self._connection, "events", wanted, event_order(False), _CATCH_UP)
 
 
 def _decode_or_log(document: StoredDocument) -> Event | None:

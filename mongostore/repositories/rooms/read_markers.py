@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_limit, check_position
+from mongostore.arguments import check_flag, check_id, check_position
 from mongostore.documents.mapping import StoredDocument, decode_document
 from mongostore.documents.rooms import part_id
-from mongostore.errors import InvalidDocumentError, InvalidValueError
-from mongostore.models import Page, ReadMarker
-from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.errors import InvalidValueError
+from mongostore.models import ReadMarker
+from mongostore.repositories import current_operation, reads, writes
 from mongostore.repositories.expiry import not_expired
-from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.repositories.parts import count_parts, find_parts
+from mongostore.repositories.paging import KeyOrder
+from mongostore.repositories.parts import count_parts
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
+from mongostore.repositories.rooms.room_parts import RoomList
 
 
-class AsyncReadMarkers(Repository):
-    """The highest index that each channel of a room has read; a marker never moves back."""
+class AsyncReadMarkers(RoomList[ReadMarker]):
+    """The highest index that each channel of a room has read, by channel; a marker never moves back."""
+
+    _NAME = "read_markers"
 
     @writes
     async def advance(
@@ -60,7 +61,7 @@ class AsyncReadMarkers(Repository):
         same = {**open_room_filter(room_id), "epoch": read["epoch"]}
         if await self._rooms.find_one(same, {"_id": 1}) is None:
             # Its deletion may have passed here before.
-            await self._markers.delete_one(marker)
+            await self._collection.delete_one(marker)
             return False
         return True
 
@@ -76,7 +77,7 @@ class AsyncReadMarkers(Repository):
         pipeline: list[StoredDocument] = [
             {"$match": open_room_filter(room_id) | not_expired(current_operation().now)},
             {"$project": {"epoch": 1}},
-            {"$unionWith": {"coll": self._markers.name, "pipeline": [{"$match": marker}]}},
+            {"$unionWith": {"coll": self._collection.name, "pipeline": [{"$match": marker}]}},
         ]
         async with await self._rooms.aggregate(pipeline) as cursor:
             documents = await cursor.to_list()
@@ -84,39 +85,7 @@ class AsyncReadMarkers(Repository):
             # There is no room, but something that belonged to one.
             return None
         epoch = documents[0]["epoch"]
-        return next((_to_marker(one) for one in documents[1:] if one.get("epoch") == epoch), None)
-
-    @reads
-    async def list(
-        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
-    ) -> Page[ReadMarker]:
-        """Return a page of a room's markers, by channel.
-
-        Raises:
-            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
-        """
-        limit, order = check_limit("limit", limit), _order(newest)
-        following = order.keyset_filter({"room_id": check_id("room_id", room_id)}, cursor)
-        documents = await find_parts(self._connection, "read_markers", following, order, limit + 1)
-        return order.page(documents, limit, _to_marker)
-
-    @long_running
-    def iter(
-        self,
-        room_id: str,
-        *,
-        newest: bool = False,
-        errors: builtins.list[InvalidDocumentError] | None = None,
-    ) -> AsyncIterator[ReadMarker]:
-        """Yield a room's markers, by channel.
-
-        Raises:
-            InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If one cannot be read and `errors` is None.
-        """
-        of_room = {"room_id": check_id("room_id", room_id)}
-        order = _order(newest)
-        return walk(self._connection, "read_markers", of_room, order, _to_marker, errors, find=find_parts)
+        return next((self._decode(one) for one in documents[1:] if one.get("epoch") == epoch), None)
 
     @reads
     async def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
@@ -135,7 +104,7 @@ class AsyncReadMarkers(Repository):
         while True:
             # Two at once may both find nothing there; then the second one finds the first.
             with suppress(DuplicateKeyError):
-                await self._markers.update_one(marker, update, upsert=True)
+                await self._collection.update_one(marker, update, upsert=True)
                 return
 
     async def _event_of(self, room_id: str, event_id: str | None) -> StoredDocument | None:
@@ -144,32 +113,22 @@ class AsyncReadMarkers(Repository):
         filter: StoredDocument = {"room_id": room_id, "index": HAS_INDEX, "epoch": HAS_EPOCH}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
-        async with self._events.find(
-            filter, {"_id": 0, "index": 1, "epoch": 1}, sort=[("index", -1)], limit=1
-        ) as found:
-            documents = await found.to_list()
-        return documents[0] if documents else None
-
-    @property
-    def _events(self) -> Any:
-        return self._connection.collection("events")
+        fields = {"_id": 0, "index": 1, "epoch": 1}
+        events = self._connection.collection("events")
+        return await events.find_one(filter, fields, sort=[("index", -1)])
 
     @property
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
-    @property
-    def _markers(self) -> Any:
-        return self._connection.collection("read_markers")
+    @staticmethod
+    def _decode(document: StoredDocument) -> ReadMarker:
+        return decode_document(
+            "read marker",
+            document,
+            lambda: ReadMarker(document["room_id"], document["channel_id"], int(document["index"])),
+        )
 
-
-def _order(newest: bool) -> KeyOrder:
-    return KeyOrder("channel_id", is_ascending=not check_flag("newest", newest))
-
-
-def _to_marker(document: StoredDocument) -> ReadMarker:
-    return decode_document(
-        "read marker",
-        document,
-        lambda: ReadMarker(document["room_id"], document["channel_id"], int(document["index"])),
-    )
+    @staticmethod
+    def _order(newest: bool) -> KeyOrder:
+        return KeyOrder("channel_id", is_ascending=not check_flag("newest", newest))

@@ -21,41 +21,40 @@ _BATCH = 200
 
 
 async def find_room(
-    connection: Connection,
-    events: Any,
-    room_id: str,
-    fields: StoredDocument = PUBLIC_FIELDS,
-    *,
-    is_expired: bool = False,
-) -> tuple[StoredDocument | None, StoredDocument | None]:
-    """Return a room and its newest event, read in one round trip.
-
-    The event is read first: as long as the room has its log, it was the newest one.
-    """
-    room, newest, _ = await _find(connection, events, room_id, fields, [], is_expired)
-    return room, newest
+    connection: Connection, room_id: str, fields: StoredDocument = PUBLIC_FIELDS
+) -> StoredDocument | None:
+    """Return a room, its counters up to date, read in one round trip."""
+    room, newest, _ = await find_with_newest(connection, connection.collection("events"), room_id, fields)
+    return None if room is None else count_events(room, newest)
 
 
 async def find_full_room(
     connection: Connection, room_id: str
-) -> tuple[StoredDocument | None, StoredDocument | None, list[StoredDocument]]:
-    """Return a room, its newest event, and its bindings and participants, read in one round trip."""
+) -> tuple[StoredDocument | None, list[StoredDocument]]:
+    """Return a room, its counters up to date, and its bindings and participants, read in one round trip."""
     of_room: list[StoredDocument] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
     parts = [
         {"$unionWith": {"coll": connection.collection(name).name, "pipeline": of_room}}
         for name in ("bindings", "participants")
     ]
-    return await _find(connection, connection.collection("events"), room_id, PUBLIC_FIELDS, parts)
+    events = connection.collection("events")
+    room, newest, found = await find_with_newest(connection, events, room_id, PUBLIC_FIELDS, parts)
+    return None if room is None else count_events(room, newest), found
 
 
-async def _find(
+async def find_with_newest(
     connection: Connection,
     events: Any,
     room_id: str,
     fields: StoredDocument,
-    parts: list[StoredDocument],
+    parts: Sequence[StoredDocument] = (),
+    *,
     is_expired: bool = False,
 ) -> tuple[StoredDocument | None, StoredDocument | None, list[StoredDocument]]:
+    """Return a room as it is stored, its newest event, and what further stages find.
+
+    The event is read first: as long as the room has its log, it was the newest one.
+    """
     # By its key alone the server finds the room at once; with its state as well, a plan takes a sixth of all.
     room: list[StoredDocument] = [{"$match": {"_id": room_id}}, {"$project": fields}]
     rooms = {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}}

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ from mongostore.errors import NotFoundError
 from mongostore.recent import Recent
 from mongostore.repositories import Connection
 from mongostore.repositories.operation import UnmatchedWrite
-from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_room
+from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_with_newest
 from mongostore.repositories.size_limits import SizeLimit
 
 # The rest of a room is short.
@@ -121,14 +121,9 @@ class RoomLog:
         """
         self._connection.check_open()
         engine = self._connection.engine
-        room, newest = await engine.read_majority(
-            lambda: find_room(
-                self._connection,
-                engine.majority_collection(engine.collection("events")),
-                room_id,
-                {"private": 0},
-                is_expired=is_expired,
-            )
+        events, fields = engine.majority_collection(engine.collection("events")), {"private": 0}
+        room, newest, _ = await engine.read_majority(
+            lambda: find_with_newest(self._connection, events, room_id, fields, is_expired=is_expired)
         )
         if room is None:
             raise NotFoundError("room", room_id)
@@ -233,14 +228,11 @@ class RoomLog:
         engine = self._connection.engine
         events = engine.majority_collection(engine.collection("events"))
 
-        async def read() -> StoredDocument | None:
-            found = events.find(
-                {"room_id": room_id, "log": head.log}, sort=[("log_index", -1)], limit=1, batch_size=2
-            )
-            async with found:
-                return next(iter(await found.to_list()), None)
-
-        return await engine.read_majority(read)
+        of_log = {"room_id": room_id, "log": head.log}
+        found: StoredDocument | None = await engine.read_majority(
+            lambda: events.find_one(of_log, sort=[("log_index", -1)])
+        )
+        return found
 
 
 def _needs_fence(room: StoredDocument, update: StoredDocument, guard: StoredDocument) -> bool:
@@ -306,3 +298,20 @@ def emptied() -> list[StoredDocument]:
     """Return the update that leaves of an event nothing but its position in its log, and whose it was."""
     position = {name: f"${name}" for name in ("_id", "room_id", "epoch", "log", "log_index", "op")}
     return [{"$replaceWith": {**position, "former_index": "$index", "emptied_at": "$$NOW"}}]
+
+
+async def free_ids(connection: Connection, event_ids: Sequence[str]) -> None:
+    """Give the positions of deleted events to documents with other ids."""
+    events = connection.collection("events")
+
+    async def move(session: Any) -> None:
+        empty: StoredDocument = {"_id": {"$in": [*event_ids]}, "emptied_at": {"$exists": True}}
+        async with events.find(empty, session=session) as found:
+            documents = await found.to_list()
+        if documents:
+            rooms = {"$in": sorted({document["room_id"] for document in documents})}
+            await events.delete_many({**empty, "room_id": rooms}, session=session)
+            moved = [{**document, "_id": uuid4().hex} for document in documents]
+            await events.insert_many(moved, session=session)
+
+    await connection.engine.transact(move)

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_list,
-    check_members,
-    check_text,
-)
+from mongostore.arguments import check_flag, check_id, check_limit, check_list, check_members, check_text
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import correspondent_key, is_closed, recipient_key, route_key, to_room
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter, RoomSearch
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import not_expired
-from mongostore.repositories.paging import SortOrder
+from mongostore.repositories.paging import SortOrder, page_of
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.search.lists import metadata_filter, time_conditions
 
@@ -93,7 +86,7 @@ class RoomLookup:
         following = order.keyset_filter(_with_closed(of_channel, rooms), order.decode(cursor))
         documents = await self._find_by_part("bindings", following, order, rooms, limit + 1)
         documents = [*await count_rooms_events(self._connection, documents)]
-        return SortOrder("created_at").page(documents, limit, to_room)
+        return page_of(documents, SortOrder("created_at"), limit, to_room)
 
     async def _first(self, documents: Sequence[StoredDocument]) -> Room | None:
         """Return the first of some stored rooms, its counters up to date."""

@@ -13,22 +13,16 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.arguments import check_flag, check_id
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import is_closed, part_id
 from mongostore.engines import Capability
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import (
-    Connection,
-    Repository,
-    current_operation,
-    long_running,
-    reads,
-)
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
 from mongostore.repositories.expiry import expired
 from mongostore.repositories.operation import MOST_OPS, find_done, remember, update_once
-from mongostore.repositories.paging import SortOrder, walk
+from mongostore.repositories.paging import Order, SortOrder, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -40,18 +34,14 @@ M = TypeVar("M", bound=BaseModel)
 _REPLACEMENTS = 4
 
 
-class RoomParts(Repository, Generic[V]):
-    """One kind of thing of which a room can have many, each with its place."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+class RoomList(Repository, Generic[V]):
+    """One kind of thing of which a room can have many."""
 
     @reads
     async def list(
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[V]:
-        """Return a page of those of a room, in the order in which they were added.
+        """Return a page of those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -66,7 +56,7 @@ class RoomParts(Repository, Generic[V]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[V]:
-        """Yield all those of a room, in the order in which they were added.
+        """Yield all those of a room, in their order.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -85,6 +75,10 @@ class RoomParts(Repository, Generic[V]):
     def _decode(document: StoredDocument) -> V:
         """Return what is stored as callers see it."""
 
+    @staticmethod
+    def _order(newest: bool) -> Order:
+        return SortOrder("position", is_ascending=not check_flag("newest", newest))
+
     async def _find(self, filter: StoredDocument) -> V | None:
         document = await find_part(self._connection, self._NAME, filter)
         return None if document is None else self._decode(document)
@@ -92,17 +86,24 @@ class RoomParts(Repository, Generic[V]):
     async def _list_page(
         self, filter: StoredDocument, newest: bool, limit: int, cursor: str | None
     ) -> Page[V]:
-        limit, order = check_limit("limit", limit), _order(newest)
-        following = order.keyset_filter(filter, order.decode(cursor))
-        documents = await find_parts(self._connection, self._NAME, following, order, limit + 1)
-        return order.page(documents, limit, self._decode)
+        order = self._order(newest)
+        return await list_page(
+            self._connection, self._NAME, filter, order, limit, cursor, self._decode, find=find_parts
+        )
 
     def _walk(
         self, filter: StoredDocument, newest: bool, errors: builtins.list[InvalidDocumentError] | None
     ) -> AsyncGenerator[V, None]:
-        return walk(
-            self._connection, self._NAME, filter, _order(newest), self._decode, errors, find=find_parts
-        )
+        order = self._order(newest)
+        return walk(self._connection, self._NAME, filter, order, self._decode, errors, find=find_parts)
+
+
+class RoomParts(RoomList[V]):
+    """One kind of thing of which each takes the next place in its room, and is listed by it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def _run_locked(self, room_id: str, insert: Callable[[Any], Awaitable[None]]) -> None:
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
@@ -220,10 +221,6 @@ def _not_later() -> StoredDocument:
 
 class _DoneError(Exception):
     """An earlier attempt of the call has done its work."""
-
-
-def _order(newest: bool) -> SortOrder:
-    return SortOrder("position", is_ascending=not check_flag("newest", newest))
 
 
 class _ExpiredError(Exception):

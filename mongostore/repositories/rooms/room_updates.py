@@ -9,12 +9,7 @@ from uuid import uuid4
 
 from mongostore.arguments import check_flag, check_id, check_members, check_position, check_text, check_unset
 from mongostore.codec import encode_members, escape_key
-from mongostore.documents.mapping import (
-    SCHEMA_VERSION,
-    StoredDocument,
-    check_instance,
-    write_members,
-)
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_instance, write_members
 from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate

@@ -20,7 +20,7 @@ from mongostore.repositories.rooms.identities import AsyncIdentities
 from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
-from mongostore.repositories.rooms.room_counters import count_events, find_full_room, find_room
+from mongostore.repositories.rooms.room_counters import find_full_room, find_room
 from mongostore.repositories.rooms.room_lists import count_rooms, cursor_after, list_rooms
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
@@ -112,12 +112,12 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the room or one of the others cannot be read.
         """
-        room, newest, parts = await find_full_room(self._connection, check_id("room_id", room_id))
+        room, parts = await find_full_room(self._connection, check_id("room_id", room_id))
         if room is None:
             raise NotFoundError("room", room_id)
         bindings = [to_binding(document) for document in parts if "correspondents" in document]
         participants = [to_participant(document) for document in parts if "routes" in document]
-        return FullRoom(to_room(count_events(room, newest)), bindings, participants)
+        return FullRoom(to_room(room), bindings, participants)
 
     @reads
     async def find(self, room_id: str) -> Room | None:
@@ -127,9 +127,8 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        events = self._connection.collection("events")
-        room, newest = await find_room(self._connection, events, check_id("room_id", room_id))
-        return None if room is None else to_room(count_events(room, newest))
+        room = await find_room(self._connection, check_id("room_id", room_id))
+        return None if room is None else to_room(room)
 
     @reads
     async def find_by_binding(

@@ -20,14 +20,7 @@ from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Verification, VerificationRequest
 from mongostore.models.fields import organization_key
-from mongostore.repositories import (
-    Connection,
-    Repository,
-    current_operation,
-    long_running,
-    reads,
-    writes,
-)
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, walk
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -52,40 +53,10 @@ class AsyncVoiceDeliveries(Repository):
         stored = to_stored_delivery(delivery)
         if delivery.outcome is not None:
             raise InvalidValueError("outcome", "must be None in a claim")
-        own = {"_id": stored["_id"], "room_id": room_id}
-        rest = {name: value for name, value in stored.items() if name not in own}
-
-        async def reserve(session: Any) -> StoredDocument:
-            # A write, though it changes nothing: it conflicts with a deletion of the room.
-            room = await self._connection.collection("rooms").find_one_and_update(
-                {"_id": room_id, "state": "open"},
-                {"$inc": {"next_part_position": 0}},
-                projection={"epoch": 1},
-                session=session,
-            )
-            if room is None:
-                raise NotFoundError("room", room_id)
-            retried = await self._deliveries.find_one_and_update(
-                {**own, "retryable": True, "content_hash": stored["content_hash"]},
-                {"$set": rest},
-                return_document=ReturnDocument.AFTER,
-                session=session,
-            )
-            if retried is not None:
-                return dict(retried)
-            existing = await self._deliveries.find_one_and_update(
-                own,
-                {"$setOnInsert": {**rest, "epoch": room["epoch"]}},
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-                session=session,
-            )
-            return dict(existing)
-
         while True:
             # Without a transaction two at once may find nothing there; then the second one finds the first.
             with suppress(DuplicateKeyError):
-                return to_delivery(await self._connection.engine.transact(reserve))
+                return to_delivery(await self._connection.engine.transact(partial(self._reserve, stored)))
 
     @writes
     async def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
@@ -114,6 +85,28 @@ class AsyncVoiceDeliveries(Repository):
             return True
         document = await self._deliveries.find_one(attempt)
         return document is not None and is_same(to_delivery(document).outcome, delivery.outcome)
+
+    async def _reserve(self, stored: StoredDocument, session: Any) -> StoredDocument:
+        """Store a reservation if its key is free or may be tried again, and return the one that holds."""
+        own = {name: stored[name] for name in ("_id", "room_id")}
+        rest = {name: value for name, value in stored.items() if name not in own}
+        # A write, though it changes nothing: it conflicts with a deletion of the room.
+        room = await self._connection.collection("rooms").find_one_and_update(
+            {"_id": own["room_id"], "state": "open"},
+            {"$inc": {"next_part_position": 0}},
+            projection={"epoch": 1},
+            session=session,
+        )
+        if room is None:
+            raise NotFoundError("room", own["room_id"])
+        retried = {**own, "retryable": True, "content_hash": stored["content_hash"]}
+        reserve: Any = partial(
+            self._deliveries.find_one_and_update, return_document=ReturnDocument.AFTER, session=session
+        )
+        holding = await reserve(retried, {"$set": rest})
+        if holding is None:
+            holding = await reserve(own, {"$setOnInsert": {**rest, "epoch": room["epoch"]}}, upsert=True)
+        return dict(holding)
 
     @property
     def _deliveries(self) -> Any:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 
-from mongostore.codec import encode, to_micros
+from mongostore.codec import encode, from_micros, to_micros
 from mongostore.documents.session_participants import StoredParticipant
 from mongostore.models import Message
-from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories import Repository, activity_of, current_operation, reads, writes
 from mongostore.repositories.sessions.insight_log import total_size
 from mongostore.repositories.sessions.message_arguments import store_messages
 from mongostore.repositories.sessions.participant_log import LogEnd, participant_of
 from mongostore.repositories.sessions.participants import to_name
-from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.sessions import AsyncSessions
 
 
@@ -46,20 +45,9 @@ class SessionTransfer(Repository):
             DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         stored, fresh = store_messages(messages)
-        change = SessionChange(active_at=max(message["created_at"] for message in stored))
-        appended = await self._writer.append(self._key(session_id), stored, fresh=fresh, change=change)
+        with activity_of(from_micros(max(message["created_at"] for message in stored))):
+            appended = await self._writer.append(self._key(session_id), stored, fresh=fresh)
         return [position for position, _ in appended]
-
-    @writes
-    async def set_active_at(self, session_id: str, time: datetime) -> None:
-        """Set the newest activity of a session that comes from elsewhere.
-
-        Raises:
-            InvalidValueError: If an argument is of the wrong type.
-        """
-        key = {"_id": self._key(session_id), "state": "open"}
-        active_at = {"active_at": to_micros("active_at", time)}
-        await self._connection.collection("sessions").update_one(key, {"$set": active_at})
 
     @writes
     async def bind(self, session_id: str, participant_id: str, time: datetime) -> None:

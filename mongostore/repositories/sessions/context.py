@@ -151,7 +151,7 @@ class AsyncSessionContext(Repository):
             {"_id": key, "state": "open", **guard, **not_done()},
             {
                 "$set": {"context": context},
-                "$max": {"active_at": call.now},
+                "$max": {"active_at": call.active_at},
                 "$push": record_operation(),
             },
             projection=projection,

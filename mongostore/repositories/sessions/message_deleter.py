@@ -39,6 +39,15 @@ DELETED_FIELDS = [
 ]
 
 _NOTHING: StoredDocument = {}
+_NO_MESSAGES: StoredDocument = {
+    "messages": [],
+    "messages_bytes": 0,
+    "tail_start": 0,
+    "next_position": 0,
+    "message_count": 0,
+    "last": None,
+    "pending_deletes": [],
+}
 # Longer than a call takes, with all its attempts.
 _CREATION_LASTS = timedelta(minutes=10)
 
@@ -96,18 +105,14 @@ class MessageDeleter:
             seen_at: When the messages must have been changed last, if that matters.
             sealed: The messages that are in segments, if they are known.
         """
-        call = current_operation()
         first = tail_length(document) - len(document["messages"])
         here = {
-            i: message
-            for i, message in enumerate(document["messages"], first)
+            index: message
+            for index, message in enumerate(document["messages"], first)
             if message and message["id"] in wanted
         }
         if sealed is None:
-            position = TailPosition(document["epoch"], document["tail_start"])
-            missing = wanted - {message["id"] for message in here.values()}
-            found = await self._tail.find_in_segments(document["_id"], position, [*missing])
-            sealed = [message for _, message in found]
+            sealed = await self._find_sealed(document, wanted - {message["id"] for message in here.values()})
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
@@ -118,25 +123,26 @@ class MessageDeleter:
         changed["pending_deletes"] = [message["id"] for message in sealed]
         if "last" not in changed and document["last"] and document["last"]["id"] in wanted:
             changed["last"] = await self._newest_except(document, wanted)
-        amounts: StoredDocument = {**counts, "edit_count": 1}
-        amounts["message_count"] = counts.get("message_count", 0) - len(gone)
+        update: StoredDocument = {
+            "$set": changed,
+            "$inc": {"edit_count": 1, **counts, "message_count": counts.get("message_count", 0) - len(gone)},
+            "$max": {"active_at": current_operation().now},
+            "$push": record_operation(here.values()),
+        }
         # If the answer to what follows is lost and the next attempt finds it done, it was this many.
-        call.memory["deleted"] = len(gone)
-        erased = await self._tail.sessions.update_one(
-            unchanged_filter(document),
-            {
-                "$set": changed,
-                "$inc": amounts,
-                "$max": {"active_at": call.now},
-                "$push": record_operation(here.values()),
-            },
-        )
+        current_operation().memory["deleted"] = len(gone)
+        erased = await self._tail.sessions.update_one(unchanged_filter(document), update)
         if not erased.matched_count:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
         await self._overflows.delete_of(document["_id"], gone)
         return len(gone)
+
+    async def _find_sealed(self, document: StoredDocument, message_ids: set[str]) -> list[StoredDocument]:
+        position = TailPosition(document["epoch"], document["tail_start"])
+        found = await self._tail.find_in_segments(document["_id"], position, [*message_ids])
+        return [message for _, message in found]
 
     async def truncate(
         self, key: str, changes: Callable[[StoredDocument, str], StoredDocument], guard: StoredDocument
@@ -150,16 +156,6 @@ class MessageDeleter:
             changes: Returns the other fields, of the session's document before and of the new epoch.
             guard: The fields that the session must still have, if any.
         """
-        call = current_operation()
-        empty: StoredDocument = {
-            "messages": [],
-            "messages_bytes": 0,
-            "tail_start": 0,
-            "next_position": 0,
-            "message_count": 0,
-            "last": None,
-            "pending_deletes": [],
-        }
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
@@ -168,31 +164,35 @@ class MessageDeleter:
                 return await self._tail.read_fields(key, *PUBLIC_FIELDS)
             if not guard.items() <= document.items():
                 raise other_revision_error(key)
-            epoch, old = uuid4().hex, document["epoch"]
-            changed = changes(document, epoch)
+            epoch = uuid4().hex
+            changed = {**_NO_MESSAGES, **changes(document, epoch), "epoch": epoch}
             unbound = epochs_of(document) if "participants" in changed else []
-            times = ("updated_at",) if "revision" in changed else ()
-            seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
-            cleared = await self._tail.sessions.find_one_and_update(
-                {"_id": key, "state": "open", **seen},
-                {
-                    "$set": {**empty, **changed, "epoch": epoch},
-                    "$push": {
-                        "stale": old,
-                        "unbound": {"$each": unbound},
-                        **record_operation(document["messages"]),
-                    },
-                    "$inc": {"edit_count": 1},
-                    "$max": dict.fromkeys(("active_at", *times), call.now),
-                },
-                projection=PUBLIC_FIELDS,
-                return_document=ReturnDocument.AFTER,
-            )
+            cleared = await self._clear(document, changed, unbound)
             if cleared is not None:
                 self._turns.forget(key, changed.get("participants", ()))
-                await self.delete_epochs(key, [*document["stale"], old], [*document["unbound"], *unbound])
+                epochs = [*document["stale"], document["epoch"]]
+                await self.delete_epochs(key, epochs, [*document["unbound"], *unbound])
                 return cleared
         raise contention_error(key)
+
+    async def _clear(
+        self, document: StoredDocument, changed: StoredDocument, unbound: list[str]
+    ) -> StoredDocument | None:
+        """Begin another epoch of a session and return the session; None if it has changed since."""
+        times = ["active_at", "updated_at"] if "revision" in changed else ["active_at"]
+        seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
+        left = {"stale": document["epoch"], "unbound": {"$each": unbound}}
+        return await self._tail.sessions.find_one_and_update(
+            {"_id": document["_id"], "state": "open", **seen},
+            {
+                "$set": changed,
+                "$push": {**left, **record_operation(document["messages"])},
+                "$inc": {"edit_count": 1},
+                "$max": dict.fromkeys(times, current_operation().now),
+            },
+            projection=PUBLIC_FIELDS,
+            return_document=ReturnDocument.AFTER,
+        )
 
     async def delete_session(self, key: str, guard: StoredDocument) -> bool:
         """Delete a session for good, softly deleted or not; return whether it was there."""

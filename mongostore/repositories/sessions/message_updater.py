@@ -143,7 +143,7 @@ class MessageUpdater:
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
-        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        update |= {"$max": {"active_at": current_operation().active_at}, "$push": record_operation()}
         one: StoredDocument = {"id": message_id, "overflow": None, **patch.expected}
         if patch.ends_stream:
             # Text that has left the message has to be deleted.
@@ -203,47 +203,29 @@ class MessageUpdater:
     async def _update_in(
         self, container: StoredDocument, document: StoredDocument, message_id: str, patch: MessagePatch
     ) -> Positioned | None:
+        """Change a message in the document that holds it; None if that has changed since."""
         position, old = message_in(container, message_id)
         if not patch.is_met(old):
             raise other_version_error(message_id)
-        index = position - messages_start(container)
-        preview = patch.preview() if document["last"]["id"] == message_id else {}
-        guard: StoredDocument = {
-            "_id": container["_id"],
-            "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
-        }
+        one: StoredDocument = {"id": message_id, "overflow": old.get("overflow")}
         if patch.seen_at is not None:
-            guard["messages"]["$elemMatch"]["updated_at"] = old.get("updated_at")
+            one["updated_at"] = old.get("updated_at")
+        preview = patch.preview() if document["last"]["id"] == message_id else {}
         ends_stream = patch.ends_stream and "stream" in old
-        if ends_stream:
-            ended = await self._end_stream(document["_id"], old, patch, guard["messages"]["$elemMatch"])
-            if ended is None:
-                return None
-            patch = ended
-        body: StoredDocument = {}
-        crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
-        if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
-            # The body is read and written back, so nothing may change in between.
-            guard["edit_count"] = container["edit_count"]
-            moved = await self._respill(document, old, patch, out=crowded)
-            if moved is None:
-                return None
-            body, patch = moved
-        elif patch.metadata:
-            # Merged into what they are by now, for the sum has a limit.
-            check_metadata_fit(message_id, patch.merge_into(old.get("metadata", {})))
-            guard["messages"]["$elemMatch"]["metadata"] = old.get("metadata")
-        projection = {"next_position": 1, "messages": {"$slice": [index, 1]}}
-        if container is document:
-            changed = await self._update_in_tail(document, guard, patch, message_id, preview, projection)
-        else:
-            changed = await self._update_in_segment(
-                document["_id"], guard, patch, message_id, preview, projection
-            )
+        ended = await self._end_stream(document["_id"], old, patch, one) if ends_stream else patch
+        if ended is None:
+            return None
+        guard: StoredDocument = {"_id": container["_id"], "messages": {"$elemMatch": one}}
+        fitted = await self._fit(container, document, old, ended, guard)
+        if fitted is None:
+            return None
+        body, patch = fitted
+        index = position - messages_start(container)
+        update_in = self._update_in_tail if container is document else self._update_in_segment
+        changed = await update_in(document, guard, patch, message_id, preview, {"$slice": [index, 1]})
         unused = [old.get("overflow") if changed else patch.members.get("overflow")]
-        await self._overflows.delete(
-            document["_id"], [*unused, *(parts_of(old) if changed and ends_stream else ())]
-        )
+        parts = parts_of(old) if changed and ends_stream else ()
+        await self._overflows.delete(document["_id"], [*unused, *parts])
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
@@ -251,6 +233,29 @@ class MessageUpdater:
         if "stream" in old and not ends_stream:
             return positioned
         return positioned and (positioned[0], {**positioned[1], **body})
+
+    async def _fit(
+        self,
+        container: StoredDocument,
+        document: StoredDocument,
+        old: StoredDocument,
+        patch: MessagePatch,
+        guard: StoredDocument,
+    ) -> tuple[StoredDocument, MessagePatch] | None:
+        """Return the body of a message if it moves, and the patch by which its document stays small enough.
+
+        The guard of the write takes up what has been read for it; None if its overflow has just gone.
+        """
+        crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
+        if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
+            # The body is read and written back, so nothing may change in between.
+            guard["edit_count"] = container["edit_count"]
+            return await self._respill(document, old, patch, out=crowded)
+        if patch.metadata:
+            # Merged into what they are by now, for the sum has a limit.
+            check_metadata_fit(old["id"], patch.merge_into(old.get("metadata", {})))
+            guard["messages"]["$elemMatch"]["metadata"] = old.get("metadata")
+        return {}, patch
 
     async def _end_stream(
         self, key: str, old: StoredDocument, patch: MessagePatch, guard: StoredDocument
@@ -292,42 +297,43 @@ class MessageUpdater:
         patch: MessagePatch,
         message_id: str,
         preview: StoredDocument,
-        projection: StoredDocument,
+        visible: StoredDocument,
     ) -> StoredDocument | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
-        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        update |= {"$max": {"active_at": current_operation().active_at}, "$push": record_operation()}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
             {**guard, **newest, **room, **not_done()},
             update,
-            projection=projection,
+            projection={"next_position": 1, "messages": visible},
             return_document=ReturnDocument.AFTER,
         )
 
     async def _update_in_segment(
         self,
-        key: str,
+        document: StoredDocument,
         guard: StoredDocument,
         patch: MessagePatch,
         message_id: str,
         preview: StoredDocument,
-        projection: StoredDocument,
+        visible: StoredDocument,
     ) -> StoredDocument | None:
         # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
         current_operation().memory["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
-            {**guard, "session": key, **not_done()},
+            {**guard, "session": document["_id"], **not_done()},
             {**patch.update("size"), "$push": record_operation()},
-            projection=projection,
+            projection={"next_position": 1, "messages": visible},
             return_document=ReturnDocument.AFTER,
         )
         if changed is None:
             return None
-        await self._tail.sessions.update_one({"_id": key}, {"$max": {"active_at": current_operation().now}})
+        key = {"_id": document["_id"]}
+        await self._tail.sessions.update_one(key, {"$max": {"active_at": current_operation().active_at}})
         if preview:
-            await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
+            await self._tail.sessions.update_one({**key, "last.id": message_id}, {"$set": preview})
         return changed
 
     async def _was_updated(self, document: StoredDocument) -> bool:

@@ -150,8 +150,8 @@ class MessageWriter:
                     return existing, 0
                 if fresh or not seen.base or checked == seen:
                     guard = {"epoch": epoch or seen.epoch} if epoch or seen.base else {}
-                    new = [embedded[message_id] for message_id in pending]
                     guard |= self._append_filter(key, seen.base, pending) | counted.guard()
+                    new = [embedded[message_id] for message_id in pending]
                     position = await self._push_to_tail(guard, new, whole[pending[-1]], counted)
                     if position is not None:
                         return existing, position
@@ -165,10 +165,8 @@ class MessageWriter:
                     return None
                 rolled = await self._tail.roll_if_full(document)
                 if not rolled:
-                    seen = TailPosition(document["epoch"], document["tail_start"])
-                    found = messages_of(document) + await self._tail.find_in_segments(key, seen, pending)
-                    existing |= await self._match_existing(key, whole, found)
-                    checked = seen
+                    checked = TailPosition(document["epoch"], document["tail_start"])
+                    existing |= await self._find_existing(document, checked, whole, pending)
                     if were_appended(document, whole if "fresh" in current_operation().memory else ()):
                         return existing, None
                     counted = change.recounted(document)
@@ -223,9 +221,7 @@ class MessageWriter:
                     "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
-                "$max": {
-                    "active_at": current_operation().now if change.active_at is None else change.active_at
-                },
+                "$max": {"active_at": current_operation().active_at},
             }
         )
         try:
@@ -237,10 +233,16 @@ class MessageWriter:
             return None
         return None if pushed is None else int(pushed["next_position"]) - len(messages)
 
-    async def _match_existing(
-        self, key: str, whole: dict[str, StoredDocument], found: Sequence[Positioned]
+    async def _find_existing(
+        self,
+        document: StoredDocument,
+        position: TailPosition,
+        whole: dict[str, StoredDocument],
+        pending: Sequence[str],
     ) -> dict[str, Positioned]:
         """Return those of the messages that are stored already, by id."""
+        key = document["_id"]
+        found = messages_of(document) + await self._tail.find_in_segments(key, position, pending)
         positioned = [one for one in found if one[1]["id"] in whole]
         known = await self._overflows.load_into(key, (message for _, message in positioned))
         for message in known or ():

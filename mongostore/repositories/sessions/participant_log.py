@@ -140,7 +140,7 @@ class ParticipantLog:
             {
                 "$set": {f"{path}.{self._counter}": batch["end"]},
                 "$inc": {"revision": 1, **added},
-                "$max": dict.fromkeys(("updated_at", "active_at"), current_operation().now),
+                "$max": {"updated_at": current_operation().now, "active_at": current_operation().active_at},
                 "$push": record_operation(token=batch["op"]),
             },
         )

@@ -37,7 +37,6 @@ class SessionChange:
         revision: The revision that the session must still have.
         added: The bytes that the update adds to what has a limit in sum.
         count: The count that the session must still have of it; None for any count.
-        active_at: When the session was active, if not now.
     """
 
     create: StoredDocument | None = None
@@ -46,7 +45,6 @@ class SessionChange:
     revision: int | None = None
     added: int = 0
     count: int | None = None
-    active_at: int | None = None
 
     @classmethod
     def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
@@ -169,7 +167,7 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
     update: StoredDocument = {
         "$set": sets,
         "$inc": {"revision": 1},
-        "$max": dict.fromkeys(("updated_at", "active_at"), current_operation().now),
+        "$max": {"updated_at": current_operation().now, "active_at": current_operation().active_at},
     }
     if removed:
         update["$unset"] = {f"metadata.{name}": "" for name in removed}

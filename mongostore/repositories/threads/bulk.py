@@ -8,16 +8,15 @@ from typing import Any, Self
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.codec import is_same
+from mongostore.codec import from_micros, is_same, to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import ThreadMessage
-from mongostore.repositories import Repository, long_running, writes
-from mongostore.repositories.paging import walk
+from mongostore.repositories import Repository, current_operation, long_running, writes
+from mongostore.repositories.paging import by_creation, walk
 from mongostore.repositories.threads.message_writer import MERGED
-from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_activity
 from mongostore.repositories.threads.threads import AsyncThreads
 
@@ -65,19 +64,29 @@ class ThreadMessageBatches(Repository):
                 await self._check_equal(documents[number])
         if thread_id is None:
             return
-        newest = max(document["created_at"] for document in documents)
-        pinned = any(message.pinned for message in messages)
         try:
-            life = await record_activity(self._connection, thread_id, newest, has_pinned=pinned)
-            if life:
-                ids = [document["_id"] for document in documents]
-                await collection.update_many({"_id": {"$in": ids}}, {"$set": {"life": life}})
+            await self.join(thread_id, messages)
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
             # the other.
-            ids = [document["_id"] for document in documents]
-            await collection.delete_many({"_id": {"$in": ids}, "thread_id": thread_id})
+            await collection.delete_many(_of_thread(thread_id, messages))
             raise
+
+    @writes
+    async def join(self, thread_id: str, messages: Sequence[ThreadMessage]) -> None:
+        """Have a thread know of messages that are stored: as active as they are, with a pin if one has it.
+
+        Raises:
+            NotFoundError: If the thread is deleted.
+        """
+        now = current_operation().now
+        times = [to_micros("created_at", message.created_at or from_micros(now)) for message in messages]
+        # A clock that was ahead must not keep the thread on top of all others.
+        active_at = min(max(times), now)
+        has_pinned = any(message.pinned for message in messages)
+        if life := await record_activity(self._connection, thread_id, active_at, has_pinned=has_pinned):
+            collection = self._connection.collection("messages")
+            await collection.update_many(_of_thread(thread_id, messages), {"$set": {"life": life}})
 
     @long_running
     def iter_loose(self) -> AsyncIterator[ThreadMessage]:
@@ -93,6 +102,10 @@ class ThreadMessageBatches(Repository):
             to_thread_message(document).model_dump(),
         ):
             raise ConflictError(f"message {document['_id']!r} is already there with other content")
+
+
+def _of_thread(thread_id: str, messages: Sequence[ThreadMessage]) -> StoredDocument:
+    return {"_id": {"$in": [message.id for message in messages]}, "thread_id": thread_id}
 
 
 def _to_document(thread_id: str | None, message: ThreadMessage) -> StoredDocument:

@@ -72,55 +72,55 @@ async def upsert_thread(
         DocumentTooLargeError: It would take too much.
     """
     threads, added = connection.collection("threads"), MERGED.added(thread_id, update)
-    update, plain = MERGED.counted(update, added), update
     began = began or begun_at or current_operation().now
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
     filter: StoredDocument = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
     filter |= {path: {"$exists": False} for path in if_absent}
-    allowing: StoredDocument = MERGED.allowing(added)
+    fields = {**TOMBSTONE, MERGED.field: 1, **dict.fromkeys(if_absent, 1)}
+    allowing, counted = MERGED.allowing(added), MERGED.counted(update, added)
     life = 0
     while True:
         of_life = {"life": life or {"$exists": False}} if of_part else {}
+        guard = {**filter, **of_life, **allowing}
         try:
-            await threads.update_one(
-                {**filter, **of_life, **allowing}, {**update, "$setOnInsert": new}, upsert=True
-            )
+            await threads.update_one(guard, {**counted, "$setOnInsert": new}, upsert=True)
         except DuplicateKeyError:
-            existing = await threads.find_one(
-                {"_id": thread_id}, {**TOMBSTONE, MERGED.field: 1, **dict.fromkeys(if_absent, 1)}
-            )
-            if existing is None:
-                continue
-            if is_expired(existing, current_operation().now):
-                await finish_if_gone(connection, existing)
-                continue
-            if existing["state"] == "deleted" and (
-                begun_at is None or begun_at <= existing.get("deleted_at", begun_at)
-            ):
-                await finish_deletion(connection, existing)
-                raise NotFoundError("thread", thread_id) from None
-            if existing["state"] == "deleted":
-                await _begin_anew(connection, existing, new_thread(began))
-            elif existing.get("deleted_at", -1) >= began:
-                raise NotFoundError("thread", thread_id) from None
-            elif any(_has_path(existing, path) for path in if_absent):
-                if current_operation().attempt and all(
-                    _has_path(existing, path, update["$set"][path]) for path in if_absent
-                ):
-                    # By the attempt before, whose answer was lost.
-                    return int(existing.get("life", 0))
-                raise ConflictError(f"thread {thread_id!r} has that already") from None
-            elif MERGED.allows(existing, added):
-                allowing, update = MERGED.allowing(added), MERGED.counted(plain, added)
-            else:
-                existing = await threads.find_one({"_id": thread_id}, [*MERGED.members, MERGED.field]) or {}
-                allowing = {MERGED.field: existing.get(MERGED.field, 0)}
-                update = MERGED.exact(thread_id, existing, plain)
-                continue
-            life = existing.get("life", 0)
+            existing = await threads.find_one({"_id": thread_id}, fields)
         else:
             return life
+        if existing is None:
+            continue
+        if is_expired(existing, current_operation().now):
+            await finish_if_gone(connection, existing)
+            continue
+        if existing["state"] == "deleted":
+            life = await _begin_anew(connection, existing, begun_at, new_thread(began))
+            continue
+        life = int(existing.get("life", 0))
+        if existing.get("deleted_at", -1) >= began:
+            raise NotFoundError("thread", thread_id)
+        if _was_set(existing, if_absent, update):
+            return life
+        if MERGED.allows(existing, added):
+            allowing, counted = MERGED.allowing(added), MERGED.counted(update, added)
+        else:
+            existing = await threads.find_one({"_id": thread_id}, [*MERGED.members, MERGED.field]) or {}
+            allowing = {MERGED.field: existing.get(MERGED.field, 0)}
+            counted = MERGED.exact(thread_id, existing, update)
+
+
+def _was_set(existing: StoredDocument, paths: Collection[str], update: StoredDocument) -> bool:
+    """Return whether the attempt before, whose answer was lost, has set paths that were not there.
+
+    Raises:
+        ConflictError: Another caller has set one of them.
+    """
+    if not any(_has_path(existing, path) for path in paths):
+        return False
+    if current_operation().attempt and all(_has_path(existing, path, update["$set"][path]) for path in paths):
+        return True
+    raise ConflictError(f"thread {existing['_id']!r} has that already")
 
 
 async def check_same_life(connection: Connection, thread_id: str | None, begun_at: int | None = None) -> None:
@@ -201,14 +201,22 @@ async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> 
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
-async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:
+async def _begin_anew(
+    connection: Connection, tombstone: StoredDocument, begun_at: int | None, new: StoredDocument
+) -> int:
+    """Make a deleted thread anew and return its next life.
+
+    Raises:
+        NotFoundError: The caller's thing began before the deletion, or it is not known when.
+    """
     await finish_deletion(connection, tombstone)
+    if begun_at is None or begun_at <= tombstone.get("deleted_at", begun_at):
+        raise NotFoundError("thread", tombstone["_id"])
+    life = int(tombstone.get("life", 0)) + 1
     same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
-    update = {
-        "$set": {**new, "life": tombstone.get("life", 0) + 1},
-        "$unset": {"expires_at": "", "create_op": ""},
-    }
+    update = {"$set": {**new, "life": life}, "$unset": {"expires_at": "", "create_op": ""}}
     await connection.collection("threads").update_one(same, update)
+    return life
 
 
 def _has_path(document: StoredDocument, path: str, *values: Any) -> bool:

@@ -120,14 +120,16 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     studio = Studio.of(request)
     status = to_problem(request, error).status_code
     if status == 401:
+        # The secret that was sent was wrong; where there was none, the page says all.
+        wrong = error.detail if request.url.path.endswith("/open") and isinstance(error, ProblemError) else ""
         return await page_response(
-            request, "login.html", {}, status=401, needs_key=studio.access.needs_key, studio=studio
+            request, "login.html", {}, status=401, needs_key=studio.access.needs_key, wrong=wrong
         )
     title, text = _words(error, status)
     return await page_response(
         request,
         "error.html",
-        await _frame_of(request, studio),
+        await _frame_of(request, studio, error),
         status=status,
         title=title,
         text=text,
@@ -136,9 +138,12 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _frame_of(request: Request, studio: Studio) -> dict[str, Any]:
+async def _frame_of(request: Request, studio: Studio, error: Exception) -> dict[str, Any]:
     """Return what is around an error: as around all pages, if the viewer is known and the store answers."""
     try:
+        if isinstance(error, UnavailableError):
+            # To ask again would take as long again.
+            return await bare_frame(studio)
         return await frame(studio, await studio.access.authenticate(request), request)
     except (HTTPException, MongoStoreError):
         return await bare_frame(studio)

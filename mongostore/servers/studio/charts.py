@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # The edges that all charts have in common.
 LEFT, TOP, BOTTOM = 34.0, 6.0, 18.0
+# Names of lines that are closer would be written over each other.
+_APART = 11
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def up_and_down(values: Sequence[tuple[str, str, float, float]], *, width: float
         visible = [box for box in boxes if box.height]
         is_named = number % named == 0
         columns.append(Column(title, visible, tick if is_named else "", round(x + wide / 2, 1)))
-    return Chart(width, height, columns, [(round(base, 1), "0")], round(base, 1))
+    ends = [(TOP, short(up)), (height - BOTTOM, short(down))]
+    lines = [(round(base, 1), "0"), *((y, name) for y, name in ends if abs(y - base) > _APART)]
+    return Chart(width, height, columns, lines, round(base, 1))
 
 
 def line(values: Sequence[float], *, width: float, height: float) -> str:
@@ -130,18 +134,18 @@ def curve(values: Sequence[float], *, width: float, height: float) -> tuple[str,
     return points, Chart(width, height, [], lines, base)
 
 
-def heat(hours: Sequence[int]) -> list[Box]:
-    """Return the boxes of the hours of a week, a row a day: the more, the darker."""
-    most = max(hours, default=0) or 1
+def heat(counts: Sequence[int], columns: int, *, width: float) -> list[Box]:
+    """Return the boxes of the rows of a table: the more, the darker."""
+    most, step = max(counts, default=0) or 1, (width - 30) / columns
     return [
         Box(
-            round(30 + (number % 24) * 12.5, 1),
-            round(number // 24 * 18.4, 1),
-            10.9,
+            round(30 + (number % columns) * step, 1),
+            round(number // columns * 18.4, 1),
+            round(step - 1.6, 1),
             16.5,
             "h0" if not count else f"h{min(1 + int(4 * count / most), 4)}",
         )
-        for number, count in enumerate(hours)
+        for number, count in enumerate(counts)
     ]
 
 

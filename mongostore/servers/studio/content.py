@@ -19,6 +19,8 @@ from mongostore.servers.studio.formats import visible
 # Characters of JSON, arguments and results that are shown at first.
 CLIP_JSON = 2000
 _SHORT = 120
+# A value of so many characters of JSON is in one line.
+_LINE = 36
 # Of base64, a multiple of four that holds what a type is known by.
 _HEAD_CHARACTERS = 32
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,100})(?:;[\w=.+-]{0,100})*;base64,", re.IGNORECASE)
@@ -271,16 +273,28 @@ def code(value: Any, *, whole: bool = False) -> Markup:
 
 
 def to_json(value: Any) -> str:
-    """Return a value as JSON for people; a long text of base64 as its length."""
-    return json.dumps(_without_base64(value), indent=1, ensure_ascii=False, default=str)
+    """Return a value as JSON for people: small ones in a line, and a long text of base64 as its length."""
+    return _to_json(value, 0, 0)
 
 
-def _without_base64(value: Any) -> Any:
-    if isinstance(value, str) and (found := _DATA_URL.match(value)):
-        return f"{value[: found.end()]}… {len(value) - found.end():,} characters"
+def _to_json(value: Any, indent: int, before: int) -> str:
+    """Return a value as JSON that stands behind so many characters of a line that is indented so far."""
     if isinstance(value, dict):
-        return {str(key): _without_base64(item) for key, item in value.items()}
-    return [_without_base64(item) for item in value] if isinstance(value, list) else value
+        names = [json.dumps(str(name), ensure_ascii=False) for name in value]
+        texts = zip(names, value.values(), strict=True)
+        parts = [f"{name}: {_to_json(one, indent + 1, len(name) + 2)}" for name, one in texts]
+    elif isinstance(value, list):
+        parts = [_to_json(one, indent + 1, 0) for one in value]
+    else:
+        if isinstance(value, str) and (found := _DATA_URL.match(value)):
+            value = f"{value[: found.end()]}… {len(value) - found.end():,} characters"
+        return json.dumps(value, ensure_ascii=False, default=str)
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    length = indent + before + sum(len(part) + 2 for part in parts)
+    if length <= _LINE and not any("\n" in part for part in parts):
+        return f"{begin}{', '.join(parts)}{end}"
+    line = "\n" + " " * indent
+    return f"{begin}{line} {f',{line} '.join(parts)}{line}{end}"
 
 
 def shorten(value: Any, length: int = _SHORT) -> str:

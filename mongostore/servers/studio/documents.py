@@ -36,7 +36,16 @@ async def stored_event(request: Request, view: InRoom, event_id: str) -> Respons
 
 
 async def _answer(request: Request, view: View, text: str, title: str, query: str = "") -> Response:
-    around = await frame(view.studio, view.viewer, request)
+    """Show a document; send all of it to those who do not ask for a page, which leaves out files in it."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return Response(text, media_type="application/json")
     return await page_response(
-        request, "document.html", around, text=text, title=title, current=view.path, back=view.path + query
+        request,
+        "document.html",
+        await frame(view.studio, view.viewer, request),
+        text=text,
+        title=title,
+        current=view.path,
+        address=request.url.path,
+        back=view.path + query,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +12,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mongostore.errors import InvalidDocumentError
-from mongostore.models import Feedback, ThreadMessage
-from mongostore.servers.studio.access import Looking
+from mongostore.models import Feedback, Page, ThreadMessage
+from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import encode_id
-from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.export import file_response, to_line
+from mongostore.servers.studio.frame import WholeStudio, frame, page_response
 from mongostore.servers.studio.markdown import excerpt
 from mongostore.servers.studio.overview import liked, vote_chart
 from mongostore.servers.studio.search import text_of
@@ -24,6 +27,7 @@ _PAGE = 25
 _BEFORE = 20
 _VALUES = {"down": 0, "up": 1}
 _DAYS = 30
+_TAGS = 8
 
 router: Final = APIRouter()
 
@@ -46,29 +50,62 @@ class Vote:
 
 @router.get("/feedback")
 async def feedback_page(
-    request: Request, viewer: Looking, value: str | None = None, cursor: str | None = None
+    request: Request, studio: WholeStudio, value: str | None = None, cursor: str | None = None
 ) -> Response:
     """Show feedback, that on the newest messages first."""
-    viewer.require()
-    studio = Studio.of(request)
-    page, around = await asyncio.gather(
-        studio.store.threads.feedback.list(value=_VALUES.get(value or ""), limit=_PAGE, cursor=cursor),
-        frame(studio, viewer, request),
+    (page, votes), around = await asyncio.gather(
+        _page(studio.store, value, cursor), frame(studio, Viewer(), request)
     )
-    votes = await asyncio.gather(*(_about(studio.store, one) for one in page))
     return await page_response(
         request, "feedback.html", around, votes=votes, page=page, value=value, current="/feedback"
     )
 
 
 @router.get("/feedback/votes")
-async def votes_by_day(request: Request, viewer: Looking) -> Response:
-    """Show how many votes there were each day, as a part of the page of feedback."""
-    viewer.require()
-    studio = Studio.of(request)
+async def votes_by_day(request: Request, studio: WholeStudio, value: str | None = None) -> Response:
+    """Show how many votes there were each day and by tag, as a part of the page of feedback."""
     found = (await studio.counter.count(studio, _DAYS)).statistics
-    chart = vote_chart([[day] for day in found.days], width=1030)
-    return await page_response(request, "votes.html", {}, votes=chart, liked=liked(found), days=_DAYS)
+    chart = vote_chart([[day] for day in found.days], width=690)
+    wanted = _VALUES.get(value or "down", 0)
+    tags = Counter({tag: votes.get(wanted, 0) for tag, votes in found.feedback_by_tag.items()})
+    return await page_response(
+        request,
+        "votes.html",
+        {},
+        votes=chart,
+        liked=liked(found),
+        days=_DAYS,
+        is_up=wanted > 0,
+        tags=[(tag, count) for tag, count in tags.most_common(_TAGS) if count],
+    )
+
+
+@router.get("/feedback/export")
+async def feedback_export(request: Request, studio: WholeStudio, value: str | None = None) -> Response:
+    """Send all feedback in lines of JSON, with what was asked and answered."""
+    name = f"feedback {value}" if value in _VALUES else "feedback"
+    return file_response(_lines(studio.store, value), name, "jsonl")
+
+
+async def _page(
+    store: AsyncMongoStore, value: str | None, cursor: str | None
+) -> tuple[Page[Feedback], list[Vote]]:
+    page = await store.threads.feedback.list(value=_VALUES.get(value or ""), limit=_PAGE, cursor=cursor)
+    return page, await asyncio.gather(*(_about(store, one) for one in page))
+
+
+async def _lines(store: AsyncMongoStore, value: str | None) -> AsyncIterator[bytes]:
+    cursor = None
+    while True:
+        page, votes = await _page(store, value, cursor)
+        for vote in votes:
+            members = vote.feedback.model_dump(mode="json")
+            about = {"asked": vote.asked, "answered": vote.answered}
+            yield to_line({"record": "Feedback", **members, **about})
+        for error in page.errors:
+            yield to_line({"record": "unreadable", "of": error.kind, "id": error.id})
+        if (cursor := page.next_cursor) is None:
+            return
 
 
 async def _about(store: AsyncMongoStore, feedback: Feedback) -> Vote:

@@ -11,10 +11,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.content import decode_image, image_type, images_in, read_content
-from mongostore.servers.studio.frame import Studio
+from mongostore.servers.studio.frame import WholeStudio
 
 # Nothing in a file runs, whatever it is, and however it is opened.
 _HEADERS = {
@@ -29,10 +28,9 @@ router: Final = APIRouter()
 
 
 @router.get("/files/{key}")
-async def file(request: Request, viewer: Looking, key: str) -> Response:
+async def file(request: Request, studio: WholeStudio, key: str) -> Response:
     """Return a file: as an attachment, but to an `<img>` an image."""
-    viewer.require()
-    files = Studio.of(request).store.threads.files
+    files = studio.store.threads.files
     key = decode_id(key)
     stored = await files.get(key)
     head = b"".join([part async for part in files.iter_content(key, end=min(_HEAD_BYTES, stored.size))])

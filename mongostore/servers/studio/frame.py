@@ -6,15 +6,15 @@ import asyncio
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from mongostore.errors import InvalidDocumentError, MongoStoreError
 from mongostore.recent import Recent
-from mongostore.servers.studio.access import StudioAccess, Viewer
+from mongostore.servers.studio.access import Looking, StudioAccess, Viewer
 from mongostore.servers.studio.pages import render
 from mongostore.servers.studio.rows import KINDS, Rows, list_conversations
 from mongostore.store import AsyncMongoStore
@@ -57,6 +57,13 @@ class Studio:
         """Where the database is."""
         return urlsplit(self.store.address).netloc.rpartition("@")[2] or "this process"
 
+    @property
+    def location(self) -> str:
+        """Where conversations are, in words."""
+        if self.store.engine.is_shared:
+            return f"{self.database} on {self.host}"
+        return "in the memory of this process"
+
     def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin work that goes on when the request that needs it has gone."""
         task = asyncio.create_task(work)
@@ -78,6 +85,15 @@ class Frame:
     viewer: Viewer
     rows: Rows
     kind: str | None
+
+
+async def _whole(request: Request, viewer: Looking) -> Studio:
+    viewer.require()
+    return Studio.of(request)
+
+
+# The studio, for those who see all of it; to others it is as if the page were not there.
+WholeStudio: TypeAlias = Annotated[Studio, Depends(_whole)]
 
 
 async def frame(studio: Studio, viewer: Viewer, request: Request) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def excerpt(text: str) -> str:
     for token in _markdown.parse(text):
         words += [child.content or " " for child in token.children or [token] if child.nesting == 0]
         words.append(" ")
-    return " ".join("".join(words).split())
+    # A fence within a line, whose end the excerpt of a text may lack, is no mark to the parser.
+    return " ".join("".join(words).replace("```", "").split())
 
 
 def plain(text: str) -> Markup:

@@ -17,7 +17,7 @@ from mongostore.models import Feedback
 from mongostore.repositories.statistics import DayStatistics, Statistics
 from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Looking
-from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_response
 
 DAYS = (7, 30, 90, 365)
 _HOUSES = ("sessions", "threads", "rooms")
@@ -77,10 +77,8 @@ async def overview(request: Request, viewer: Looking, days: Days = 30) -> Respon
 
 
 @router.get("/cards")
-async def cards(request: Request, viewer: Looking, days: Days = 30, again: bool = False) -> Response:
+async def cards(request: Request, studio: WholeStudio, days: Days = 30, again: bool = False) -> Response:
     """Show the numbers of some days, as a part of the first page."""
-    viewer.require()
-    studio = Studio.of(request)
     counted, feedback = await asyncio.gather(
         studio.counter.count(studio, days, again=again), _comments(studio)
     )
@@ -95,17 +93,15 @@ async def cards(request: Request, viewer: Looking, days: Days = 30, again: bool 
         by_day=_by_day(found),
         lengths=_lengths(found),
         votes=vote_chart(_weeks(found)),
-        heat=charts.heat(found.hours),
+        heat=charts.heat(found.hours, 24, width=330),
         collections=sorted((one for one in found.collections if one.documents), key=lambda one: -one.bytes),
         liked=liked(found),
     )
 
 
 @router.get("/statistics.csv")
-async def statistics_csv(request: Request, viewer: Looking, days: Days = 30) -> Response:
+async def statistics_csv(request: Request, studio: WholeStudio, days: Days = 30) -> Response:
     """Send the numbers of each day as a table."""
-    viewer.require()
-    studio = Studio.of(request)
     counted = await studio.counter.count(studio, days)
     out = io.StringIO()
     writer = csv.writer(out)

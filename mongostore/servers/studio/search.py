@@ -61,7 +61,6 @@ class Query:
         filters: The words before a colon, such as `role`.
     """
 
-    text: str
     words: str
     filters: dict[str, str]
 
@@ -71,12 +70,27 @@ class Query:
         words: list[str] = []
         filters: dict[str, str] = {}
         for part in text[:_MOST].split():
-            key, colon, value = part.partition(":")
-            if colon and value and key in _KEYS and (key != "since" or _moment(value)):
+            key, _, value = part.partition(":")
+            if _is_filter(key, value):
                 filters[key] = value
             else:
                 words.append(part)
-        return cls(text[:_MOST], " ".join(words), filters)
+        return cls(" ".join(words), filters)
+
+    @property
+    def kind(self) -> str | None:
+        """The only kind of conversations that is looked for; None for all."""
+        return self.filters.get("kind")
+
+    @property
+    def filter_text(self) -> str:
+        """The filters as they are typed."""
+        return " ".join(f"{key}:{value}" for key, value in self.filters.items())
+
+    @property
+    def text(self) -> str:
+        """The words, and the filters behind them."""
+        return f"{self.words} {self.filter_text}".strip()
 
     @cached_property
     def terms(self) -> Terms | None:
@@ -93,12 +107,12 @@ class Query:
         """Whether a name alone is not enough."""
         return not self.filters.keys().isdisjoint(("role", "since"))
 
-    def narrowed(self, key: str, value: str) -> str:
-        """Return the text with one more filter, or without it where it has that."""
-        filters = {**self.filters, key: value}
-        if self.filters.get(key) == value:
-            del filters[key]
-        return " ".join([self.words, *(f"{name}:{term}" for name, term in filters.items())])
+    def narrowed(self, key: str, value: str | None) -> str:
+        """Return the text with one more filter, or without that of a key where it has it or there is none."""
+        filters = {name: term for name, term in self.filters.items() if name != key}
+        if value and self.filters.get(key) != value:
+            filters[key] = value
+        return Query(self.words, filters).text
 
     def finds(self, entry: Entry) -> bool:
         """Return whether a message is looked for."""
@@ -111,7 +125,8 @@ class Query:
 
     def snippet(self, entry: Entry) -> Markup:
         """Return the text around the first word, with all of them marked."""
-        text = " · ".join(entry.texts())
+        texts = entry.texts()
+        text = " · ".join([text for text in texts if next(self._spans(text), None)] or texts)
         plain = visible(" ".join(text.split()))
         first, _ = next(self._spans(plain), (0, 0))
         start = max(first - _BEFORE, 0)
@@ -220,15 +235,13 @@ def _most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
 
 @router.get("/search")
 async def search_page(
-    request: Request, viewer: Looking, q: str = "", find: str | None = None, cursor: str | None = None
+    request: Request, viewer: Looking, q: str = "", filters: str = "", cursor: str | None = None
 ) -> Response:
-    """Show the messages that hold all words, by conversation."""
+    """Show the messages that hold all words, by conversation; the last of two filters of a key counts."""
     studio = Studio.of(request)
-    query = Query.parse(q)
-    kind = find or query.filters.get("kind")
-    kind = kind if kind in KINDS else None
+    query = Query.parse(f"{filters} {q}")
     found, around = await asyncio.gather(
-        search(studio.store, viewer, query, kind, cursor), frame(studio, viewer, request)
+        search(studio.store, viewer, query, cursor), frame(studio, viewer, request)
     )
     return await page_response(
         request,
@@ -236,34 +249,28 @@ async def search_page(
         around,
         query=query,
         found=found,
-        found_kind=kind,
         most=_SNIPPETS,
         # Of the conversations on another page nothing is known.
         is_all=cursor is None and found.cursor is None,
         current="/search",
-        asked=q[:_MOST],
     )
 
 
 @router.get("/search/export")
-async def search_export(request: Request, viewer: Looking, q: str = "", find: str | None = None) -> Response:
+async def search_export(request: Request, viewer: Looking, q: str = "") -> Response:
     """Send all that a search finds, in lines of JSON: each conversation, and its messages behind it."""
-    studio = Studio.of(request)
     query = Query.parse(q)
-    kind = find or query.filters.get("kind")
-    lines = _lines(studio.store, viewer, query, kind if kind in KINDS else None)
+    lines = _lines(Studio.of(request).store, viewer, query)
     return file_response(lines, f"search {query.text}", "jsonl")
 
 
-async def search(
-    store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None, cursor: str | None = None
-) -> Found:
+async def search(store: AsyncMongoStore, viewer: Viewer, query: Query, cursor: str | None = None) -> Found:
     """Return a page of what the store finds, the conversations that were active last first."""
     began, hits = time.monotonic(), list[Hit]()
     if query.terms is None:
         return Found([], None, 0.0)
     while True:
-        rows = await _list(store, viewer, query, kind, cursor, _HITS - len(hits))
+        rows = await _list(store, viewer, query, cursor, _HITS - len(hits))
         for start in range(0, len(rows.rows), _AT_ONCE):
             some = rows.rows[start : start + _AT_ONCE]
             found = await asyncio.gather(*(_look_into(store, row, query) for row in some))
@@ -274,13 +281,11 @@ async def search(
             return Found(hits, cursor, seconds)
 
 
-async def _list(
-    store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None, cursor: str | None, limit: int
-) -> Rows:
+async def _list(store: AsyncMongoStore, viewer: Viewer, query: Query, cursor: str | None, limit: int) -> Rows:
     return await list_conversations(
         store,
         viewer,
-        kind=kind,
+        kind=query.kind,
         namespace=query.filters.get("namespace"),
         user=query.filters.get("user"),
         text=query.words,
@@ -289,12 +294,10 @@ async def _list(
     )
 
 
-async def _lines(
-    store: AsyncMongoStore, viewer: Viewer, query: Query, kind: str | None
-) -> AsyncIterator[bytes]:
+async def _lines(store: AsyncMongoStore, viewer: Viewer, query: Query) -> AsyncIterator[bytes]:
     cursor = None
     while query.terms is not None:
-        rows = await _list(store, viewer, query, kind, cursor, _HITS)
+        rows = await _list(store, viewer, query, cursor, _HITS)
         for row in rows.rows:
             head = to_line(
                 {"record": row.kind.title(), "path": row.path, "title": row.title, "active_at": row.at}
@@ -365,6 +368,12 @@ def _room_entry(path: str, event: Event) -> Entry:
     name = f"{event.channel_id}, {event.participant_id or event.type}"
     path_there = f"{path}?at={event.index}#e{event.index}"
     return Entry(str(event.index), event.type, name, path_there, event)
+
+
+def _is_filter(key: str, value: str) -> bool:
+    if key in ("kind", "since"):
+        return value in KINDS if key == "kind" else _moment(value) is not None
+    return key in _KEYS and bool(value)
 
 
 def _moment(text: str) -> datetime | None:

@@ -44,6 +44,7 @@ class Step:
     left: float = 0.0
     width: float = 0.0
     kind: str = ""
+    is_here: bool = False
 
 
 @dataclass
@@ -107,6 +108,10 @@ def thread_turns(
                 if _root(step, known) == root and not _is_spoken(step):
                     turn.elements += by_message.get(step.id, [])
         turns.append(turn)
+    for turn in turns:
+        for line in turn.steps:
+            line.is_here = line.id == at
+        turn.is_here = turn.is_here or any(line.is_here for line in turn.steps)
     return turns
 
 

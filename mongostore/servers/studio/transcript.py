@@ -9,7 +9,15 @@ from typing import Any
 
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message
-from mongostore.servers.studio.content import Block, Call, images_in, read_calls, read_content, shorten
+from mongostore.servers.studio.content import (
+    Block,
+    Call,
+    Content,
+    images_in,
+    read_calls,
+    read_content,
+    shorten,
+)
 
 
 @dataclass(frozen=True)
@@ -99,47 +107,50 @@ def session_items(
     open_calls: dict[str, Call] = {}
     for message in messages:
         position = message.position or 0
-        is_whole = position in whole
-        content = read_content(message.content, whole=is_whole)
-        results = dict(content.results)
-        if isinstance(call_id := message.data.get("tool_call_id"), str):
-            results[call_id] = message.content, _is_failure(message.content)
-        known = {id: open_calls.pop(id) for id in results if id in open_calls}
-        for id, call in known.items():
-            result, failed = results[id]
-            call.end(result, failed=failed, position=str(position))
-            call.remark = call.remark or (shorten(_reason(result), 60) if failed else "")
-        rest = [
-            Call(id, "result", None, result) for id, (result, _) in content.results.items() if id not in known
-        ]
-        content.calls += [*read_calls(message.data), *rest]
+        content = read_content(message.content, whole=position in whole)
+        joined = _join_results(message, content, open_calls)
+        content.calls += read_calls(message.data)
+        for id, (result, _) in content.results.items():
+            if id not in joined:
+                content.calls.append(Call(id, "result", None, result))
         for call in content.calls:
-            call.whole = is_whole
+            call.whole = position in whole
         for image in images_in(message.data):
             content.add_image(image)
-        if known and not content.calls and (not content.blocks or "tool_call_id" in message.data):
+        if joined and not content.calls and (not content.blocks or "tool_call_id" in message.data):
             continue
         open_calls |= {call.id: call for call in content.calls if call.id and call.status == "open"}
         look, icon = look_of(message.role)
-        name = name_in(message.role, message.data, message.metadata)
-        items.append(
-            Item(
-                f"m{position}",
-                str(position),
-                f"{path}/at/{position}",
-                name,
-                message.created_at,
-                look,
-                icon,
-                _session_chips(message),
-                content.blocks,
-                content.calls,
-                is_whole,
-                position == at,
-                message.status == "streaming",
-            )
+        item = Item(
+            anchor=f"m{position}",
+            label=str(position),
+            path=f"{path}/at/{position}",
+            name=name_in(message.role, message.data, message.metadata),
+            at=message.created_at,
+            look=look,
+            icon=icon,
+            chips=_session_chips(message),
+            blocks=content.blocks,
+            calls=content.calls,
+            whole=position in whole,
+            is_here=position == at,
+            is_growing=message.status == "streaming",
         )
+        items.append(item)
     return items
+
+
+def _join_results(message: Message, content: Content, open_calls: dict[str, Call]) -> set[str]:
+    """Give the results that a message has to the calls that wait for them, and return the calls' ids."""
+    results = dict(content.results)
+    if isinstance(call_id := message.data.get("tool_call_id"), str):
+        results[call_id] = message.content, _is_failure(message.content)
+    joined = results.keys() & open_calls.keys()
+    for id in joined:
+        call, (result, failed) = open_calls.pop(id), results[id]
+        call.end(result, failed=failed, position=str(message.position or 0))
+        call.remark = call.remark or (shorten(_reason(result), 60) if failed else "")
+    return joined
 
 
 def is_of_tools(message: Message) -> bool:

@@ -33,7 +33,10 @@ async def test_nothing_opens_without_the_token(seeded: AsyncMongoStore) -> None:
         for path in ALL:
             assert (await stranger.get(path)).status_code == 401
             assert (await stranger.get(path, headers={"Cookie": "mongostore_studio=x"})).status_code == 401
-        assert (await stranger.get("/open", params={"token": "x"})).status_code == 401
+        assert 'role="alert"' not in (await stranger.get("/")).text
+        wrong = await stranger.get("/open", params={"token": "x"})
+        assert wrong.status_code == 401
+        assert 'role="alert">The token is that of another studio' in wrong.text
 
 
 async def test_the_token_does_not_stay_in_the_address_nor_in_the_cookie(seeded: AsyncMongoStore) -> None:
@@ -79,7 +82,9 @@ async def test_mounted_it_needs_a_key(seeded: AsyncMongoStore, mounted: httpx.As
     closed = await mounted.get("/studio/")
     assert closed.status_code == 401
     assert 'action="/studio/open"' in closed.text
-    assert (await mounted.post("/studio/open", data={"key": "mgs_x"})).status_code == 401
+    wrong = await mounted.post("/studio/open", data={"key": "mgs_x"})
+    assert wrong.status_code == 401
+    assert 'role="alert">The key is not valid.' in wrong.text
     key = await seeded.keys.create(name="admin", namespaces=["*"])
     opened = await mounted.post("/studio/open", data={"key": key.token})
     assert (opened.status_code, opened.headers["location"]) == (303, "/studio/")

@@ -259,6 +259,39 @@ def test_keys_do_what_they_say(studio: Studio, browse: Browse) -> None:
     watched.check()
 
 
+def test_filters_stand_beside_the_words_and_are_taken_away(studio: Studio, browse: Browse) -> None:
+    watched = browse(studio)
+    page = watched.page
+    watched.go("/search?q=gloves role:user since:30d")
+    assert page.locator("#words").input_value() == "gloves"
+    page.keyboard.press("/")
+    page.keyboard.press("End")
+    page.keyboard.type(" fan")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"q=gloves\+fan"))
+    assert page.locator(".tok").all_inner_texts() == ["role:user", "since:30d"]
+    page.locator("#words").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Backspace")
+    page.wait_for_url(re.compile(r"q=gloves%20fan%20role%3Auser$"))
+    page.get_by_role("link", name="Take away role:user").click()
+    page.wait_for_url(re.compile(r"q=gloves%20fan$"))
+    watched.check()
+
+
+def test_a_document_is_copied_whole(studio: Studio, browse: Browse) -> None:
+    watched = browse(studio)
+    page = watched.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    watched.go(f"{S}/at/209/document")
+    page.get_by_role("button", name="Copy").click()
+    page.locator("#said").get_by_text("Code copied").wait_for(state="attached")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert len(copied) > 5000
+    assert "base64,iVBOR" in copied
+    watched.check()
+
+
 def test_the_palette_opens_what_was_typed_however_late_its_answers_come(
     studio: Studio, browse: Browse
 ) -> None:

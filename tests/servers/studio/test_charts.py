@@ -38,6 +38,6 @@ def test_nothing_is_drawn_of_nothing() -> None:
     assert up_and_down([], width=10, height=30).columns == []
     assert line([], width=10, height=10) == ""
     assert line([0, 0], width=10, height=10) == "0.0,9.0 10.0,9.0"
-    assert {box.style for box in heat([0] * 168)} == {"h0"}
-    assert [box.style for box in heat([1, 4, 0])] == ["h2", "h4", "h0"]
+    assert {box.style for box in heat([0] * 168, 24, width=330)} == {"h0"}
+    assert [box.style for box in heat([1, 4, 0], 3, width=330)] == ["h2", "h4", "h0"]
     assert [short(value) for value in (0, 950, 1500, 2e6)] == ["0", "950", "1.5k", "2M"]

@@ -73,6 +73,8 @@ def test_an_excerpt_has_no_marks_of_markdown() -> None:
     )
     assert excerpt(text) == "One two, three four five six seven"
     assert excerpt("2 * 3 < 7, snake_case_name") == "2 * 3 < 7, snake_case_name"
+    assert excerpt("Do it:\n\n```python\nrun(1)\nrun(") == "Do it: run(1) run("
+    assert excerpt("Do it: ```python run(1) ``` or ```sql sel") == "Do it: python run(1) or sql sel"
     assert len(excerpt("[ *" * 10_000)) <= 500
 
 

@@ -13,8 +13,9 @@ from urllib.parse import unquote_plus
 import httpx
 import pytest
 
-from mongostore import AsyncMongoStore, Message
+from mongostore import AsyncMongoStore, Feedback, Message
 from mongostore.servers.studio.addresses import decode_id, encode_id
+from mongostore.servers.studio.content import to_json
 from tests.servers.studio.conftest import open_client
 from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
 from tests.servers.studio.serving import TOKEN
@@ -133,10 +134,17 @@ async def test_what_is_not_there_is_said_as_a_page_and_as_a_problem(asking: http
     assert problem.json()["status"] == 404
 
 
-async def test_an_empty_store_says_how_to_begin() -> None:
-    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+async def test_an_empty_store_says_how_to_begin(store_uri: str, database: str) -> None:
+    async with AsyncMongoStore(store_uri, database) as store, open_client(store) as asking:
         await asking.get("/open", params={"token": TOKEN})
-        assert "mongostore demo" in (await asking.get("/")).text
+        html = (await asking.get("/")).text
+    assert "Nothing stored in" in html
+    commands = re.findall(r"mongostore (demo|import).*--uri (\S+) --database (\w+)", html)
+    # What is in the memory of this process no other one fills.
+    if store_uri.startswith("mongomock"):
+        assert commands == []
+    else:
+        assert commands == [(verb, store.address, database) for verb in ("demo", "import")]
 
 
 IDS = [
@@ -222,6 +230,13 @@ async def test_a_search_counts_what_its_page_has_found(
     assert {"gloves namespace:looking-glass", "gloves role:user"} <= links
     assert "gloves role:user namespace:looking-glass user:alice" in links
     assert counts(html)["user"] == "2"
+    # What is typed beside the filters of a page is added to them, and the last of a key counts.
+    typed = {"filters": "role:user kind:session", "q": "gloves role:tool"}
+    html = (await asking.get("/search", params=typed)).text
+    values = re.findall(r'id="words"[^>]* value="([^"]+)"|name="filters" value="([^"]+)"', html)
+    assert values == [("gloves", ""), ("", "role:tool kind:session")]
+    assert re.findall(r'class="tok" href="/search\?q=([^"]+)"', html) == ["gloves%20kind%3Asession"]
+    assert 'filter on" href="/search?q=gloves%20role%3Atool"' in html
     # Of houses that are not on a page of many, nothing is known.
     for number in range(21):
         await seeded.sessions.create(f"g{number}", name="More gloves")
@@ -384,3 +399,43 @@ async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.Asyn
     assert "Which of my trees were planted" in html
     assert "No comment" not in html
     assert "painted red on Sunday evening by gardeners Two, Five" in html
+    assert re.findall(r'<td class="cut">(\w+)</td>', drawn) == ["audit", "gardens"]
+    assert "Down, by tag" in drawn
+    assert "Up, by tag" in (await asking.get("/feedback/votes?value=up")).text
+
+
+async def test_all_feedback_is_given_out(seeded: AsyncMongoStore, asking: httpx.AsyncClient) -> None:
+    for number in range(30):
+        await seeded.threads.messages.merge("more", f"n{number}", content="hay", data={"role": "assistant"})
+        await seeded.threads.feedback.upsert("more", Feedback(message_id=f"n{number}", value=1))
+    everything = (await asking.get("/feedback/export")).text.splitlines()
+    assert len(everything) == 32
+    downs = await asking.get("/feedback/export?value=down")
+    assert downs.headers["content-disposition"].endswith("feedback%20down.jsonl")
+    [down] = map(json.loads, downs.text.splitlines())
+    assert (down["record"], down["value"], down["thread_id"]) == ("Feedback", 0, THREAD)
+    assert down["asked"].startswith("I see by the accounts")
+    assert down["answered"].startswith("Three trees near the entrance")
+
+
+async def test_a_step_is_shown_in_the_answer_that_it_has_led_to(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get(f"/t/{THREAD}?at=s3")).text
+    [answer] = re.findall(r'<article class="msg here".*?</article>', html, re.DOTALL)
+    [step] = re.findall(r'<a class="stp"[^>]* aria-current="true".*?</a>', answer, re.DOTALL)
+    assert "retrieve_ledger" in step
+
+
+async def test_a_document_is_sent_whole_and_shown_without_the_files_in_it(asking: httpx.AsyncClient) -> None:
+    path = f"{S}/at/209/document"
+    page = (await asking.get(path)).text
+    assert "data:image/png;base64,… " in page
+    assert f'data-src="{path}"' in page
+    sent = await asking.get(path, headers={"Accept": "application/json"})
+    assert sent.json()["content"][1]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
+
+
+def test_json_is_as_short_as_lines_are_for_people() -> None:
+    assert to_json({"day": "today", "n": [1, 2, None]}) == '{"day": "today", "n": [1, 2, null]}'
+    long = {"model": "cheshire-small", "usage": {"input": 3120}, "url": "data:image/png;base64,AAAA"}
+    lines = ["{", ' "model": "cheshire-small",', ' "usage": {"input": 3120},']
+    assert to_json(long) == "\n".join([*lines, ' "url": "data:image/png;base64,… 4 characters"', "}"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
-from mongostore import AsyncMongoStore
+from mongostore import AsyncMongoStore, Message
 from mongostore.repositories.mentions import MENTIONS
+from mongostore.servers.studio import people
 from mongostore.servers.studio.addresses import encode_id
 from mongostore.servers.studio.erasure import OUTCOMES
 from tests.servers.studio.conftest import Browse, accessible, open_client
@@ -36,6 +39,24 @@ async def test_all_of_a_person_is_counted_and_given_out(asking: httpx.AsyncClien
     assert {"users", "threads"} <= {line["collection"] for line in lines}
     assert (await asking.get("/people/nobody/export")).status_code == 404
     assert "Nothing else has this name" in (await asking.get("/people/nobody/records")).text
+
+
+async def test_the_activity_of_a_person_is_drawn_by_days(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    for days in (0, 0, 7, 7 * 30):
+        message = Message(role="user", content="hay", created_at=now - timedelta(days=days))
+        await seeded.sessions.messages.append("s", message, create={"user_id": "ada"})
+    html = (await asking.get("/people/ada/records")).text
+    assert "3 messages, turns and events in 26 weeks, where they take part</span>" in html
+    drawn = re.findall(r'<rect class="(h\d)".*?<title>([^<]+)</title>', html)
+    assert len(drawn) == 7 * 26
+    days = {title: style for style, title in drawn if style != "h0"}
+    assert days == {f"{now:%-d %B}: 2": "h4", f"{now - timedelta(days=7):%-d %B}: 1": "h3"}
+    monkeypatch.setattr(people, "ACTIVITY_SECONDS", -1.0)
+    html = (await asking.get("/people/alice/records")).text
+    assert "where they take part; not all was read" in html
 
 
 def test_every_collection_that_names_people_has_an_outcome() -> None:

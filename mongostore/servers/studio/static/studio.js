@@ -21,6 +21,13 @@ async function copy(text, what) {
   say(`${what} copied`);
 }
 
+// A page may show less than there is.
+async function copyCode(button) {
+  const answer = button.dataset.src && await ask(button.dataset.src, { headers: { Accept: "application/json" } });
+  if (answer && !answer.ok || answer === null) return say("It could not be copied.");
+  await copy(answer ? await answer.text() : $("pre", button.closest(".code")).innerText, "Code");
+}
+
 // ---------- theme ----------
 const themes = ["", "light", "dark"];
 function setTheme(name) {
@@ -263,18 +270,25 @@ function showKeys() {
   box.showModal();
 }
 // What the palette does beside jumping, each where a page has what it needs.
-const COMMANDS = [["f", "Follow new messages, or pause", "#live"], ["e", "Export this conversation", "#export"], ["t", "Fold or unfold tools", ".call"], ["d", "Light, dark or as the system", "body"], ["?", "All keys", "body"]];
+const COMMANDS = [["f", "Follow new messages, or pause", "radio", "#live"], ["e", "Export what is here", "download", "#export"], ["t", "Fold or unfold tools", "wrench", ".call"], ["d", "Light, dark or as the system", "sun"], ["?", "All keys", "ellipsis"]];
+function icon(name) {
+  const one = $(".ask svg").cloneNode(true), use = $("use", one);
+  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${name}`));
+  return one;
+}
 const hint = (text, ...keys) => make("span", {}, ...keys.map((key) => make("kbd", { text: key })), ` ${text}`);
 function palette() {
   const box = dialog("Jump to"), input = make("input", { type: "text", "aria-label": "Jump to", autocomplete: "off", role: "combobox", "aria-expanded": "true", "aria-controls": "found" });
   const found = make("ul", { role: "listbox", id: "found", "aria-label": "Choices" });
-  box.append(make("div", { class: "pal" }, make("div", { class: "in" }, $(".ask svg")?.cloneNode(true) ?? "", input, make("kbd", { text: "esc" })), make("h3", { text: "Jump to" }), found,
+  box.append(make("div", { class: "pal" }, make("div", { class: "in" }, icon("search"), input, make("kbd", { text: "esc" })), found,
     make("footer", {}, hint("choose", "↑", "↓"), hint("open", "↵"), hint("in a new tab", "ctrl ↵"))));
   // Which question was asked last, and of which the list is the answer: answers may overtake each other.
   let timer = 0, asked = 0, shown = null;
-  const typed = () => input.value.trim();
-  const choose = (one) => { $$("li", found).forEach((li) => li.setAttribute("aria-selected", String(li === one))); one?.scrollIntoView({ block: "nearest" }); input.setAttribute("aria-activedescendant", one?.id ?? ""); };
-  const add = (label, note, target, noun) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, ...target }, noun?.cloneNode(true) ?? "", make("span", { class: "grow cut", text: label }), make(target["data-key"] ? "kbd" : "span", { class: "n", text: note })));
+  const typed = () => input.value.trim(), choices = () => $$("[role=option]", found);
+  const choose = (one) => { choices().forEach((li) => li.setAttribute("aria-selected", String(li === one))); one?.scrollIntoView({ block: "nearest" }); input.setAttribute("aria-activedescendant", one?.id ?? ""); };
+  const head = (text) => { if (found.lastElementChild?.matches(".head")) found.lastElementChild.remove(); found.append(make("li", { role: "presentation", class: "head", text })); };
+  const add = (label, note, target, sign) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, ...target }, make("span", { class: "sign" }, sign), make("span", { class: "grow cut", dir: "auto", text: label }), make(target["data-key"] ? "kbd" : "span", { class: "n", text: note })));
+  const addCommands = (text, here) => { for (const [key, label, sign, needed] of COMMANDS) if (label.toLowerCase().includes(text.toLowerCase()) && (here ? needed && $(needed) : !needed)) add(label, key, { "data-key": key }, icon(sign)); };
   const go = (one, elsewhere) => {
     const { href, key } = one.dataset;
     if (key) { box.close(); ACTS[key](); } else if (elsewhere) open(href); else location.href = href;
@@ -288,18 +302,21 @@ function palette() {
     shown = text;
     const local = $$(".conv", list).filter((one) => $(".t", one).textContent.toLowerCase().includes(text.toLowerCase()));
     found.replaceChildren();
-    if (/^\d+$/.test(text) && scroll) add(`Go to message ${text}`, "number", { "data-href": `${location.pathname}?at=${text}` });
+    if (/^\d+$/.test(text) && scroll) add(`Go to message ${text}`, "number", { "data-href": `${location.pathname}?at=${text}` }, icon("hash"));
+    head("Conversations");
     const seen = new Set();
     for (const one of [...local, ...rows]) {
       if (seen.has(one.getAttribute("href")) || seen.size > 9) continue;
       seen.add(one.getAttribute("href"));
-      add($(".t", one).textContent, $("time", one)?.textContent.trim() ?? "", { "data-href": one.getAttribute("href") }, $(".noun", one));
+      add($(".t", one).textContent, $("time", one)?.textContent.trim() ?? "", { "data-href": one.getAttribute("href") }, $(".noun", one).cloneNode(true));
     }
-    if (text) add(`Search all messages for “${text}”`, "search", { "data-href": `${root}/search?q=${encodeURIComponent(text)}` });
-    for (const [key, label, needed] of COMMANDS) {
-      if (label.toLowerCase().includes(text.toLowerCase()) && $(needed)) add(label, key, { "data-key": key });
-    }
-    choose($("li", found));
+    head("This page");
+    addCommands(text, true);
+    head("Everywhere");
+    if (text) add(`Search all messages for “${text}”`, "search", { "data-href": `${root}/search?q=${encodeURIComponent(text)}` }, icon("search"));
+    addCommands(text, false);
+    if (found.lastElementChild?.matches(".head")) found.lastElementChild.remove();
+    choose(choices()[0]);
   }
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(fill, 120); });
   box.addEventListener("keydown", async (event) => {
@@ -308,11 +325,11 @@ function palette() {
     // A choice is one of what was typed, not of what was shown before it.
     if (shown !== typed()) await fill();
     if (shown !== typed() || !box.open) return;
-    const all = $$("li", found), at = all.findIndex((one) => one.getAttribute("aria-selected") === "true");
+    const all = choices(), at = all.findIndex((one) => one.getAttribute("aria-selected") === "true");
     if (event.key === "Enter") { if (all[at]) go(all[at], event.ctrlKey); }
     else choose(all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]);
   });
-  found.addEventListener("click", (event) => { const one = event.target.closest("li"); if (one) go(one, event.ctrlKey); });
+  found.addEventListener("click", (event) => { const one = event.target.closest("[role=option]"); if (one) go(one, event.ctrlKey); });
   box.showModal();
   input.focus();
   fill();
@@ -329,7 +346,7 @@ function neighbour(direction) {
 }
 const linkOf = (item) => { const href = item && $(".pos", item)?.getAttribute("href"); return href ? new URL(href, location.href).href : location.href; };
 const ACTS = {
-  "/": () => $("#ask")?.focus(), j: () => step(1), k: () => step(-1),
+  "/": () => ($("#words") ?? $("#ask"))?.focus(), j: () => step(1), k: () => step(-1),
   Enter: () => { const item = here(); if (item?.dataset.path) location.href = item.dataset.path; },
   u: () => (list?.querySelector("[aria-current=page]") ?? list)?.focus(), "[": () => neighbour(-1), "]": () => neighbour(1),
   g: palette, Home: () => { if (scroll) location.href = `${location.pathname}?at=0`; }, End: () => { if (scroll) location.href = location.pathname; },
@@ -343,6 +360,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || $("dialog[open]")) return;
   const within = event.target.closest?.("input, textarea, select, [contenteditable]");
   // A drawer that Escape closes gives the focus back to the button that opened it.
+  if (event.key === "Backspace" && event.target.id === "words" && !event.target.selectionEnd) $$(".tok").at(-1)?.click();
   if (within) { if (event.key === "Escape" && !within.closest(":popover-open")) within.blur(); return; }
   if (event.key === "Enter" && event.target.closest?.("a, button, summary")) return;
   if (localStorage.getItem("studio-keys") === "off" && event.key.length === 1 && event.key !== "?") return;
@@ -353,7 +371,7 @@ document.addEventListener("click", (event) => {
   const on = (query) => event.target.closest?.(query);
   let one;
   if ((one = on(".more")) && list?.contains(one)) { event.preventDefault(); loadMore(one); }
-  else if ((one = on(".code .cap .b"))) copy($("pre", one.closest(".code")).innerText, "Code");
+  else if ((one = on(".code .cap .b"))) copyCode(one);
   else if ((one = on("[data-copy]"))) copy(one.dataset.copy, "Address");
   else if ((one = on("[data-copy-page]"))) copy(linkOf(null), "Link");
   else if ((one = on("[data-copy-link]"))) { event.preventDefault(); copy(linkOf(one.closest(".msg, .ev")), "Link"); }
