@@ -14,9 +14,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import (
-    check_flag,
     check_id,
-    check_limit,
     check_list,
 )
 from mongostore.codec import from_micros, to_micros
@@ -27,7 +25,7 @@ from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
 from mongostore.repositories.expiry import new_tombstone
-from mongostore.repositories.paging import SortOrder, count_options
+from mongostore.repositories.paging import by_creation, count_options, list_page
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
@@ -137,14 +135,10 @@ class AsyncKeys(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit, order = (
-            check_limit("limit", limit),
-            SortOrder("created_at", is_ascending=not check_flag("newest", newest)),
+        order = by_creation(newest)
+        return await list_page(
+            self._connection, "api_keys", {}, order, limit, cursor, to_key, fields=_PUBLIC_FIELDS
         )
-        where = order.keyset_filter({}, order.decode(cursor))
-        found = self._keys.find(where, _PUBLIC_FIELDS, sort=order.sort, limit=limit + 1, batch_size=limit + 2)
-        async with found as keys:
-            return order.page(await keys.to_list(), limit, to_key)
 
     @writes
     async def delete(self, key_id: str) -> bool:

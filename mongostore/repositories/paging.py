@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mongostore.arguments import check_id, decode_cursor, encode_cursor
+from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
@@ -17,6 +17,9 @@ V = TypeVar("V")
 
 # The number and the key of something in a list, with the number between them that breaks ties if one does.
 SortKey = tuple[Any, ...]
+
+# Finds the first documents of a list, as `find_page` does.
+FindPage = Callable[..., Awaitable[Sequence[StoredDocument]]]
 
 _LAST = 2**63 - 1
 _AFTER_TEXTS = "\U0010ffff"
@@ -83,6 +86,15 @@ class SortOrder:
         ]
         return {"$or": branches[::-1]}
 
+    def keyset_filter_of_any(self, filters: Sequence[StoredDocument], key: SortKey | None) -> StoredDocument:
+        """Return the filter of the documents of any of these filters after a sort key.
+
+        Each filter has branches of its own: only of such can the server merge what indexes give in order.
+        """
+        of_each = [self.keyset_filter(filter, key) for filter in filters]
+        branches = [branch for following in of_each for branch in following.get("$or", [following])]
+        return branches[0] if len(branches) == 1 else {"$or": branches}
+
     def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
         """Return the filter of the documents of `filter` after a document."""
         return self.keyset_filter(filter, self.sort_key(last))
@@ -108,15 +120,6 @@ class SortOrder:
             case [int(number), {"a": str(first), "b": str(second)}] if not self.tie and _is_64_bits(number):
                 return number, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
         raise InvalidValueError("cursor", "is not one that a page gave")
-
-    def page(
-        self, documents: Sequence[StoredDocument], limit: int, read: Callable[[StoredDocument], V]
-    ) -> Page[V]:
-        """Return a page of what was read, which is one more than fits if there is another page."""
-        more = len(documents) > limit
-        return read_page(
-            documents[:limit], self.cursor(self.sort_key(documents[limit - 1])) if more else None, read
-        )
 
 
 def _is_64_bits(*numbers: int) -> bool:
@@ -152,6 +155,10 @@ class KeyOrder:
         """Return the filter of the documents of `filter` after a document."""
         return self.keyset_filter(filter, self.sort_key(last))
 
+    def cursor(self, key: Any) -> str:
+        """Return the text that callers keep of a sort key."""
+        return encode_cursor(key)
+
     def decode(self, cursor: object) -> Any:
         """Return the text that a cursor names; None for none."""
         return None if cursor is None else check_id("cursor", decode_cursor(cursor))
@@ -165,14 +172,8 @@ class KeyOrder:
             return key
         return -_LAST if key is None or isinstance(key, float) else _LAST
 
-    def page(
-        self, documents: Sequence[StoredDocument], limit: int, read: Callable[[StoredDocument], V]
-    ) -> Page[V]:
-        """Return a page of what was read, which is one more than fits if there is another page."""
-        more = len(documents) > limit
-        return read_page(
-            documents[:limit], encode_cursor(self.sort_key(documents[limit - 1])) if more else None, read
-        )
+
+Order = SortOrder | KeyOrder
 
 
 def _text_key(key: object) -> str:
@@ -187,7 +188,7 @@ async def find_page(
     connection: Connection,
     collection: str,
     filter: StoredDocument,
-    order: SortOrder | KeyOrder,
+    order: Order,
     limit: int,
     fields: StoredDocument | None = None,
 ) -> list[StoredDocument]:
@@ -200,17 +201,45 @@ async def find_page(
     return documents
 
 
+async def list_page(
+    connection: Connection,
+    collection: str,
+    filter: StoredDocument,
+    order: Order,
+    limit: int,
+    cursor: str | None,
+    read: Callable[[StoredDocument], V],
+    *,
+    fields: StoredDocument | None = None,
+    find: FindPage = find_page,
+) -> Page[V]:
+    """Return the page of a list that begins behind a cursor."""
+    check_limit("limit", limit)
+    following = order.keyset_filter(filter, order.decode(cursor))
+    documents = await find(connection, collection, following, order, limit + 1, fields)
+    return page_of(documents, order, limit, read)
+
+
+def page_of(
+    documents: Sequence[StoredDocument], order: Order, limit: int, read: Callable[[StoredDocument], V]
+) -> Page[V]:
+    """Return a page of what was read, which is one more than fits if there is another page."""
+    more = len(documents) > limit
+    next_cursor = order.cursor(order.sort_key(documents[limit - 1])) if more else None
+    return read_page(documents[:limit], next_cursor, read)
+
+
 async def walk(
     connection: Connection,
     collection: str,
     filter: StoredDocument,
-    order: SortOrder | KeyOrder,
+    order: Order,
     read: Callable[[StoredDocument], V],
     errors: list[InvalidDocumentError] | None,
     *,
     fields: StoredDocument | None = None,
     size: int = 500,
-    find: Callable[..., Awaitable[Sequence[StoredDocument]]] = find_page,
+    find: FindPage = find_page,
     when_empty: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[V, None]:
     """Yield what `read` makes of the documents of a list, which it finds step by step.
@@ -294,6 +323,18 @@ def check_errors(errors: list[InvalidDocumentError] | None) -> list[InvalidDocum
     if errors is not None and type(errors) is not list:
         raise InvalidValueError("errors", "must be a list")
     return errors
+
+
+def by_creation(newest: bool) -> SortOrder:
+    """Return the order of creation, or that from the end."""
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
+
+
+async def count_documents(
+    connection: Connection, collection: str, filter: StoredDocument, limit: int | None
+) -> int:
+    """Return how many documents a filter matches, `limit` at most."""
+    return int(await connection.collection(collection).count_documents(filter, **count_options(limit)))
 
 
 def count_options(limit: object) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import hide_tombstones, is_open
-from mongostore.repositories.paging import KeyOrder, SortOrder, count_options
+from mongostore.repositories.paging import Order, count_options
 from mongostore.repositories.search.unindexed import hide_words
 
 # The collection of the heads, and the field by which a part names its own.
@@ -28,7 +28,7 @@ async def find_parts(
     connection: Connection,
     collection: str,
     filter: StoredDocument,
-    order: SortOrder | KeyOrder,
+    order: Order,
     limit: int,
     fields: StoredDocument | None = None,
 ) -> list[StoredDocument]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,6 +85,16 @@ class TestEvents:
         room = await store.rooms.get("r")
         assert (room.event_count, room.latest_index) == (2, 2)
         assert await indexes(store) == {"a": 0, "b": 1, "c": 2, "d": 3}
+
+    async def test_an_activity_is_at_the_time_of_the_server(
+        self, store: AsyncMongoStore, let_pass: Callable[[timedelta], None]
+    ) -> None:
+        let_pass(timedelta(days=2))
+        event = await store.rooms.events.append("r", new_event())
+        active_at = (await store.rooms.get("r")).active_at
+        assert active_at
+        assert event.created_at
+        assert abs(active_at - event.created_at) < timedelta(days=1)
 
     async def test_concurrent_commits_of_several_rooms_get_dense_indexes(
         self, store: AsyncMongoStore

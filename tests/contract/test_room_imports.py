@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any
+
 import pytest
+from pymongo.errors import AutoReconnect
 
 from mongostore import (
     AsyncMongoStore,
@@ -97,3 +103,93 @@ async def test_a_batch_for_no_room_or_with_what_cannot_be_stored_stores_nothing(
         await EventBatches.of(store.rooms).create_many("r", [*events(1), large])
     assert await store.rooms.events.count("r") == 0
     assert (await store.rooms.events.append("r", Event(channel_id="c"))).index == 0
+
+
+def act_at_insert(
+    monkeypatch: pytest.MonkeyPatch, store: AsyncMongoStore, act: Callable[[Any], Awaitable[object]]
+) -> None:
+    """Let somebody else act in place of the next insert of a batch, which `act` is given."""
+    collection = type(store.engine.database["events"])
+    insert = collection.insert_many
+
+    async def call(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(collection, "insert_many", insert)
+        return await act(lambda: insert(*arguments, **options))
+
+    monkeypatch.setattr(collection, "insert_many", call)
+
+
+async def make_anew(store: AsyncMongoStore) -> None:
+    async def run() -> None:
+        assert await store.rooms.delete("r")
+        await store.rooms.create("r")
+        await store.rooms.events.append("r", Event(id="own", channel_id="c"))
+
+    await asyncio.create_task(run(), context=Context())
+
+
+async def check_new_life(store: AsyncMongoStore) -> None:
+    assert [event.id async for event in store.rooms.events.iter("r")] == ["own"]
+    room = await store.rooms.get("r")
+    assert (room.event_count, room.latest_index) == (1, 0)
+
+
+async def test_a_batch_behind_the_deletion_of_its_room_leaves_nothing(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def delete_before(insert: Any) -> Any:
+        await make_anew(store)
+        return await insert()
+
+    await store.rooms.create("r")
+    act_at_insert(monkeypatch, store, delete_before)
+    with pytest.raises(NotFoundError):
+        await EventBatches.of(store.rooms).create_many("r", events(3))
+    await check_new_life(store)
+
+
+async def test_a_batch_that_is_tried_again_is_not_for_the_room_that_was_made_anew(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose_and_delete(insert: Any) -> Any:
+        await make_anew(store)
+        raise AutoReconnect("lost")
+
+    await store.rooms.create("r")
+    act_at_insert(monkeypatch, store, lose_and_delete)
+    with pytest.raises(NotFoundError):
+        await EventBatches.of(store.rooms).create_many("r", events(3))
+    await check_new_life(store)
+
+
+async def test_a_batch_of_a_deleted_room_is_stored_again_in_the_one_made_anew(store: AsyncMongoStore) -> None:
+    batches = EventBatches.of(store.rooms)
+    for _ in range(2):
+        await store.rooms.create("r")
+        await batches.create_many("r", events(3))
+        assert [event.id async for event in store.rooms.events.iter("r")] == ["e0", "e1", "e2"]
+        assert await store.rooms.delete("r")
+
+
+async def test_a_batch_again_does_not_give_the_index_of_a_deleted_event(store: AsyncMongoStore) -> None:
+    await store.rooms.create("r")
+    batches = EventBatches.of(store.rooms)
+    await batches.create_many("r", events(2))
+    await store.rooms.events.delete("r", "e0")
+    with pytest.raises(ConflictError, match="'e0'"):
+        await batches.create_many("r", events(1))
+    assert [event.id async for event in store.rooms.events.iter("r")] == ["e1"]
+
+
+async def test_an_event_that_is_deleted_before_its_batch_is_retried_stays_deleted(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def delete_and_lose(insert: Any) -> Any:
+        await insert()
+        await asyncio.create_task(store.rooms.events.delete("r", "e1"), context=Context())
+        raise AutoReconnect("lost")
+
+    await store.rooms.create("r")
+    act_at_insert(monkeypatch, store, delete_and_lose)
+    await EventBatches.of(store.rooms).create_many("r", events(3))
+    assert [event.id async for event in store.rooms.events.iter("r")] == ["e0", "e2"]

@@ -110,6 +110,16 @@ async def pages(s: SimpleNamespace, count: int, **where: Any) -> None:
         cursor = page.next_cursor
 
 
+async def participated(s: SimpleNamespace, person: str, limit: int = 20) -> None:
+    assert len(await s.threads.list(participant_id=person, limit=limit)) == limit
+
+
+async def pages_of_participant(s: SimpleNamespace) -> None:
+    page = await s.threads.list(participant_id="ada", limit=PAGE)
+    page = await s.threads.list(participant_id="ada", limit=PAGE, cursor=page.next_cursor)
+    assert len(page) == PAGE
+
+
 async def two_pages(s: SimpleNamespace) -> None:
     page = await s.threads.messages.list("long", limit=20)
     assert len((await s.threads.messages.list("long", limit=20, cursor=page.next_cursor)).items) == 20
@@ -194,6 +204,13 @@ CASES = [
         1,
         lambda s: s.threads.list(metadata={"seventh": True}, limit=3),
     ),
+    Case("threads: list of a participant", 1, lambda s: participated(s, "ada")),
+    Case("threads: list of a participant by its id", 1, lambda s: participated(s, s.ada)),
+    Case("threads: list of a participant that owns", 1, lambda s: participated(s, "o1", limit=5)),
+    Case("threads: list of a participant in pages", 2, pages_of_participant),
+    Case("threads: list of nobody's", 1, lambda s: s.threads.list(participant_id="nobody")),
+    Case("threads: count of a participant", 1, lambda s: s.threads.count(participant_id="ada")),
+    Case("threads: list of an owner", 1, lambda s: s.threads.list(owner_id="o1", limit=5)),
     Case("threads: list by creation", 1, lambda s: s.threads.list(order="created", limit=20)),
     Case("threads: list two pages by creation", 2, lambda s: pages(s, 2, order="created", newest=False)),
     Case("threads: iter of all", 2, lambda s: length(s.threads.iter())),
@@ -328,7 +345,10 @@ WIDE = {
 }
 # What examines more, and why.
 BEYOND = WIDE | dict.fromkeys(
-    ("messages: count", "threads: count", "threads: count those of a user", "users: count"),
+    (
+        *("messages: count", "users: count", "threads: count", "threads: count those of a user"),
+        "threads: count of a participant",
+    ),
     "a key of an index for each that is counted; `limit` bounds it",
 )
 

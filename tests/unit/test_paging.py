@@ -14,7 +14,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories.paging import SortOrder, count_options
+from mongostore.repositories.paging import SortOrder, count_options, page_of
 
 RISING = SortOrder("at")
 FALLING = SortOrder("at", is_ascending=False)
@@ -80,7 +80,7 @@ async def test_page_after_page_all_is_read_once_and_in_order(order: SortOrder, l
     for _ in range(len(THINGS) + 1):
         where = order.keyset_filter({"other": None}, order.decode(cursor))
         documents = await things.find(where, sort=order.sort, limit=limit + 1).to_list()
-        page = order.page(documents, limit, name_of)
+        page = page_of(documents, order, limit, name_of)
         read += page.items
         pages += 1
         if (cursor := page.next_cursor) is None:
@@ -149,19 +149,19 @@ def test_a_cursor_whose_key_is_no_id_is_refused(part: str, key: str) -> None:
 
 
 def test_a_page_of_nothing_is_empty_and_the_last() -> None:
-    assert RISING.page([], 5, name_of) == Page([])
+    assert page_of([], RISING, 5, name_of) == Page([])
 
 
 @pytest.mark.parametrize("limit", [7, 8])
 def test_a_page_that_holds_all_is_the_last(limit: int) -> None:
-    page = RISING.page(THINGS, limit, name_of)
+    page = page_of(THINGS, RISING, limit, name_of)
 
     assert page.items == ["e", "a", "b", "c", "d", "g", "f"]
     assert page.next_cursor is None
 
 
 def test_a_page_ends_where_the_next_begins() -> None:
-    page = RISING.page(THINGS[:4], 3, name_of)
+    page = page_of(THINGS[:4], RISING, 3, name_of)
 
     assert page.items == ["e", "a", "b"]
     assert RISING.decode(page.next_cursor) == (2, "b")
@@ -170,7 +170,7 @@ def test_a_page_ends_where_the_next_begins() -> None:
 def test_what_cannot_be_read_is_told_and_the_others_are_there() -> None:
     documents = [{**thing, "broken": thing["_id"] in ("e", "b")} for thing in THINGS[:4]]
 
-    page = RISING.page(documents, 3, name_of)
+    page = page_of(documents, RISING, 3, name_of)
 
     assert page.items == ["a"]
     assert [error.id for error in page.errors] == ["e", "b"]
@@ -180,7 +180,7 @@ def test_what_cannot_be_read_is_told_and_the_others_are_there() -> None:
 def test_what_is_beyond_a_page_is_not_read() -> None:
     documents = [*THINGS[:2], {"_id": "z", "at": 3, "broken": True}]
 
-    assert RISING.page(documents, 2, name_of).errors == []
+    assert page_of(documents, RISING, 2, name_of).errors == []
 
 
 def test_any_other_error_of_reading_is_not_swallowed() -> None:
@@ -188,7 +188,7 @@ def test_any_other_error_of_reading_is_not_swallowed() -> None:
         raise KeyError(document["_id"])
 
     with pytest.raises(KeyError, match="e"):
-        RISING.page(THINGS[:1], 1, fail)
+        page_of(THINGS[:1], RISING, 1, fail)
 
 
 @pytest.mark.parametrize("limit", [None, 1, 1001, 2**31 - 1])

@@ -18,8 +18,8 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.repositories.rooms.room_counters import find_room
-from mongostore.repositories.rooms.room_log import RoomLog, position_below
+from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
+from mongostore.repositories.rooms.room_log import RoomLog, emptied, free_ids, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
 
@@ -36,7 +36,7 @@ class EventBatches(Repository):
         """Store events at their own indexes; the room's other counters stay.
 
         Raises:
-            NotFoundError: If there is no such room.
+            NotFoundError: If there is no such room; nothing is stored.
             ConflictError: If an id, an index or an idempotency key is taken; the other events are stored.
             InvalidValueError: If a value cannot be stored; nothing is stored.
             DocumentTooLargeError: If an event takes too much; nothing is stored.
@@ -46,49 +46,83 @@ class EventBatches(Repository):
         taken = await self._taken(room_id, documents)
         free = [document | position_below(epoch, document["index"]) for document in documents]
         free = [document for document in free if document["_id"] not in taken]
-        try:
-            if free:
-                await self._connection.collection("events").insert_many(free, ordered=False)
-        except BulkWriteError as error:
-            refused = refused_writes(error)
-            if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
-                raise
-            for number in refused:
-                await self._check_equal(free[number])
+        if refused := await self._insert(free):
+            taken |= await self._store_refused(refused)
+        await self._check_life(room_id, epoch)
         for document in documents:
             if document["_id"] in taken:
-                raise _conflict_error(document)
+                raise ConflictError(
+                    f"event {document['_id']!r}, its index or its key is stored with other content"
+                )
 
     async def _reserve(self, room_id: str, next_index: int) -> str:
         """Have the room's log give no index below `next_index`, and return the room's epoch."""
         log = RoomLog(self._connection)
         room, _ = await log.read(room_id)
         if room["next_index"] < next_index:
-            await log.change(
+            room = await log.change(
                 room_id, lambda room: ({"$set": {"next_index": max(room["next_index"], next_index)}}, {})
             )
+        if current_operation().memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+            # An earlier attempt was for a room that was deleted since.
+            raise NotFoundError("room", room_id)
         return str(room["epoch"])
+
+    async def _check_life(self, room_id: str, epoch: str) -> None:
+        """Refuse a room that was deleted in between, and take back what its deletion did not see."""
+        room = await self._connection.collection("rooms").find_one(
+            {"_id": room_id, "epoch": epoch}, {"state": 1}
+        )
+        if room is None or room["state"] != "open":
+            late = {"room_id": room_id, "epoch": epoch, "index": HAS_INDEX}
+            await self._events.update_many(late, emptied())
+            raise NotFoundError("room", room_id)
 
     async def _taken(self, room_id: str, documents: Sequence[StoredDocument]) -> set[str]:
         """Return the ids of the documents whose index another event has."""
         indexes = {"$in": [document["index"] for document in documents]}
-        found = self._connection.collection("events").find(
-            {"room_id": room_id, "index": indexes}, {"index": 1}
-        )
+        found = self._events.find({"room_id": room_id, "index": indexes}, {"index": 1})
         async with found:
             holders = {event["index"]: event["_id"] for event in await found.to_list()}
         return {one["_id"] for one in documents if holders.get(one["index"], one["_id"]) != one["_id"]}
 
-    async def _check_equal(self, document: StoredDocument) -> None:
-        stored: Any = await self._connection.collection("events").find_one(
-            {"_id": document["_id"], "room_id": document["room_id"]}
-        )
-        if stored is None or not is_same(to_event(stored).model_dump(), to_event(document).model_dump()):
-            raise _conflict_error(document)
+    async def _insert(self, documents: list[StoredDocument]) -> list[StoredDocument]:
+        """Store events, and return those of which an id, an index or a key is taken."""
+        try:
+            if documents:
+                await self._events.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            refused = refused_writes(error)
+            if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
+                raise
+            return [documents[number] for number in refused]
+        return []
+
+    async def _store_refused(self, refused: list[StoredDocument]) -> set[str]:
+        """Store refused events after all if those that have their ids are deleted.
+
+        Return the ids of the others that are not the same as what is stored.
+        """
+        async with self._events.find({"_id": {"$in": [one["_id"] for one in refused]}}) as found:
+            stored = {one["_id"]: one for one in await found.to_list()}
+        deleted = {event_id: one["op"] for event_id, one in stored.items() if "emptied_at" in one}
+        present = [one for one in refused if one["_id"] not in deleted]
+        taken = {one["_id"] for one in present if not _is_equal(stored.get(one["_id"]), one)}
+        # What was deleted since an earlier attempt, stays deleted.
+        free = [one for one in refused if deleted.get(one["_id"], one["op"]) != one["op"]]
+        if free:
+            await free_ids(self._connection, [one["_id"] for one in free])
+            # In a room that is the same one, their indexes are not given again.
+            taken |= {one["_id"] for one in await self._insert(free)}
+        return taken
+
+    @property
+    def _events(self) -> Any:
+        return self._connection.collection("events")
 
 
-def _conflict_error(document: StoredDocument) -> ConflictError:
-    return ConflictError(f"event {document['_id']!r}, its index or its key is stored with other content")
+def _is_equal(stored: StoredDocument | None, document: StoredDocument) -> bool:
+    return stored is not None and is_same(to_event(stored).model_dump(), to_event(document).model_dump())
 
 
 def _to_document(room_id: str, event: Event) -> StoredDocument:

@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -33,7 +32,7 @@ from mongostore.repositories.rooms.pending_events import (
     take_group,
 )
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
-from mongostore.repositories.rooms.room_log import LogHead, RoomLog, position_below
+from mongostore.repositories.rooms.room_log import LogHead, RoomLog, free_ids, position_below
 from mongostore.repositories.rooms.shared_inserts import SharedInserts
 
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
@@ -118,7 +117,7 @@ class CommitQueue:
             self._start(self._answer(group.popleft(), self._insert_below(first, head)))
             return
         batch = take_batch(group, head)
-        documents, ends, now = [], [head], time.time_ns() // 1000
+        documents, ends, now = [], [head], self._connection.clock.now()
         stored, refusal = len(batch), StoredDocument()
         for pending in batch:
             documents.append(pending.position(ends[-1], now))
@@ -278,7 +277,7 @@ class CommitQueue:
             # What was deleted since, stays deleted.
             return int(existing["index"] if "index" in existing else existing["former_index"])
         if existing is not None and "index" not in existing:
-            await self._free_id(event["_id"])
+            await free_ids(self._connection, [event["_id"]])
             return None
         if existing is not None:
             raise AlreadyExistsError("event", event["_id"])
@@ -291,19 +290,6 @@ class CommitQueue:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
             if await self._collection("events").find_one(key, {"_id": 1}) is not None:
                 raise IdempotencyKeyError(event["idempotency_key"])
-
-    async def _free_id(self, event_id: str) -> None:
-        """Give the position of a deleted event to a document with another id."""
-        events = self._collection("events")
-
-        async def move(session: Any) -> None:
-            empty = {"_id": event_id, "emptied_at": {"$exists": True}}
-            document = await events.find_one(empty, session=session)
-            if document is not None:
-                await events.delete_one({**empty, "room_id": document["room_id"]}, session=session)
-                await events.insert_one({**document, "_id": uuid4().hex}, session=session)
-
-        await self._connection.engine.transact(move)
 
     def _collection(self, name: str) -> Any:
         # The store may have been closed at each wait.

@@ -10,7 +10,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_limit, check_text
+from mongostore.arguments import check_flag, check_id, check_text
 from mongostore.codec import escape_key
 from mongostore.documents.identities import address_id, to_identity, to_stored_identity
 from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument
@@ -19,7 +19,7 @@ from mongostore.models import Identity, Page
 from mongostore.models.fields import organization_key
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.operation import find_done, remember
-from mongostore.repositories.paging import KeyOrder, find_page, walk
+from mongostore.repositories.paging import KeyOrder, list_page, walk
 from mongostore.repositories.size_limits import SizeLimit
 
 MERGED = SizeLimit("identity", ("addresses", "data"), MAX_VALUE_BYTES)
@@ -106,11 +106,9 @@ class AsyncIdentities(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        limit, of_scope = check_limit("limit", limit), {"organization_id": organization_key(organization_id)}
+        of_scope = {"organization_id": organization_key(organization_id)}
         order = KeyOrder("_id", is_ascending=not check_flag("newest", newest))
-        following = order.keyset_filter(of_scope, order.decode(cursor))
-        documents = await find_page(self._connection, "identities", following, order, limit + 1)
-        return order.page(documents, limit, to_identity)
+        return await list_page(self._connection, "identities", of_scope, order, limit, cursor, to_identity)
 
     @long_running
     def iter(

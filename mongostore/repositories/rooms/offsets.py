@@ -8,9 +8,8 @@ from mongostore.arguments import check_offset, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models import EventFilter, RoomFilter
 from mongostore.repositories import Repository, reads, reads_majority
-from mongostore.repositories.paging import KeyOrder, SortOrder
+from mongostore.repositories.paging import Order, by_creation
 from mongostore.repositories.rooms.event_queries import event_filter, event_order
-from mongostore.repositories.rooms.room_lists import room_order
 from mongostore.repositories.rooms.room_lookup import room_filter
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
@@ -30,7 +29,7 @@ class Offsets(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        order = room_order(False)
+        order = by_creation(False)
         last = await self._find_last("rooms", room_filter(filter), order, offset)
         return None if last is None else order.cursor(order.sort_key(last))
 
@@ -47,7 +46,7 @@ class Offsets(Repository):
         return None if last is None else encode_cursor([last["index"]])
 
     async def _find_last(
-        self, collection: str, filter: StoredDocument, order: SortOrder | KeyOrder, offset: int
+        self, collection: str, filter: StoredDocument, order: Order, offset: int
     ) -> StoredDocument | None:
         """Return the fields of a list's order of its last document within an offset, read from an index."""
         if not check_offset("offset", offset):

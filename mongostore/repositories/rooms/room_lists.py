@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mongostore.arguments import check_flag, check_id
+from mongostore.arguments import check_id
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import to_room
 from mongostore.models import Room, RoomSearch
 from mongostore.repositories import Connection, read_step
-from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page
+from mongostore.repositories.paging import (
+    SortKey,
+    SortOrder,
+    by_creation,
+    count_documents,
+    count_options,
+    find_page,
+)
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_lookup import find_rooms_of, room_search_filter
 from mongostore.repositories.search.finder import ROOMS, TextSearch
@@ -29,7 +36,7 @@ async def list_rooms(
         where: The filter.
         is_counted: Whether the counters of the rooms are up to date.
     """
-    order, terms = room_order(newest), Terms.parse(where.get("text"))
+    order, terms = by_creation(newest), Terms.parse(where.get("text"))
     filter = await _filter_of(connection, where, order)
     metadata = where.get("metadata")
 
@@ -50,16 +57,11 @@ async def list_rooms(
 
 async def count_rooms(connection: Connection, limit: int | None, where: RoomSearch) -> int:
     """Return how many rooms a filter means, `limit` at most."""
-    options = count_options(limit)
+    count_options(limit)
     if Terms.parse(where.get("text")) or where.get("metadata"):
         return await (await list_rooms(connection, True, where, is_counted=False)).count(limit)
-
-    filter = await _filter_of(connection, where, room_order(True))
-
-    async def count() -> int:
-        return int(await connection.collection("rooms").count_documents(filter, **options))
-
-    return await read_step(connection, count)
+    filter = await _filter_of(connection, where, by_creation(True))
+    return await read_step(connection, count_documents, connection, "rooms", filter, limit)
 
 
 async def _filter_of(connection: Connection, where: RoomSearch, order: SortOrder) -> StoredDocument:
@@ -71,12 +73,7 @@ async def _filter_of(connection: Connection, where: RoomSearch, order: SortOrder
     return both(filter, await read_step(connection, find_rooms_of, connection, person))
 
 
-def room_order(newest: bool) -> SortOrder:
-    """Return the order of a list of rooms."""
-    return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
-
-
 def cursor_after(room: Room) -> str:
     """Return the cursor of the page that begins behind a room."""
     created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
-    return room_order(False).cursor((created_at, check_id("id", room.id)))
+    return by_creation(False).cursor((created_at, check_id("id", room.id)))

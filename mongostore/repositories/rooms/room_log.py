@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -298,3 +298,20 @@ def emptied() -> list[StoredDocument]:
     """Return the update that leaves of an event nothing but its position in its log, and whose it was."""
     position = {name: f"${name}" for name in ("_id", "room_id", "epoch", "log", "log_index", "op")}
     return [{"$replaceWith": {**position, "former_index": "$index", "emptied_at": "$$NOW"}}]
+
+
+async def free_ids(connection: Connection, event_ids: Sequence[str]) -> None:
+    """Give the positions of deleted events to documents with other ids."""
+    events = connection.collection("events")
+
+    async def move(session: Any) -> None:
+        empty: StoredDocument = {"_id": {"$in": [*event_ids]}, "emptied_at": {"$exists": True}}
+        async with events.find(empty, session=session) as found:
+            documents = await found.to_list()
+        if documents:
+            rooms = {"$in": sorted({document["room_id"] for document in documents})}
+            await events.delete_many({**empty, "room_id": rooms}, session=session)
+            moved = [{**document, "_id": uuid4().hex} for document in documents]
+            await events.insert_many(moved, session=session)
+
+    await connection.engine.transact(move)

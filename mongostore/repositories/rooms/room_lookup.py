@@ -12,7 +12,7 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter, RoomSearch
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import not_expired
-from mongostore.repositories.paging import SortOrder
+from mongostore.repositories.paging import SortOrder, page_of
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.search.lists import metadata_filter, time_conditions
 
@@ -86,7 +86,7 @@ class RoomLookup:
         following = order.keyset_filter(_with_closed(of_channel, rooms), order.decode(cursor))
         documents = await self._find_by_part("bindings", following, order, rooms, limit + 1)
         documents = [*await count_rooms_events(self._connection, documents)]
-        return SortOrder("created_at").page(documents, limit, to_room)
+        return page_of(documents, SortOrder("created_at"), limit, to_room)
 
     async def _first(self, documents: Sequence[StoredDocument]) -> Room | None:
         """Return the first of some stored rooms, its counters up to date."""

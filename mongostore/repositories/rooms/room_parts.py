@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.arguments import check_flag, check_id
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import is_closed, part_id
 from mongostore.engines import Capability
@@ -22,7 +22,7 @@ from mongostore.models import Page
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
 from mongostore.repositories.expiry import expired
 from mongostore.repositories.operation import MOST_OPS, find_done, remember, update_once
-from mongostore.repositories.paging import KeyOrder, SortOrder, walk
+from mongostore.repositories.paging import Order, SortOrder, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -76,7 +76,7 @@ class RoomList(Repository, Generic[V]):
         """Return what is stored as callers see it."""
 
     @staticmethod
-    def _order(newest: bool) -> SortOrder | KeyOrder:
+    def _order(newest: bool) -> Order:
         return SortOrder("position", is_ascending=not check_flag("newest", newest))
 
     async def _find(self, filter: StoredDocument) -> V | None:
@@ -86,10 +86,10 @@ class RoomList(Repository, Generic[V]):
     async def _list_page(
         self, filter: StoredDocument, newest: bool, limit: int, cursor: str | None
     ) -> Page[V]:
-        limit, order = check_limit("limit", limit), self._order(newest)
-        following = order.keyset_filter(filter, order.decode(cursor))
-        documents = await find_parts(self._connection, self._NAME, following, order, limit + 1)
-        return order.page(documents, limit, self._decode)
+        order = self._order(newest)
+        return await list_page(
+            self._connection, self._NAME, filter, order, limit, cursor, self._decode, find=find_parts
+        )
 
     def _walk(
         self, filter: StoredDocument, newest: bool, errors: builtins.list[InvalidDocumentError] | None

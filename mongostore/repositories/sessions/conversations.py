@@ -8,7 +8,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_stored_message, to_stored_preview
 from mongostore.models import Conversation, Message, Page, Preview
 from mongostore.repositories import Repository, long_running
-from mongostore.repositories.paging import SortOrder
+from mongostore.repositories.paging import SortOrder, page_of
 from mongostore.repositories.sessions.storage import SessionStorage
 
 
@@ -55,7 +55,7 @@ class AsyncSessionConversations(Repository):
                 for key_of_group, group in zip(keys, groups, strict=True)
                 if (key_of_group < after if newest else key_of_group > after)
             ]
-        return order.page(groups[: limit + 1], limit, _conversation)
+        return page_of(groups[: limit + 1], order, limit, _conversation)
 
 
 def _conversation(group: StoredDocument) -> Conversation:

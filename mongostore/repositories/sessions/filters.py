@@ -10,7 +10,7 @@ from mongostore.codec import escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
 from mongostore.models import Session, SessionFilter
-from mongostore.repositories.paging import SortKey, SortOrder
+from mongostore.repositories.paging import SortOrder
 from mongostore.repositories.search.lists import metadata_filter, time_conditions
 
 STATE_FILTERS: Mapping[bool | None, Any] = {
@@ -48,15 +48,10 @@ def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter
     return filter
 
 
-def keyset_filter(order: SortOrder, filter: StoredDocument, sort_key: SortKey | None) -> StoredDocument:
-    """Return the filter of the sessions behind a place; None stands before all.
-
-    Each state is a branch of its own: only of such can the server merge what indexes give in order.
-    """
+def filters_of_states(filter: StoredDocument) -> list[StoredDocument]:
+    """Return the filters of the sessions in each of a filter's states."""
     states = filter["state"]["$in"] if isinstance(filter["state"], dict) else [filter["state"]]
-    branches_of_states = [order.keyset_filter({**filter, "state": state}, sort_key) for state in states]
-    branches = [branch for each in branches_of_states for branch in each.get("$or", [each])]
-    return branches[0] if len(branches) == 1 else {"$or": branches}
+    return [{**filter, "state": state} for state in states]
 
 
 def check_number(path: str, value: object) -> int:

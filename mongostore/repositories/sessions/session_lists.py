@@ -12,7 +12,7 @@ from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.search.finder import SESSIONS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both, has_metadata
 from mongostore.repositories.search.words import Terms
-from mongostore.repositories.sessions.filters import keyset_filter, session_filter
+from mongostore.repositories.sessions.filters import filters_of_states, session_filter
 from mongostore.repositories.sessions.storage import SessionStorage
 
 
@@ -48,7 +48,7 @@ async def _find(
     limit: int,
 ) -> Sequence[StoredDocument]:
     found = storage.sessions.find(
-        keyset_filter(order, both(filter, more), sort_key),
+        order.keyset_filter_of_any(filters_of_states(both(filter, more)), sort_key),
         PUBLIC_FIELDS,
         sort=order.sort,
         limit=limit,

@@ -15,9 +15,8 @@ from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import ThreadMessage
 from mongostore.repositories import Repository, current_operation, long_running, writes
-from mongostore.repositories.paging import walk
+from mongostore.repositories.paging import by_creation, walk
 from mongostore.repositories.threads.message_writer import MERGED
-from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_activity
 from mongostore.repositories.threads.threads import AsyncThreads
 

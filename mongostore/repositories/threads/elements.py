@@ -17,9 +17,8 @@ from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.operation import find_done, remember
-from mongostore.repositories.paging import walk
+from mongostore.repositories.paging import by_creation, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
-from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.thread_writes import (
     FILES,
     check_same_life,
@@ -136,8 +135,9 @@ class AsyncThreadElements(Repository):
         where: StoredDocument = {"thread_id": check_id("thread_id", thread_id)}
         if message_id is not None:
             where["message_id"] = check_id("message_id", message_id)
-        return await read_page(
-            self._connection, "elements", where, by_creation(newest), limit, cursor, to_element, find_parts
+        order = by_creation(newest)
+        return await list_page(
+            self._connection, "elements", where, order, limit, cursor, to_element, find=find_parts
         )
 
     @long_running

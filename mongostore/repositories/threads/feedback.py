@@ -6,15 +6,15 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_id, check_limit, check_vote
+from mongostore.arguments import check_id, check_vote
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_document
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback, Page
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.operation import find_done, remember
+from mongostore.repositories.paging import by_creation, list_page
 from mongostore.repositories.parts import find_part, find_parts
-from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import check_same_life, record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
@@ -117,14 +117,21 @@ class AsyncThreadFeedback(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit, order = check_limit("limit", limit), by_creation(newest)
         filter: StoredDocument = {"feedback.id": {"$gt": ""}}
         if value is not None:
             filter["feedback.value"] = check_vote("value", value)
-        filter = order.keyset_filter(filter, order.decode(cursor))
-        fields = _PARTS | {"created_at": 1}
-        documents = await find_parts(self._connection, "messages", filter, order, limit + 1, fields)
-        return order.page(documents, limit, _decode)
+        fields, order = _PARTS | {"created_at": 1}, by_creation(newest)
+        return await list_page(
+            self._connection,
+            "messages",
+            filter,
+            order,
+            limit,
+            cursor,
+            _decode,
+            fields=fields,
+            find=find_parts,
+        )
 
     @writes
     async def delete(self, thread_id: str | None, message_id: str) -> bool:

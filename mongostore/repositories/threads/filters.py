@@ -9,7 +9,9 @@ from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, Thread, ThreadFilter
 from mongostore.repositories.paging import SortOrder
-from mongostore.repositories.search.lists import has_metadata, metadata_filter, time_conditions
+from mongostore.repositories.search.lists import both, has_metadata, metadata_filter, time_conditions
+
+_OF_PARTICIPANT = ("user_id", "user_identifier", "owner_id")
 
 
 def thread_order(order: ListOrder, newest: bool) -> SortOrder:
@@ -19,20 +21,16 @@ def thread_order(order: ListOrder, newest: bool) -> SortOrder:
     return SortOrder(f"{order}_at", is_ascending=not check_flag("newest", newest))
 
 
-def thread_filter(where: ThreadFilter, order: SortOrder) -> StoredDocument:
-    """Return the filter of the open threads with these members."""
+def thread_filters(where: ThreadFilter, order: SortOrder) -> list[StoredDocument]:
+    """Return the filters of the open threads with these members, one for each role of their participant."""
     filter: StoredDocument = {"state": "open"}
     conditions = time_conditions(order, where.get("since"), where.get("until"))
     for name, value in check_members(where, ThreadFilter).items():
         match name:
-            case "text" | "since" | "until":
+            case "text" | "since" | "until" | "participant_id":
                 pass
             case "metadata":
                 filter |= metadata_filter(value)
-            case "participant_id":
-                person = check_id(name, value)
-                fields = ("user_id", "user_identifier", "owner_id")
-                conditions.append({"$or": [{field: person} for field in fields]})
             case "data":
                 # By `$eq`, for a key of a value may look like an operator.
                 filter |= {
@@ -44,7 +42,12 @@ def thread_filter(where: ThreadFilter, order: SortOrder) -> StoredDocument:
                 filter[name] = to_stored_thread_member(name, value)
             case _:
                 filter[name] = check_id(name, value)
-    return {**filter, "$and": conditions} if conditions else filter
+    if conditions:
+        filter["$and"] = conditions
+    if where.get("participant_id") is None:
+        return [filter]
+    person = check_id("participant_id", where["participant_id"])
+    return [both(filter, {field: person}) for field in _OF_PARTICIPANT]
 
 
 def is_match(where: ThreadFilter, thread: Thread) -> bool:

@@ -27,10 +27,9 @@ from mongostore.errors import (
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.expiry import new_tombstone
-from mongostore.repositories.paging import SortOrder, find_page, walk
+from mongostore.repositories.paging import SortOrder, find_page, list_page, page_of, walk
 from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
-from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
     not_begun_since,
@@ -197,10 +196,10 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         filter = {"thread_id": check_id("thread_id", thread_id), **_filter(where)}
-        order = by_arrival(newest)
+        order = _by_arrival(newest)
         cursor = await self._with_arrival(order, cursor)
-        page = await read_page(
-            self._connection, "messages", filter, order, limit, cursor, to_thread_message, find_parts
+        page = await list_page(
+            self._connection, "messages", filter, order, limit, cursor, to_thread_message, find=find_parts
         )
         page.items = [message for message in page.items if _is_equal(message, where)]
         if newest:
@@ -230,7 +229,7 @@ class AsyncThreadMessages(Repository):
         """
         if thread_id is None and "kind" not in where:
             raise InvalidValueError("thread_id", "must be set, or a kind")
-        filter, order = _filter(where), by_arrival(newest)
+        filter, order = _filter(where), _by_arrival(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
         steps = walk(self._connection, "messages", filter, order, to_thread_message, errors, find=find_parts)
@@ -253,7 +252,7 @@ class AsyncThreadMessages(Repository):
         with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
         async with threads.find(with_pinned, {"_id": 1}) as found:
             ids = [document["_id"] for document in await found.to_list()]
-        order = by_arrival(newest)
+        order = _by_arrival(newest)
         where: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
         if sort_key := order.decode(await self._with_arrival(order, cursor)):
             # In one piece, of which an index still merges the threads in their order.
@@ -266,7 +265,7 @@ class AsyncThreadMessages(Repository):
                 {"arrival": arrival, "_id": {operator: key}},
             ]
         documents = await find_page(self._connection, "messages", where, order, limit + 1)
-        return order.page(documents, limit, to_thread_message)
+        return page_of(documents, order, limit, to_thread_message)
 
     @staticmethod
     def cursor_of(message: ThreadMessage) -> str:
@@ -277,7 +276,7 @@ class AsyncThreadMessages(Repository):
         """
         checked = check_instance("message", message, ThreadMessage)
         # Its arrival is looked up where it is needed.
-        return by_arrival(False).cursor(
+        return _by_arrival(False).cursor(
             (to_micros("created_at", checked.created_at), None, check_id("id", checked.id))
         )
 
@@ -331,6 +330,11 @@ class AsyncThreadMessages(Repository):
     @property
     def _messages(self) -> Any:
         return self._connection.collection("messages")
+
+
+def _by_arrival(newest: bool) -> SortOrder:
+    """Return the order of messages, of which those of one time come as they arrived."""
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest), tie="arrival")
 
 
 def _key(thread_id: str | None, message_id: str) -> StoredDocument:

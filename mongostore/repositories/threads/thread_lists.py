@@ -13,16 +13,16 @@ from mongostore.repositories.paging import SortKey, SortOrder, find_page
 from mongostore.repositories.search.finder import THREADS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both
 from mongostore.repositories.search.words import Terms
-from mongostore.repositories.threads.filters import is_match, thread_filter
+from mongostore.repositories.threads.filters import is_match, thread_filters
 
 
 def list_threads(connection: Connection, order: SortOrder, where: ThreadFilter) -> ConversationList[Thread]:
     """Return the list of threads that a filter means."""
-    filter, terms = thread_filter(where, order), Terms.parse(where.get("text"))
+    filters, terms = thread_filters(where, order), Terms.parse(where.get("text"))
     return ConversationList(
         connection,
         order,
-        partial(_find, connection, order, filter),
+        partial(_find, connection, order, filters),
         to_thread,
         partial(is_match, where),
         TextSearch(connection, THREADS, terms) if terms else None,
@@ -32,10 +32,10 @@ def list_threads(connection: Connection, order: SortOrder, where: ThreadFilter) 
 async def _find(
     connection: Connection,
     order: SortOrder,
-    filter: StoredDocument,
+    filters: Sequence[StoredDocument],
     more: StoredDocument,
     sort_key: SortKey | None,
     limit: int,
 ) -> Sequence[StoredDocument]:
-    page_filter = order.keyset_filter(both(filter, more), sort_key)
+    page_filter = order.keyset_filter_of_any([both(filter, more) for filter in filters], sort_key)
     return await find_page(connection, "threads", page_filter, order, limit)

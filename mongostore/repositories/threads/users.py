@@ -19,8 +19,7 @@ from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
 from mongostore.repositories.expiry import new_tombstone, tombstone_end
 from mongostore.repositories.operation import remember
-from mongostore.repositories.paging import walk
-from mongostore.repositories.threads.pages import by_creation, count, read_page
+from mongostore.repositories.paging import by_creation, count_documents, list_page, walk
 from mongostore.repositories.threads.thread_writes import not_begun_since
 
 # A deleted user's id stays, with the operations by which those know it who have just stored it.
@@ -133,7 +132,7 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If the limit is out of range.
         """
-        return await count(self._connection, "users", {}, limit)
+        return await count_documents(self._connection, "users", {}, limit)
 
     @reads
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[User]:
@@ -142,7 +141,7 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return await read_page(self._connection, "users", {}, by_creation(newest), limit, cursor, to_user)
+        return await list_page(self._connection, "users", {}, by_creation(newest), limit, cursor, to_user)
 
     @long_running
     def iter(
