@@ -15,7 +15,7 @@ from mongostore.models import Event, Message, ThreadMessage
 M = TypeVar("M", Event, Message, ThreadMessage)
 R = TypeVar("R")
 
-_FEWEST, _MOST = 64 * 1024, 16 * CHARACTERS
+_FEWEST, _MOST = 256 * 1024, 16 * CHARACTERS
 _FEWEST_SECONDS, _MOST_SECONDS = 0.5, 1.5
 
 
@@ -40,13 +40,16 @@ class Pace:
         """
         results: list[R] = []
         while batch:
-            at_once = self._at_once
-            part, size = _part(batch, at_once)
+            part, size = _part(batch, self._at_once)
             try:
                 async with self.share(size):
-                    began = time.monotonic()
+                    at_once = self._at_once
+                    if size > at_once and len(part) > 1:
+                        # The line has turned out to be slower while this one waited.
+                        continue
+                    began, moving = time.monotonic(), self._moving
                     results.append(await write(part))
-                    self._adapt(time.monotonic() - began)
+                    self._adapt(time.monotonic() - began, moving)
             except UnavailableError:
                 if at_once == _FEWEST:
                     raise
@@ -70,8 +73,9 @@ class Pace:
                 self._moving -= size
                 self._moved.notify_all()
 
-    def _adapt(self, seconds: float) -> None:
-        if seconds < _FEWEST_SECONDS:
+    def _adapt(self, seconds: float, moving: int) -> None:
+        # That little is fast tells nothing of more.
+        if seconds < _FEWEST_SECONDS and moving * 2 > self._at_once:
             self._at_once = min(self._at_once * 2, _MOST)
         elif seconds > _MOST_SECONDS:
             self._at_once = max(self._at_once // 2, _FEWEST)

@@ -67,7 +67,7 @@ async def test_a_part_that_does_not_come_through_is_followed_by_smaller_ones() -
     parts: list[list[str]] = []
 
     async def write(batch: Sequence[Message]) -> None:
-        if len(batch) > 3:
+        if len(batch) > 8:
             raise UnavailableError("too much")
         parts.append([message.id for message in batch])
 
