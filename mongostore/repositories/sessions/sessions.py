@@ -297,7 +297,7 @@ class AsyncSessions(Repository):
         run = partial(self._update, key)
         document = await MERGED.write(self._storage.sessions, session_id, guard, update, run)
         if document is None:
-            if await self._storage.sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
+            if not await self.exists(session_id):
                 raise NotFoundError("session", session_id)
             raise other_revision_error(key)
         return await self._storage.to_session(document)
@@ -351,7 +351,7 @@ class AsyncSessions(Repository):
         key = self._key(session_id)
         document = await self._update(key, {"state": "deleted"}, state_change("open", None))
         if document is None:
-            if await self._storage.sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
+            if not await self.exists(session_id):
                 raise NotFoundError("session", session_id)
             raise ConflictError(f"session {session_id!r} is not deleted")
         return await self._storage.to_session(document)
