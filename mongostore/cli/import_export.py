@@ -33,7 +33,7 @@ def import_conversations(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="[SOURCE] PATH|URI…", help="JSON lines, - for stdin; or a source and its place."
+            metavar="[SOURCE] PATH|URI", help="JSON lines, - for stdin; or a source and its place."
         ),
     ],
     namespace: Namespace = "default",
@@ -81,10 +81,11 @@ def import_conversations(
     the others are imported; the exit code is then 1.
 
     Sources: agents, chainlit, chatgpt, claude, director, langchain,
-    librechat, mongostore, openai, openwebui, roomkit, sharegpt, threadmem. No source is
-    ever written. Ids, order and times are kept, a second import stores nothing
-    twice, and one that was interrupted continues where it was. All that is
-    stored is read back and compared, and each row that is not is named.
+    librechat, mongostore, openai, openwebui, roomkit, sharegpt, threadmem.
+    No source is ever written. Ids, order and times are kept, a second import
+    stores nothing twice, and one that was interrupted continues where it was.
+    All that is stored is read back and compared, and each row that is not is
+    named.
 
     Examples:
       mongostore import chats.jsonl --uri mongodb://localhost:27017
@@ -166,10 +167,10 @@ def export_lines(
     FILE.zip` imports it, equal.
 
     The sessions come oldest activity first, so that an import keeps their
-    order; deleted ones are left out. An import of the file gives the same: messages
-    with their order, ids, times, data and metadata; sessions with their names,
-    data, metadata, context and created_at, and as active as their newest
-    message is.
+    order; deleted ones are left out. An import of the file gives the same:
+    messages with their order, ids, times, data and metadata; sessions with
+    their names, data, metadata, context and created_at, and as active as
+    their newest message is.
 
     Examples:
       mongostore export backup.jsonl --uri mongodb://localhost:27017
@@ -181,7 +182,10 @@ def export_lines(
         archive = run(_export_archive(file, house, user, uri, database))
         for warning in archive.warnings:
             warn(warning)
-        err.print("exported " + ", ".join(f"{name}: {count:,}" for name, count in archive.counts.items()))
+        err.print(
+            "exported " + ", ".join(f"{name}: {count:,}" for name, count in archive.counts.items()),
+            soft_wrap=True,
+        )
         return
     counts = run(_export(file, namespace, session or [], messages, uri, database))
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))

@@ -19,6 +19,7 @@ from mongostore.cli.terminal import err, open_store, out, plain, warn
 from mongostore.importers import Importer, Options, Refusal, Report
 
 _LINE_SECONDS = 10
+_TIMELINES = ("messages", "events")
 # As shells have it for a program that was interrupted.
 _INTERRUPTED = 130
 
@@ -94,7 +95,8 @@ class _ProgressBar:
     def show(self, report: Report, done: int, total: int | None) -> None:
         """Show how far the import is."""
         now = time.monotonic()
-        rate = f"{report.of('messages').read / max(now - self._began, 0.001):,.0f} messages/s"
+        read = sum(report.counts[noun].read for noun in _TIMELINES if noun in report.counts)
+        rate = f"{read / max(now - self._began, 0.001):,.0f} messages/s"
         self._progress.update(self._task, completed=done, total=total, rate=rate)
         if not err.is_terminal and now - self._printed >= _LINE_SECONDS:
             self._printed = now
@@ -120,10 +122,11 @@ def _table(report: Report, dry_run: bool) -> Table:
     new = "would be new" if dry_run else "new"
     for title in ("read", new, "already there", "changed", "refused"):
         table.add_column(title, justify="right")
-    for noun, counts in report.counts.items():
+    for noun, counts in sorted(report.counts.items()):
         numbers = (counts.read, counts.new, counts.known, counts.changed, counts.refused)
         table.add_row(noun, *(f"{number:,}" for number in numbers))
-    rows = ("refused", report.refused), ("warnings", report.warnings), ("left out", report.left_out)
-    table.caption = ", ".join(f"{found.count:,} {name}" for name, found in rows)
+    refused, warnings, left_out = (rows.count for rows in (report.refused, report.warnings, report.left_out))
+    warned = f"{warnings:,} warning{'' if warnings == 1 else 's'}"
+    table.caption = f"{refused:,} refused, {warned}, {left_out:,} left out"
     table.caption += f"; {report.verified:,} read back and equal"
     return table

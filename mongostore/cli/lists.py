@@ -39,7 +39,7 @@ _COUNTS_FROM = 50
 def ls(
     house: Annotated[
         House | None,
-        typer.Argument(metavar="[sessions|threads|rooms]", show_default="all", help="Those of one house."),
+        typer.Argument(metavar="HOUSE", show_default="all", help="Those of one house."),
     ] = None,
     namespace: OneNamespace = None,
     user: Annotated[

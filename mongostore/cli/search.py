@@ -94,7 +94,7 @@ async def _search(
 ) -> int:
     count, terms = 0, Terms.parse(filter["text"])
     if terms is None:
-        return 0
+        raise typer.BadParameter("there is nothing to search for", param_hint="TEXT")
     async with open_store(uri, database, ensure_indexes=False) as store:
         async for one in _hits(store, houses, namespace, filter, limit):
             hit = Hit(one, await _parts_with(store, one, terms))

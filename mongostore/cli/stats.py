@@ -86,7 +86,7 @@ def _numbers(found: Statistics) -> Table:
     table.add_row("active people", f"{found.people:,}")
     table.add_row("messages each", f"median {found.median_length:g}, most {max(found.lengths, default=0):,}")
     if found.feedback:
-        table.add_row("feedback", ", ".join(f"{value}: {n:,}" for value, n in found.feedback.items()))
+        table.add_row("feedback", ", ".join(f"value {value}: {n:,}" for value, n in found.feedback.items()))
     return table
 
 
@@ -113,7 +113,7 @@ def _plots(found: Statistics) -> RenderableType:
     buckets = _buckets(found.lengths)
     for name, count in buckets:
         lengths.add_row(name, Text(_bar(count, max(n for _, n in buckets)), "cyan"), f"{count:,}")
-    return Group(days, lengths)
+    return Group("", days, lengths)
 
 
 def _bar(count: int, most: int) -> str:

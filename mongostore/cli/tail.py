@@ -42,7 +42,7 @@ _POLL_SECONDS = 1.0
 
 def tail(
     id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The conversation; else the most recent ones.")
+        str | None, typer.Argument(metavar="ID", help="The conversation; else the most recent ones.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", min=1, help="Begin with N.")] = 10,

@@ -94,6 +94,8 @@ class Importer:
             async with self._tasks:
                 async for line in lines:
                     await self._add(line)
+                # The first message of a session is held once the session is there.
+                await self._wait(lambda: bool(self._running))
                 for session_id in [*self._pending]:
                     await self._start_flush(session_id)
         except BaseExceptionGroup as errors:

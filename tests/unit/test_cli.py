@@ -124,6 +124,12 @@ def test_every_command_has_help_with_an_example(command):
     assert result.exit_code == 0
     assert f"  mongostore {' '.join(command)}" in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    written = load_command(command[0])
+    for name in command[1:]:
+        written = written.commands[name]
+    # No line is so long that a terminal of 80 columns breaks it.
+    output = [line.strip() for line in result.stdout.splitlines()]
+    assert not [line for line in written.help.splitlines() if line.strip() not in output]
 
 
 def run_script(printed):

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from mongostore import Message, MongoStore
+from mongostore import AsyncMongoStore, Message, MongoStore
 from mongostore.cli import app
 from mongostore.importers.jsonl import message_members, read_line, write_line
+from mongostore.importers.lines import Importer, Line
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.repositories.sessions.bulk import SessionTransfer
 
@@ -131,6 +132,20 @@ def test_any_data_and_content_pass_through_a_line(data, content):
     message = Message(role="user", content=content, data=data, metadata=data, created_at=TIME)
     line = read_line(write_line(message_members(message)))
     assert line.message == message
+
+
+async def test_the_only_message_of_a_session_is_stored_though_the_file_ends_behind_it(uri):
+    async def lines():
+        for number in range(3):
+            text = json.dumps({"session_id": f"s{number}", "role": "user", "content": "alone"})
+            yield Line(f"here:{number}", text.encode(), "here")
+
+    async with AsyncMongoStore(uri) as store:
+        importer = Importer(store.sessions, pytest.fail)
+        # No line lets the tasks of those before it run.
+        await importer.run(lines())
+        assert [session.count async for session in store.sessions.iter()] == [1, 1, 1]
+    assert importer.tally.new_messages == 3
 
 
 def test_foreign_members_go_into_data_and_come_back_as_members(uri, tmp_path):

@@ -240,6 +240,9 @@ def test_search_shows_where_the_words_are(uri: str, monkeypatch: pytest.MonkeyPa
     assert [len(one["messages"]) for one in lines("search", "step 5", "--uri", uri)] == [3]  # type: ignore[arg-type]
     assert lines("search", "step", "--house", "rooms", "--uri", uri) == []
     assert lines("search", "nowhere", "--uri", uri) == []
+    result = run("search", "  ", "--uri", uri)
+    assert result.exit_code == 2
+    assert "there is nothing to search for" in result.stderr
     monkeypatch.setenv("FORCE_COLOR", "1")
     printed = run("search", "two", "--uri", uri).stdout
     assert "#0 sms One, two!" in printed
