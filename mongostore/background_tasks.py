@@ -27,6 +27,6 @@ class BackgroundTasks:
         return task
 
     async def wait(self) -> None:
-        """Wait until all of them have ended, those too that are started meanwhile."""
+        """Wait until all tasks have ended."""
         while self._running:
             await asyncio.wait(self._running)
