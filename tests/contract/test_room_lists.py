@@ -112,7 +112,7 @@ class TestRoomLists:
         await make(store, ("b", 0))
         assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["b", "c"]
 
-    async def test_iter_meets_every_room_of_several_pages(self, store: AsyncMongoStore) -> None:
+    async def test_iter_meets_every_room_of_three_pages(self, store: AsyncMongoStore) -> None:
         await make(store, *((f"r{n:03}", 0) for n in range(450)))
         met = []
         async for room in store.rooms.iter():
