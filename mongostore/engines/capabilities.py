@@ -111,14 +111,16 @@ async def ask_capabilities(client: Client, sessions: Collection, address: str) -
     hello = await client.admin.command("hello")
     _check_members(client, hello, address)
     asked = {
-        capability: await _ask(question, capability, sessions) for capability, question in _QUESTIONS.items()
+        capability: await _ask(question, capability, sessions, address)
+        for capability, question in _QUESTIONS.items()
     }
     return {capability: refusal for capability, refusal in asked.items() if refusal}
 
 
 def _check_members(client: Client, hello: Mapping[str, Any], address: str) -> None:
     is_direct = client.topology_description.topology_type_name == "Single"
-    if is_direct and hello.get("secondary"):
+    # The only member is a secondary for the moment before it is elected.
+    if is_direct and hello.get("secondary") and hello["hosts"] != [hello["me"]]:
         raise ConfigurationError(
             f"{address}: it is a secondary, which takes no writes: leave out directConnection=true"
         )
@@ -131,20 +133,26 @@ def _check_members(client: Client, hello: Mapping[str, Any], address: str) -> No
         )
 
 
-async def _ask(question: _Question, capability: Capability, sessions: Collection) -> Refusal | None:
+async def _ask(
+    question: _Question, capability: Capability, sessions: Collection, address: str
+) -> Refusal | None:
     """Return the refusal of a capability, and ask again where the server is only busy."""
     while True:
         try:
             await question.use(sessions)
         except (OperationFailure, DriverConfigurationError) as error:
             # A moment of a failover is no answer: the store would do without for good.
-            is_passing = isinstance(translate_error(error, ""), UnavailableError)
+            reported = translate_error(error, address)
+            is_passing = isinstance(reported, UnavailableError)
             if isinstance(error, OperationFailure) and not is_passing:
                 if error.code == _UNAUTHORIZED and not question.right:
                     return None
                 return _refusal(question, capability, error)
             if error.timeout or not is_passing:
                 raise
+            if isinstance(error, DriverConfigurationError):
+                # A connection is never told that its server is in a set by now: that takes another client.
+                raise reported from None
         else:
             return None
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mongostore import (
     Event,
     Message,
     MongoStoreError,
+    Page,
     UnavailableError,
     UnsupportedError,
 )
@@ -101,6 +102,23 @@ async def answering() -> AsyncIterator[Callable[[bytes | None], Any]]:
     yield start
     for server in servers:
         server.close()
+
+
+async def test_a_member_that_is_in_no_set_yet_can_be_waited_for(mongod_binary: Path, tmp_path: Path) -> None:
+    with standalone(mongod_binary, tmp_path, "--replSet=rs") as address:
+        uri = f"mongodb://{address}/?directConnection=true"
+        await refused(uri, UnavailableError, "has just started")
+        store = AsyncMongoStore(uri)
+        with pytest.raises(UnavailableError):
+            await store.open()
+        with MongoClient[dict[str, Any]](uri) as client:
+            client.admin.command("replSetInitiate", {"_id": "rs", "members": [{"_id": 0, "host": address}]})
+        async with asyncio.timeout(30):
+            while not store.is_open:
+                with suppress(UnavailableError):
+                    await store.open()
+        async with store:
+            assert await store.sessions.list() == Page([])
 
 
 async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | None], Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
-from mongostore.repositories.rooms import event_stream, room_log
+from mongostore.repositories.rooms import commit_queue, event_stream, room_log
 from mongostore.repositories.rooms.event_updates import EventUpdates
 from tests.contract.command_log import CommandLog, logged_store
 
@@ -185,6 +185,21 @@ async def test_a_process_that_met_another_one_in_a_room_leaves_it_to_that_one_fi
     assert not pauses
     await server_store.rooms.events.append("r", Event(channel_id="c"))
     assert pauses
+
+
+async def test_a_process_remembers_the_rooms_alone_in_which_it_met_another_one_last(
+    server_uri: str, database: str, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_queue, "MOST_CONTENDED", 1)
+    pauses: list[float] = []
+    await other.rooms.create("s")
+    async with AsyncMongoStore(server_uri, database) as store:
+        for room_id in ("r", "s"):
+            for one in (store, other, store):
+                await one.rooms.events.append(room_id, Event(channel_id="c"))
+        monkeypatch.setattr(commit_queue.random, "random", lambda: pauses.append(0.0) or 0.0)
+        await store.rooms.events.append("r", Event(channel_id="c"))
+    assert not pauses
 
 
 async def test_a_commit_after_one_whose_answer_was_lost_is_one_command(

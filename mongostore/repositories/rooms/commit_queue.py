@@ -24,6 +24,7 @@ from mongostore.errors import (
     NotOpenError,
     UnavailableError,
 )
+from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.pending_events import (
     PendingEvent,
@@ -38,6 +39,7 @@ from mongostore.repositories.rooms.shared_inserts import SharedInserts
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
 _CONTENDED_SECONDS = 1.0
+MOST_CONTENDED = 10_000
 _SHARED_BYTES = 64 * 1024
 
 
@@ -49,7 +51,7 @@ class CommitQueue:
         self._log = log
         self._inserts = SharedInserts(connection)
         self._waiting: dict[str, deque[PendingEvent]] = {}
-        self._contended: dict[str, float] = {}
+        self._contended = Recent[str, float](MOST_CONTENDED)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def commit(self, pending: PendingEvent) -> int:

@@ -159,10 +159,20 @@ class Content:
         self.blocks.append(block)
 
 
-def read_content(value: Any, *, whole: bool = False) -> Content:
-    """Return what is in a content; with `whole`, texts and JSON are not shortened."""
-    content = Content()
+def read_content(value: Any, data: dict[str, Any] | None = None, *, whole: bool = False) -> Content:
+    """Return what is in a content, and the calls and images that stand beside it in a message's data.
+
+    With `whole`, nothing is shortened.
+    """
+    content, data = Content(), data or {}
     _read(content, value, whole, 0)
+    content.calls += _calls_in(data)
+    for call in content.calls:
+        call.whole = whole
+    images = data.get("images")
+    for image in images if isinstance(images, list) else []:
+        if isinstance(image, str):
+            content.add_image(image)
     return content
 
 
@@ -233,7 +243,7 @@ def _roomkit_call(part: dict[str, Any], name: str) -> Call:
     return call
 
 
-def read_calls(data: dict[str, Any]) -> Iterator[Call]:
+def _calls_in(data: dict[str, Any]) -> Iterator[Call]:
     """Yield the calls of tools that stand beside a content, in OpenAI's form."""
     calls = data.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
@@ -242,12 +252,6 @@ def read_calls(data: dict[str, Any]) -> Iterator[Call]:
                 yield Call(str(call.get("id", "")), name, _parse(function.get("arguments")))
             case {"name": str(name)}:
                 yield Call(str(call.get("id", "")), name, call.get("args", call.get("arguments")))
-
-
-def images_in(data: dict[str, Any]) -> list[str]:
-    """Return the addresses of the images that stand beside a content."""
-    images = data.get("images")
-    return [image for image in images if isinstance(image, str)] if isinstance(images, list) else []
 
 
 def _parse(text: Any) -> Any:

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.addresses import decode_id
-from mongostore.servers.studio.content import decode_image, image_type, images_in, read_content
+from mongostore.servers.studio.content import decode_image, image_type, read_content
 from mongostore.servers.studio.frame import WholeStudio
 
 # Nothing in a file runs, whatever it is, and however it is opened.
@@ -55,10 +55,7 @@ async def file(request: Request, studio: WholeStudio, key: str) -> Response:
 
 def image_response(content: Any, data: dict[str, Any], number: int, name: str) -> Response:
     """Return an image that stands inside of a message; as an attachment where browsers do not draw it."""
-    found = read_content(content)
-    for address in images_in(data):
-        found.add_image(address)
-    for block in found.blocks:
+    for block in read_content(content, data).blocks:
         if block.kind == "image" and block.number == number:
             image = decode_image(block) or b""
             drawn = image_type(image)

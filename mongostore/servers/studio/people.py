@@ -34,7 +34,7 @@ router: Final = APIRouter()
 
 @dataclass(frozen=True)
 class Activity:
-    """What was said where a person takes part, by day.
+    """The messages where a person takes part, by day.
 
     Attributes:
         first: The first day, a Monday.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mongostore.models import Element, Feedback, ThreadMessage
-from mongostore.servers.studio.content import images_in, read_calls, read_content
+from mongostore.servers.studio.content import read_content
 from mongostore.servers.studio.formats import seconds
 from mongostore.servers.studio.transcript import Chip, Item, look_of, name_in
 
@@ -80,33 +80,29 @@ def thread_turns(
     by_message: dict[str, list[Element]] = {}
     for element in elements:
         by_message.setdefault(element.message_id, []).append(element)
-    waiting: dict[str, list[ThreadMessage]] = {}
-    turns: list[Turn] = []
+    steps: dict[str, list[ThreadMessage]] = {}
+    for message in messages:
+        if not _is_spoken(message):
+            steps.setdefault(_root(message, known), []).append(message)
     spoken = [message for message in messages if _is_spoken(message)]
     answered = {
         _root(message, known): message.id for message in reversed(spoken) if _speaker(message) != "user"
     }
+    turns: list[Turn] = []
     for message in messages:
-        root = _root(message, known)
-        if not _is_spoken(message):
-            waiting.setdefault(root, []).append(message)
-            if root in answered:
-                continue
-            # Nothing was said at its end: its root stands for all.
-            if message.id != root:
-                if turns and turns[-1].anchor == f"s{root}":
-                    turns[-1].steps = waterfall(waiting[root], known)
-                continue
+        root, is_spoken = _root(message, known), _is_spoken(message)
+        # Where nothing was said at its end, the root stands for all.
+        has_steps = answered.get(root, root) == message.id
+        if not is_spoken and not has_steps:
+            continue
         turn = _turn(message, path, by_message.get(message.id, []), at, whole)
         turn.label = "" if first is None else str(first + len(turns))
-        turn.anchor = (
-            f"m{first + len(turns)}" if _is_spoken(message) and first is not None else f"s{message.id}"
-        )
-        if not _is_spoken(message) or answered.get(root) == message.id:
-            turn.steps = waterfall([step for step in messages if _root(step, known) == root], known)
-            for step in messages:
-                if _root(step, known) == root and not _is_spoken(step):
-                    turn.elements += by_message.get(step.id, [])
+        turn.anchor = f"m{turn.label}" if is_spoken and first is not None else f"s{message.id}"
+        if has_steps:
+            own = steps.get(root, [])
+            turn.steps = waterfall(own, known)
+            others = [step for step in own if step is not message]
+            turn.elements += [one for step in others for one in by_message.get(step.id, [])]
         turns.append(turn)
     for turn in turns:
         for line in turn.steps:
@@ -117,12 +113,7 @@ def thread_turns(
 
 def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | None, whole: bool) -> Turn:
     role = _speaker(message)
-    content = read_content(message.content, whole=whole)
-    content.calls += read_calls(message.data)
-    for call in content.calls:
-        call.whole = whole
-    for image in images_in(message.data):
-        content.add_image(image)
+    content = read_content(message.content, message.data, whole=whole)
     look, icon = look_of(role)
     took = seconds_of(message)
     chips = (

@@ -121,8 +121,6 @@ def _entry(
     is_bot = event.channel_type == "ai"
     look, icon = look_of("assistant") if is_bot else (looks.get(event.participant_id or "", ""), "")
     content = read_content(event.content, whole=whole)
-    for call in content.calls:
-        call.whole = whole
     entry = Entry(
         f"e{index}",
         str(index),

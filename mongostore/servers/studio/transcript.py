@@ -13,8 +13,6 @@ from mongostore.servers.studio.content import (
     Block,
     Call,
     Content,
-    images_in,
-    read_calls,
     read_content,
     shorten,
 )
@@ -106,51 +104,51 @@ def session_items(
     items: list[Item] = []
     open_calls: dict[str, Call] = {}
     for message in messages:
-        position = message.position or 0
-        content = read_content(message.content, whole=position in whole)
-        joined = _join_results(message, content, open_calls)
-        content.calls += read_calls(message.data)
-        for id, (result, _) in content.results.items():
-            if id not in joined:
-                content.calls.append(Call(id, "result", None, result))
-        for call in content.calls:
-            call.whole = position in whole
-        for image in images_in(message.data):
-            content.add_image(image)
-        if joined and not content.calls and (not content.blocks or "tool_call_id" in message.data):
+        is_whole = message.position in whole
+        content = read_content(message.content, message.data, whole=is_whole)
+        has_results = _end_calls(message, content, open_calls, is_whole)
+        if has_results and not content.calls and (not content.blocks or "tool_call_id" in message.data):
             continue
         open_calls |= {call.id: call for call in content.calls if call.id and call.status == "open"}
-        look, icon = look_of(message.role)
-        item = Item(
-            anchor=f"m{position}",
-            label=str(position),
-            path=f"{path}/at/{position}",
-            name=name_in(message.role, message.data, message.metadata),
-            at=message.created_at,
-            look=look,
-            icon=icon,
-            chips=_session_chips(message),
-            blocks=content.blocks,
-            calls=content.calls,
-            whole=position in whole,
-            is_here=position == at,
-            is_growing=message.status == "streaming",
-        )
+        item = _session_item(message, content, path)
+        item.whole, item.is_here = is_whole, message.position == at
         items.append(item)
     return items
 
 
-def _join_results(message: Message, content: Content, open_calls: dict[str, Call]) -> set[str]:
-    """Give the results that a message has to the calls that wait for them, and return the calls' ids."""
+def _end_calls(message: Message, content: Content, open_calls: dict[str, Call], whole: bool) -> bool:
+    """End the calls whose results a message has, and return whether there are some.
+
+    Results whose calls are elsewhere are calls without arguments.
+    """
     results = dict(content.results)
     if isinstance(call_id := message.data.get("tool_call_id"), str):
         results[call_id] = message.content, _is_failure(message.content)
-    joined = results.keys() & open_calls.keys()
-    for id in joined:
-        call, (result, failed) = open_calls.pop(id), results[id]
-        call.end(result, failed=failed, position=str(message.position or 0))
+    known = {id: open_calls.pop(id) for id in results if id in open_calls}
+    for id, call in known.items():
+        result, failed = results[id]
+        call.end(result, failed=failed, position=str(message.position))
         call.remark = call.remark or (shorten(_reason(result), 60) if failed else "")
-    return joined
+    others = [(id, result) for id, (result, _) in content.results.items() if id not in known]
+    content.calls += [Call(id, "result", result=result, whole=whole) for id, result in others]
+    return bool(known)
+
+
+def _session_item(message: Message, content: Content, path: str) -> Item:
+    look, icon = look_of(message.role)
+    return Item(
+        f"m{message.position}",
+        str(message.position),
+        f"{path}/at/{message.position}",
+        name_in(message.role, message.data, message.metadata),
+        message.created_at,
+        look,
+        icon,
+        _session_chips(message),
+        content.blocks,
+        content.calls,
+        is_growing=message.status == "streaming",
+    )
 
 
 def is_of_tools(message: Message) -> bool:
