@@ -57,7 +57,7 @@ _log = logging.getLogger("mongostore")
 
 
 class AsyncMongoStore:
-    """Conversations in MongoDB, for async code; `MongoStore` is its blocking twin.
+    """Conversations in MongoDB for async code; blocking code has `MongoStore`.
 
     A store belongs to the event loop that opens it. Opening creates the indexes that are missing,
     unless `MONGOSTORE_ENSURE_INDEXES=false` leaves that to an operator.
@@ -232,10 +232,11 @@ class AsyncMongoStore:
             _log.warning("some deletions that were cut short are not finished: %s", error)
 
     async def close(self) -> None:
-        """Let the calls under way end, each in its time, and close what the store has opened itself.
+        """Close what the store has opened itself, when its calls have ended.
 
-        Calls that begin later are refused, and iterations end. Closing twice is harmless. A store that is
-        left open is closed when nothing refers to it any more, or when `asyncio.run` ends its event loop.
+        Those under way end, each in its time. Calls that begin later are refused, and iterations end. Closing
+        twice is harmless. A store that is left open is closed when nothing refers to it any more, or when
+        `asyncio.run` ends its event loop.
         """
         async with self._opening:
             was_open = self.is_open
@@ -284,7 +285,7 @@ class AsyncMongoStore:
             return await apply_indexes(self._engine)
 
     async def describe(self) -> Deployment:
-        """Return what the deployment is, how fast it answers and how many connections it has.
+        """Return the deployment with its speed and number of connections.
 
         Raises:
             MongoStoreError: If the server refuses the command.
@@ -293,7 +294,7 @@ class AsyncMongoStore:
             return await self._engine.describe()
 
     async def diagnose(self) -> list[CheckResult]:
-        """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
+        """Check the deployment: its topology, rights, clock, indexes and more.
 
         Raises:
             MongoStoreError: If the server refuses the command.

@@ -53,7 +53,9 @@ class AsyncPeople(Repository):
     async def get(
         self, name: str, *, namespaces: Sequence[str] | None = None, organization_id: str | None = None
     ) -> Person:
-        """Return the person with a name, and all names that are linked to it by users and identities.
+        """Return the person with a name, and all names that are linked to it.
+
+        Users and identities link them.
 
         Args:
             name: An id or identifier of a user, an id or address of an identity, an owner or a participant.
@@ -94,10 +96,10 @@ class AsyncPeople(Repository):
 
     @long_running
     async def export(self, person: Person) -> AsyncIterator[PersonRecord]:
-        """Yield everything that is a person's or that they said, as JSON; what others said is left out.
+        """Yield as JSON everything that is a person's or that they said.
 
-        The contents of files are not among it: `threads.files.iter_content` of the key of an element reads
-        them.
+        The texts of others are left out. The contents of files are not among it: `threads.files.iter_content`
+        of the key of an element reads them.
 
         Raises:
             InvalidValueError: If it is no person that `get` returned.

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents import COLLECTIONS
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
@@ -55,7 +56,7 @@ class Connection:
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
-        self._discarded: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
         # End what goes on from call to call, while the store still takes calls.
         self.closers: set[Callable[[], Awaitable[None]]] = set()
         self._admitted: dict[object, str] = {}
@@ -171,10 +172,7 @@ class Connection:
             with suppress(MongoStoreError, PyMongoError), self.engine.deadline(self.timeout):
                 await (await opening).close()
 
-        task = asyncio.create_task(close())
-        self._discarded.add(task)
-        task.add_done_callback(self._discarded.discard)
-        return task
+        return self._closing.start(close())
 
     def collection(self, name: str) -> AsyncCollection[StoredDocument]:
         """Return a collection of an open store, one of `COLLECTIONS`."""

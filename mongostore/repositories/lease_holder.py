@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 from uuid import uuid4
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.errors import ConflictError, InvalidValueError, MongoStoreError
 from mongostore.models import Lease
-
-T = TypeVar("T")
 
 # Shares of a lease: it is renewed after the one, and by our own clock over a little early.
 _RENEWAL_SHARE = 1 / 3
@@ -40,7 +39,7 @@ class LeaseHolder:
     """Holds leases, and finishes what it has asked the server for even if its caller is cancelled."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = BackgroundTasks()
 
     @asynccontextmanager
     async def hold(
@@ -64,39 +63,33 @@ class LeaseHolder:
                 raise ended from None
             raise
         finally:
-            released = not end.expired() and await asyncio.shield(self._start(leases.release(holding.lease)))
+            released = not end.expired() and await asyncio.shield(
+                self._tasks.start(leases.release(holding.lease))
+            )
         # A block that took no notice of its cancellation, or gave the loop no time for it, ends here.
         if not released:
             raise ended
 
     async def finish(self) -> None:
         """Wait until every lease whose caller was cancelled is released."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.wait()
 
     async def _try_acquire(self, leases: LeaseVerbs, name: str, seconds: float, wait: float) -> _HeldLease:
         owner, pause, clock = uuid4().hex, _FIRST_PAUSE, asyncio.get_running_loop().time
         patience = clock() + wait
         while True:
-            asking = self._start(_request_lease(leases, name, owner, seconds))
+            asking = self._tasks.start(_request_lease(leases, name, owner, seconds))
             try:
                 # Not to be cut short: it would be unknown whether the lease was taken.
                 if holding := await asyncio.shield(asking):
                     return holding
             except asyncio.CancelledError:
-                self._start(_release_lease(leases, asking))
+                self._tasks.start(_release_lease(leases, asking))
                 raise
             if (left := patience - clock()) <= 0:
                 raise ConflictError(f"another owner has the lease {name!r}")
             await asyncio.sleep(min(pause * random.uniform(0.5, 1.0), left))
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        # In a context of its own, which holds no lock and no deadline of the block.
-        task = asyncio.create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 @dataclass

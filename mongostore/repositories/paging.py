@@ -21,6 +21,8 @@ SortKey = tuple[Any, ...]
 # Finds the first documents of a list, as `find_page` does.
 FindPage = Callable[..., Awaitable[Sequence[StoredDocument]]]
 
+# So many documents a step of a walk finds.
+_STEP = 500
 _LAST = 2**63 - 1
 _AFTER_TEXTS = "\U0010ffff"
 
@@ -238,7 +240,6 @@ async def walk(
     errors: list[InvalidDocumentError] | None,
     *,
     fields: StoredDocument | None = None,
-    size: int = 500,
     find: FindPage = find_page,
     when_empty: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[V, None]:
@@ -252,12 +253,11 @@ async def walk(
         read: Makes an item of a document.
         errors: Collects those that cannot be read.
         fields: The fields to read.
-        size: How many documents a step finds.
         find: Finds the documents of a step, as `find_page` does.
         when_empty: The other place to look if there is no such document.
     """
     errors = check_errors(errors)
-    conditions = filter
+    conditions, size = filter, _STEP
 
     async def find_some() -> tuple[Sequence[StoredDocument], int]:
         # Over a slow line fewer, of which an attempt can bring at least one.

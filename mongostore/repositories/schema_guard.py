@@ -174,29 +174,28 @@ class VersionCheckedCollection:
         update: Any,
         fields: StoredDocument,
         *,
-        new: bool = False,
         upsert: bool = False,
     ) -> StoredDocument | None:
-        """Update a document and return it as it was, or as it is; the caller recognizes its own write.
+        """Update a document and return it as it is then; the caller recognizes its own write.
 
         For the driver's own retry a server writes the whole document once more beside each of its
         `find_one_and_update`. This command bears no transaction number, so that nothing of the kind happens.
         """
         found: StoredDocument | None = await self._change(
-            self._send_find_and_modify, where, update, fields, new, upsert
+            self._send_find_and_modify, where, update, fields, upsert
         )
         await self._record_match(where, found is not None, _is_final(update))
         return found
 
     async def _send_find_and_modify(
-        self, where: StoredDocument, update: Any, fields: StoredDocument, new: bool, upsert: bool
+        self, where: StoredDocument, update: Any, fields: StoredDocument, upsert: bool
     ) -> StoredDocument | None:
         collection, concern = self._collection, self._collection.write_concern
         command = {"findAndModify": collection.name, "query": where, "update": update, "fields": fields}
         if not concern.is_server_default:
             command["writeConcern"] = concern.document
         reply = await collection.database.command(
-            {**command, "new": new, "upsert": upsert}, codec_options=collection.codec_options
+            {**command, "new": True, "upsert": upsert}, codec_options=collection.codec_options
         )
         # The driver leaves these to its callers.
         if failure := reply.get("writeConcernError"):

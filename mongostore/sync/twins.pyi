@@ -129,14 +129,14 @@ class StoreVerbs:
         """
 
     def describe(self) -> Deployment:
-        """Return what the deployment is, how fast it answers and how many connections it has.
+        """Return the deployment with its speed and number of connections.
 
         Raises:
             MongoStoreError: If the server refuses the command.
         """
 
     def diagnose(self) -> list[CheckResult]:
-        """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
+        """Check the deployment: its topology, rights, clock, indexes and more.
 
         Raises:
             MongoStoreError: If the server refuses the command.
@@ -1375,9 +1375,9 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         """
 
     def delete(self, thread_id: str | None, message_id: str) -> bool:
-        """Delete a message with its feedback, elements and files, and return whether it was there.
+        """Delete a message with all that is its own; return whether it was there.
 
-        The steps of the message stay.
+        Its feedback, elements and files go with it. The steps of the message stay.
 
         Args:
             thread_id: The thread of the message; None for one that belongs to none.
@@ -1519,7 +1519,9 @@ class ThreadElements(Mirror[AsyncThreadElements]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Element]:
-        """Yield all elements of a thread as they came; `errors` collects those that cannot be read.
+        """Yield all elements of a thread as they came.
+
+        `errors` collects those that cannot be read.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -1644,7 +1646,9 @@ class Users(Mirror[AsyncUsers]):
         """
 
     def ensure(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
-        """Return the user with an identifier, created if it is not there; then `metadata` is ignored.
+        """Return the user with an identifier, created if it is not there.
+
+        If it is, `metadata` is ignored.
 
         Raises:
             InvalidValueError: If a value cannot be stored.
@@ -1742,7 +1746,9 @@ class Threads(Mirror[AsyncThreads]):
         """
 
     def ensure(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Return a thread, created with these members if it is not there; if it is, they are ignored.
+        """Return a thread, created with these members if it is not there.
+
+        If it is, they are ignored.
 
         Raises:
             NotFoundError: If the thread is deleted, or there is no such user.
@@ -1991,7 +1997,9 @@ class People(Mirror[AsyncPeople]):
     def get(
         self, name: str, *, namespaces: Sequence[str] | None = None, organization_id: str | None = None
     ) -> Person:
-        """Return the person with a name, and all names that are linked to it by users and identities.
+        """Return the person with a name, and all names that are linked to it.
+
+        Users and identities link them.
 
         Args:
             name: An id or identifier of a user, an id or address of an identity, an owner or a participant.
@@ -2013,10 +2021,10 @@ class People(Mirror[AsyncPeople]):
         """
 
     def export(self, person: Person) -> Iterator[PersonRecord]:
-        """Yield everything that is a person's or that they said, as JSON; what others said is left out.
+        """Yield as JSON everything that is a person's or that they said.
 
-        The contents of files are not among it: `threads.files.iter_content` of the key of an element reads
-        them.
+        The texts of others are left out. The contents of files are not among it: `threads.files.iter_content`
+        of the key of an element reads them.
 
         Raises:
             InvalidValueError: If it is no person that `get` returned.
@@ -2122,7 +2130,9 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     def watch(
         self, session_id: str, *, after: str | None = None, last: int | None = None
     ) -> Iterator[MessageChange]:
-        """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
+        """Yield the changes of a session's messages until it is deleted.
+
+        They are those from now on, or behind a token.
 
         Args:
             session_id: The session.
@@ -2240,7 +2250,9 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         conversation_id: str | None = None,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Message]:
-        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+        """Yield the messages that are there when the iteration begins, in order.
+
+        They are read a segment at a time.
 
         Args:
             session_id: The session.
@@ -2310,9 +2322,10 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     def replace_newest(
         self, session_id: str, message_ids: Sequence[str], messages: Sequence[Message]
     ) -> builtins.list[Message]:
-        """Put other messages, of new ids, in the place of the newest ones in one step, and return them.
+        """Replace the newest messages by others, of new ids, and return these.
 
-        `message_ids` names all the messages that go, the newest of the session, the oldest first.
+        It is one step. `message_ids` names all the messages that go, the newest of the session, the oldest
+        first.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -2347,7 +2360,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def truncate(self, session_id: str) -> Session:
-        """Remove all messages in one step, but no turns, and return the session; positions begin anew.
+        """Remove all messages in one step, but no turns; positions begin anew.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -2493,9 +2506,9 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
         """
 
     def delete(self, session_id: str, participant_id: str, *, revision: int | None = None) -> bool:
-        """Unbind a participant with its turns and insights, in one step; return whether it was bound.
+        """Unbind a participant with all it has; return whether it was bound.
 
-        If it is bound again, its numbers begin anew.
+        Its turns and insights go in the same step. If it is bound again, its numbers begin anew.
 
         Args:
             session_id: The session.
@@ -2663,7 +2676,9 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Turn]:
-        """Yield the turns of a participant that are there when the iteration begins, in order.
+        """Yield the turns of a participant, in order.
+
+        They are those that are there when the iteration begins.
 
         Args:
             session_id: The session.
@@ -2847,10 +2862,10 @@ class Sessions(Mirror[AsyncSessions]):
         cursor: str | None = None,
         **where: Unpack[SessionFilter],
     ) -> Page[Session]:
-        """Return a page of sessions, each with its newest message, the most recently active first.
+        """Return a page of sessions, the most recently active first.
 
-        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
-        empty, while others follow.
+        Each comes with its newest message. Sessions that cannot be read are in the `errors` of the page. With
+        `text` a page may be short, even empty, while others follow.
 
         Args:
             order: By newest activity (`active`), or by creation (`created`), which stands still while
@@ -2919,9 +2934,10 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
-        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
+        """Remove a session's messages, turns, insights and `data` in one step.
 
-        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
+        The session is returned as it now is. All else stays, participants among it. Positions begin anew from
+        0, numbers of turns from 1.
 
         Args:
             session_id: The session.
@@ -2956,7 +2972,9 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def delete(self, session_id: str, *, revision: int | None = None) -> bool:
-        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
+        """Delete a session for good with all parts; return whether it was there.
+
+        A softly deleted one is deleted, too.
 
         Args:
             session_id: The session.

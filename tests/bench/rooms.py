@@ -110,7 +110,9 @@ class BareInserts:
         bare = client[name].get_collection("bare_events", write_concern=WriteConcern("majority"))
         options = ("unique", "partialFilterExpression", "sparse")
         indexes = [
-            IndexModel(index["key"], **{option: index[option] for option in options if option in index})
+            IndexModel(
+                index["key"], name=index_name, **{name: index[name] for name in options if name in index}
+            )
             for index_name, index in (await events.index_information()).items()
             if index_name != "_id_"
         ]

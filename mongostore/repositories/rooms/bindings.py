@@ -11,7 +11,7 @@ from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_fi
 
 
 class AsyncRoomBindings(RoomParts[Binding]):
-    """The channels attached to rooms, in the order in which they were attached."""
+    """The channels attached to rooms, in the order of their attachment."""
 
     _NAME = "bindings"
 

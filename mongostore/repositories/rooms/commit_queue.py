@@ -7,12 +7,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Coroutine
-from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability
 from mongostore.engines.driver_errors import refused_writes, translate_error
@@ -52,7 +52,7 @@ class CommitQueue:
         self._inserts = SharedInserts(connection)
         self._waiting: dict[str, deque[PendingEvent]] = {}
         self._contended = Recent[str, float](MOST_CONTENDED)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     async def commit(self, pending: PendingEvent) -> int:
         """Store an event and return the index that it got."""
@@ -68,13 +68,7 @@ class CommitQueue:
             waiting.append(pending)
         else:
             self._waiting[room_id] = deque([pending])
-            self._start(self._drain(room_id))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        # In a context of its own: neither this call's deadline nor its end may touch the others'.
-        task = asyncio.create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._drain(room_id))
 
     async def _drain(self, room_id: str) -> None:
         waiting, group = self._waiting[room_id], deque[PendingEvent]()
@@ -116,7 +110,7 @@ class CommitQueue:
         """Store what one command or one transaction can store of a group, and take that out of the group."""
         first = group[0]
         if first.index is not None and first.index < head.next_index:
-            self._start(self._answer(group.popleft(), self._insert_below(first, head)))
+            self._tasks.start(self._answer(group.popleft(), self._insert_below(first, head)))
             return
         batch = take_batch(group, head)
         documents, ends, now = [], [head], self._connection.clock.now()
@@ -141,7 +135,7 @@ class CommitQueue:
             head = await self._log.catch_up(room_id, head)
         elif refusal:
             refused = group.popleft()
-            self._start(self._answer(refused, self._find_outcome(refused)))
+            self._tasks.start(self._answer(refused, self._find_outcome(refused)))
         self._log.remember(room_id, head)
 
     async def _insert(self, first: PendingEvent, documents: list[StoredDocument], head: LogHead) -> None:

@@ -227,7 +227,6 @@ class RoomLog:
         self._connection.check_open()
         engine = self._connection.engine
         events = engine.majority_collection(engine.collection("events"))
-
         of_log = {"room_id": room_id, "log": head.log}
         found: StoredDocument | None = await engine.read_majority(
             lambda: events.find_one(of_log, sort=[("log_index", -1)])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
-from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any
 
 from pymongo.errors import BulkWriteError
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.repositories import Connection
@@ -49,7 +47,7 @@ class SharedInserts:
         self._is_crowded = False
         self._is_one_under_way = False
         self._sender: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     async def insert(self, document: StoredDocument, seconds: float) -> None:
         """Store an event.
@@ -68,15 +66,8 @@ class SharedInserts:
         waiting = _Waiting(document, seconds)
         self._waiting.append(waiting)
         if self._sender is None:
-            self._sender = self._start(self._send())
+            self._sender = self._tasks.start(self._send())
         await waiting.stored
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # In a context of its own: no caller's deadline or end may touch the others'.
-        task = asyncio.create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _send(self) -> None:
         while self._waiting:
@@ -85,7 +76,7 @@ class SharedInserts:
                 await asyncio.sleep(0)
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
             self._is_crowded = len(group) > 1
-            await asyncio.wait([self._start(self._store(group))], timeout=_PATIENCE_SECONDS)
+            await asyncio.wait([self._tasks.start(self._store(group))], timeout=_PATIENCE_SECONDS)
         self._sender = None
 
     async def _store(self, group: list[_Waiting]) -> None:

@@ -21,7 +21,7 @@ from mongostore.repositories.sessions.tail import TailPosition
 
 
 class AsyncSessionBranches(Repository):
-    """The branches of sessions in which messages continue earlier ones, more than one of them the same.
+    """The branches of sessions, where several messages continue the same one.
 
     Each branch is a conversation of the session or the continuation of one, and all of its messages are
     messages of the session. The session's metadata say under `branches` where they leave each other.

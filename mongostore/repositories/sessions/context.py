@@ -17,7 +17,7 @@ ANY_CONTEXT: Any = object()
 
 
 class AsyncSessionContext(Repository):
-    """One JSON value of up to 16 MiB a session, such as the last prompt of a model."""
+    """One JSON value of up to 16 MiB a session, such as a model's last prompt."""
 
     def __init__(self, storage: SessionStorage) -> None:
         super().__init__(storage.connection)

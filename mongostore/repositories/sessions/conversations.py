@@ -13,7 +13,7 @@ from mongostore.repositories.sessions.storage import SessionStorage
 
 
 class AsyncSessionConversations(Repository):
-    """The conversations of sessions: groups of messages that share a conversation id."""
+    """The conversations of sessions: messages with the same conversation id."""
 
     def __init__(self, storage: SessionStorage) -> None:
         super().__init__(storage.connection)

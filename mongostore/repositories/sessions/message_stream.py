@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import Context
 from typing import Any, TypeVar, Unpack
 
 from mongostore.arguments import check_members, check_text
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import MAX_VALUE_BYTES, bson_size
 from mongostore.documents.session_streams import WRITER_SECONDS
 from mongostore.documents.sessions import to_stored_message
@@ -102,7 +103,7 @@ class AsyncMessageStream:
         self._error: MongoStoreError | None = None
         self._lock = asyncio.Lock()
         self._has_news = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = BackgroundTasks()
         self._ending: asyncio.Task[None] | None = None
         self._flushing = asyncio.create_task(self._flush_regularly(), context=Context())
         streams.add(self._close)
@@ -168,7 +169,8 @@ class AsyncMessageStream:
             NotOpenError: If the store was closed.
         """
         self._check_open()
-        await asyncio.shield(self._start(self._flush()))
+        # Not to be cut short: the outcome of a flush that was cancelled is unknown to the next one.
+        await asyncio.shield(self._tasks.start(self._flush()))
         return self.message
 
     def _check_open(self) -> None:
@@ -184,13 +186,6 @@ class AsyncMessageStream:
             )
         self._size += more
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        # Not to be cut short: the outcome of a flush that was cancelled is unknown to the next one.
-        task = asyncio.create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     async def _flush_regularly(self) -> None:
         while self._error is None:
             try:
@@ -203,7 +198,7 @@ class AsyncMessageStream:
                 work = self._flush()
             # A server that is away gets the text later.
             with suppress(MongoStoreError):
-                await asyncio.shield(self._start(work))
+                await asyncio.shield(self._tasks.start(work))
 
     async def _renew(self) -> None:
         async with self._lock:

@@ -149,7 +149,7 @@ class MessageUpdater:
             # Text that has left the message has to be deleted.
             unsplit: StoredDocument = {"stream.parts": []} if patch.drops_stream else {"stream": None}
             one |= unsplit
-        changed = await self._tail.find_and_modify(
+        changed = await self._tail.checked_sessions.find_and_modify(
             {
                 "_id": key,
                 "state": "open",
@@ -160,7 +160,6 @@ class MessageUpdater:
             },
             update,
             {"next_position": 1, "messages": {"$slice": -1}},
-            new=True,
         )
         return None if changed is None else await self._read_updated(key, message_id, messages_of(changed))
 

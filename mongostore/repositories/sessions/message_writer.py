@@ -225,8 +225,8 @@ class MessageWriter:
             }
         )
         try:
-            pushed = await self._tail.find_and_modify(
-                guard, update, {"_id": 0, "next_position": 1}, new=True, upsert=change.may_create
+            pushed = await self._tail.checked_sessions.find_and_modify(
+                guard, update, {"_id": 0, "next_position": 1}, upsert=change.may_create
             )
         except DuplicateKeyError:
             # The session is there and does not match.

@@ -213,7 +213,9 @@ class AsyncSessionMessages(Repository):
         conversation_id: str | None = None,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Message]:
-        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+        """Yield the messages that are there when the iteration begins, in order.
+
+        They are read a segment at a time.
 
         Args:
             session_id: The session.
@@ -306,9 +308,10 @@ class AsyncSessionMessages(Repository):
     async def replace_newest(
         self, session_id: str, message_ids: Sequence[str], messages: Sequence[Message]
     ) -> builtins.list[Message]:
-        """Put other messages, of new ids, in the place of the newest ones in one step, and return them.
+        """Replace the newest messages by others, of new ids, and return these.
 
-        `message_ids` names all the messages that go, the newest of the session, the oldest first.
+        It is one step. `message_ids` names all the messages that go, the newest of the session, the oldest
+        first.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -355,7 +358,7 @@ class AsyncSessionMessages(Repository):
 
     @writes
     async def truncate(self, session_id: str) -> Session:
-        """Remove all messages in one step, but no turns, and return the session; positions begin anew.
+        """Remove all messages in one step, but no turns; positions begin anew.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -370,7 +373,9 @@ class AsyncSessionMessages(Repository):
     def watch(
         self, session_id: str, *, after: str | None = None, last: int | None = None
     ) -> AsyncIterator[MessageChange]:
-        """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
+        """Yield the changes of a session's messages until it is deleted.
+
+        They are those from now on, or behind a token.
 
         Args:
             session_id: The session.

@@ -121,9 +121,9 @@ class AsyncSessionParticipants(Repository):
 
     @writes
     async def delete(self, session_id: str, participant_id: str, *, revision: int | None = None) -> bool:
-        """Unbind a participant with its turns and insights, in one step; return whether it was bound.
+        """Unbind a participant with all it has; return whether it was bound.
 
-        If it is bound again, its numbers begin anew.
+        Its turns and insights go in the same step. If it is bound again, its numbers begin anew.
 
         Args:
             session_id: The session.

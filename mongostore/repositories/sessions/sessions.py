@@ -207,10 +207,10 @@ class AsyncSessions(Repository):
         cursor: str | None = None,
         **where: Unpack[SessionFilter],
     ) -> Page[Session]:
-        """Return a page of sessions, each with its newest message, the most recently active first.
+        """Return a page of sessions, the most recently active first.
 
-        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
-        empty, while others follow.
+        Each comes with its newest message. Sessions that cannot be read are in the `errors` of the page. With
+        `text` a page may be short, even empty, while others follow.
 
         Args:
             order: By newest activity (`active`), or by creation (`created`), which stands still while
@@ -297,16 +297,17 @@ class AsyncSessions(Repository):
         run = partial(self._update, key)
         document = await MERGED.write(self._storage.sessions, session_id, guard, update, run)
         if document is None:
-            if await self._storage.sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
+            if not await self.exists(session_id):
                 raise NotFoundError("session", session_id)
             raise other_revision_error(key)
         return await self._storage.to_session(document)
 
     @writes
     async def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
-        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
+        """Remove a session's messages, turns, insights and `data` in one step.
 
-        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
+        The session is returned as it now is. All else stays, participants among it. Positions begin anew from
+        0, numbers of turns from 1.
 
         Args:
             session_id: The session.
@@ -351,14 +352,16 @@ class AsyncSessions(Repository):
         key = self._key(session_id)
         document = await self._update(key, {"state": "deleted"}, state_change("open", None))
         if document is None:
-            if await self._storage.sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
+            if not await self.exists(session_id):
                 raise NotFoundError("session", session_id)
             raise ConflictError(f"session {session_id!r} is not deleted")
         return await self._storage.to_session(document)
 
     @writes
     async def delete(self, session_id: str, *, revision: int | None = None) -> bool:
-        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
+        """Delete a session for good with all parts; return whether it was there.
+
+        A softly deleted one is deleted, too.
 
         Args:
             session_id: The session.

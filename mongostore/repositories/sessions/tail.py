@@ -27,6 +27,7 @@ from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
+from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.recent_operations import is_later
 
@@ -68,25 +69,16 @@ class Tail:
         return self._connection.collection("sessions")
 
     @property
+    def checked_sessions(self) -> VersionCheckedCollection:
+        """The same one with the command that the driver's collections do not have."""
+        sessions: Any = self.sessions
+        checked: VersionCheckedCollection = sessions
+        return checked
+
+    @property
     def segments(self) -> AsyncCollection[StoredDocument]:
         """The collection of sealed messages."""
         return self._connection.collection("session_segments")
-
-    async def find_and_modify(
-        self,
-        filter: StoredDocument,
-        update: Any,
-        fields: StoredDocument,
-        *,
-        new: bool = False,
-        upsert: bool = False,
-    ) -> StoredDocument | None:
-        """Update a session in one command of which the server keeps no copy; return it as it was, or is."""
-        sessions: Any = self.sessions
-        changed: StoredDocument | None = await sessions.find_and_modify(
-            filter, update, fields, new=new, upsert=upsert
-        )
-        return changed
 
     def cached_position(self, key: str) -> TailPosition:
         """Return where the tail of a session began when last seen."""

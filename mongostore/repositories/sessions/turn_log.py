@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence, Set
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import count
@@ -243,12 +243,7 @@ class TurnLog:
         filter = {"session": key, "epoch": end.epoch, "turns.id": {"$in": [*wanted]}}
         async with self._log.batches.find(filter) as cursor:
             batches = await cursor.to_list()
-        found = [
-            {**turn, "number": number}
-            for batch in batches
-            for number, turn in enumerate(batch["turns"], batch["number"])
-            if turn["id"] in wanted and number <= end.number
-        ]
+        found = [turn for turn in _numbered(batches) if turn["id"] in wanted and turn["number"] <= end.number]
         filled = await self._overflows.load_into(key, found)
         for turn in filled or ():
             if has_other_content(turn, wanted[turn["id"]], ("role", "content")):
@@ -286,13 +281,14 @@ class TurnLog:
         order = [("number", 1)]
         async with self._log.batches.find(filter, sort=order, limit=wanted, batch_size=wanted + 1) as cursor:
             batches = await cursor.to_list()
-        found = [
-            {**turn, "number": number}
-            for batch in batches
-            for number, turn in enumerate(batch["turns"], batch["number"])
-            if after < number <= last
-        ]
+        found = [turn for turn in _numbered(batches) if after < turn["number"] <= last]
         return found[:wanted] if len(found) >= wanted else None
 
     def _cache(self, key: str, end: LogEnd) -> None:
         self._ends[key, end.name] = end
+
+
+def _numbered(batches: Sequence[StoredDocument]) -> Iterator[StoredDocument]:
+    for batch in batches:
+        for number, turn in enumerate(batch["turns"], batch["number"]):
+            yield {**turn, "number": number}

@@ -140,7 +140,9 @@ class AsyncSessionTurns(Repository):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Turn]:
-        """Yield the turns of a participant that are there when the iteration begins, in order.
+        """Yield the turns of a participant, in order.
+
+        They are those that are there when the iteration begins.
 
         Args:
             session_id: The session.

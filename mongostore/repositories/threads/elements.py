@@ -32,7 +32,7 @@ from mongostore.repositories.threads.thread_writes import (
 
 
 class AsyncThreadElements(Repository):
-    """Things shown beside messages. An element may come before its message and its thread."""
+    """Things shown beside messages; they may come before these and the thread."""
 
     @writes
     async def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
@@ -148,7 +148,9 @@ class AsyncThreadElements(Repository):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Element]:
-        """Yield all elements of a thread as they came; `errors` collects those that cannot be read.
+        """Yield all elements of a thread as they came.
+
+        `errors` collects those that cannot be read.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

@@ -38,7 +38,7 @@ _NEWEST = [("uploadDate", -1)]
 
 
 class AsyncFiles(Repository):
-    """Files of any size, as every GridFS client reads them from the bucket `files`.
+    """Files of any size, which GridFS clients read from the bucket `files`.
 
     They are written here and not by the driver's own GridFS classes, so that they work on every engine,
     with the right to insert alone. The store's timeout bounds each step of an upload or a download.

@@ -282,9 +282,9 @@ class AsyncThreadMessages(Repository):
 
     @writes
     async def delete(self, thread_id: str | None, message_id: str) -> bool:
-        """Delete a message with its feedback, elements and files, and return whether it was there.
+        """Delete a message with all that is its own; return whether it was there.
 
-        The steps of the message stay.
+        Its feedback, elements and files go with it. The steps of the message stay.
 
         Args:
             thread_id: The thread of the message; None for one that belongs to none.

@@ -112,7 +112,9 @@ class AsyncThreads(Repository):
 
     @writes
     async def ensure(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Return a thread, created with these members if it is not there; if it is, they are ignored.
+        """Return a thread, created with these members if it is not there.
+
+        If it is, they are ignored.
 
         Raises:
             NotFoundError: If the thread is deleted, or there is no such user.

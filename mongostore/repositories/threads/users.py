@@ -72,7 +72,9 @@ class AsyncUsers(Repository):
 
     @writes
     async def ensure(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
-        """Return the user with an identifier, created if it is not there; then `metadata` is ignored.
+        """Return the user with an identifier, created if it is not there.
+
+        If it is, `metadata` is ignored.
 
         Raises:
             InvalidValueError: If a value cannot be stored.

@@ -78,7 +78,7 @@ async def follow_messages(
             yield _RELOAD
         finally:
             # A client that has gone cancels all that is awaited here, again and again.
-            await asyncio.shield(service.start_task(_stop(coming, changes)))
+            await asyncio.shield(service.tasks.start(_stop(coming, changes)))
 
 
 async def _stop(coming: asyncio.Future[Any], changes: Any) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.errors import NotOpenError
 from mongostore.integrators import integrator_for
 from mongostore.integrators.keywords import KeywordIntegrator
@@ -60,7 +60,8 @@ class SessionsService:
         self.integrations: CallerSlots = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
         self.streams: CallerSlots = CallerSlots(_STREAMS, STREAMS_A_CALLER, STREAMS_A_CALLER)
         self._ending: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What goes on when its request has ended.
+        self.tasks: BackgroundTasks = BackgroundTasks()
         rate = None if rate_limit is None else RateLimit(rate_limit)
         self.access: Access = Access(self.store, required=require_keys, local=local, rate=rate)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,13 +79,6 @@ class SessionsService:
         """Have the streams end, which would last as long as their clients listen."""
         if not self.ending.done():
             self.ending.set_result(None)
-
-    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start work that goes on when its request has ended."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def start(self) -> None:
         """Open the store, also after `close`, and start the process of the integrator."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mongostore.servers.studio.addresses import decode_id
-from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.frame import page_response
 from mongostore.servers.studio.views import InRoom, InSession, InThread, View
 
 router: Final = APIRouter()
@@ -42,10 +42,9 @@ async def _answer(request: Request, view: View, text: str, title: str, query: st
     return await page_response(
         request,
         "document.html",
-        await frame(view.studio, view.viewer, request),
+        await view.frame(request),
         text=text,
         title=title,
-        current=view.path,
         address=request.url.path,
         back=view.path + query,
     )

@@ -13,13 +13,13 @@ from starlette.responses import Response
 
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Feedback, Page, ThreadMessage
+from mongostore.repositories.search.texts import texts_in
 from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import encode_id
 from mongostore.servers.studio.export import file_response, to_line
 from mongostore.servers.studio.frame import WholeStudio, frame, page_response
 from mongostore.servers.studio.markdown import excerpt
 from mongostore.servers.studio.overview import liked, vote_chart
-from mongostore.servers.studio.search import text_of
 from mongostore.store import AsyncMongoStore
 
 _PAGE = 25
@@ -121,8 +121,12 @@ async def _about(store: AsyncMongoStore, feedback: Feedback) -> Vote:
         return Vote(feedback, None, "", "", path)
     cursor = store.threads.messages.cursor_of(message)
     before = await store.threads.messages.list(thread_id, newest=True, limit=_BEFORE, cursor=cursor)
-    asked = next((excerpt(text_of(one.content)) for one in reversed(before.items) if _is_users(one)), "")
-    return Vote(feedback, message, asked, excerpt(text_of(message.content)), f"{path}?at={message.id}")
+    asked = next((_excerpt_of(one) for one in reversed(before.items) if _is_users(one)), "")
+    return Vote(feedback, message, asked, _excerpt_of(message), f"{path}?at={message.id}")
+
+
+def _excerpt_of(message: ThreadMessage) -> str:
+    return excerpt(" ".join(texts_in(message.content)))
 
 
 def _is_users(message: ThreadMessage) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.errors import InvalidDocumentError, MongoStoreError
 from mongostore.recent import Recent
 from mongostore.servers.studio.access import Looking, StudioAccess, Viewer
@@ -34,7 +34,8 @@ class Studio:
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     fragments: Recent[bytes, str] = field(default_factory=lambda: Recent(_FRAGMENTS))
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    # What goes on when the request that needs it has gone.
+    tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -63,13 +64,6 @@ class Studio:
         if self.store.engine.is_shared:
             return f"{self.database} on {self.host}"
         return "in the memory of this process"
-
-    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin work that goes on when the request that needs it has gone."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def open(self) -> None:
         """Open the store, unless it is."""

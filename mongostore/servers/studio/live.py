@@ -190,7 +190,7 @@ async def _with_beats(studio: Studio, events: AsyncGenerator[str, None]) -> Asyn
             upcoming = asyncio.ensure_future(anext(events, None))
     finally:
         # A client that has gone cancels all that is awaited here, again and again.
-        await asyncio.shield(studio.start_task(_stop(events, upcoming, ending)))
+        await asyncio.shield(studio.tasks.start(_stop(events, upcoming, ending)))
 
 
 async def _stop(events: AsyncGenerator[str, None], *waiting: asyncio.Future[Any]) -> None:

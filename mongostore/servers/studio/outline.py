@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mongostore.models import Message, StorageStretch
-from mongostore.servers.studio.search import text_of
+from mongostore.repositories.search.texts import texts_in
 
 # Of a longer session the map has stretches: to know each message it would have to be read.
 MOST = 400
@@ -35,7 +35,7 @@ def bars(messages: Iterable[Message], end: int) -> list[Bar]:
     height = max(min(step - 1, 6), 0.8)
     found = []
     for message in messages:
-        length = len(text_of(message.content))
+        length = sum(map(len, texts_in(message.content)))
         width = 6 + (_WIDTH - 6) * min((length / _LONG) ** 0.5, 1)
         failed = isinstance(message.content, dict) and bool(message.content.get("error"))
         style = "e" if failed else _STYLES.get(message.role, "a")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from mongostore.models import Event, Page
 from mongostore.servers.error_responses import ProblemError
-from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.frame import page_response
 from mongostore.servers.studio.rows import room_title
 from mongostore.servers.studio.timeline import lanes, timeline
 from mongostore.servers.studio.views import InRoom
@@ -38,7 +38,7 @@ async def room_page(
         rooms.get_full(room_id),
         _events(view.store, room_id, at, before, after, channel),
         rooms.read_markers.list(room_id, limit=_MARKERS),
-        frame(view.studio, view.viewer, request),
+        view.frame(request),
     )
     replies = await rooms.events.summarize_replies(room_id, [event.id for event in page]) if page else {}
     indexes = [event.index for event in page if event.index is not None]
@@ -52,8 +52,6 @@ async def room_page(
         title=room_title(full.room),
         bindings=full.bindings,
         participants=full.participants,
-        path=path,
-        current=path,
         entries=timeline(page.items, full.participants, path, at=at, replies=replies),
         lanes=lanes(page.items, full.bindings, {marker.channel_id: marker.index for marker in markers}),
         errors=page.errors,
@@ -107,14 +105,14 @@ async def event_details(request: Request, view: InRoom, index: int, fragment: bo
     if fragment:
         return await page_response(request, "event_details.html", {}, **known)
     entries = timeline(page.items, full.participants, path, at=index)
-    around = await frame(view.studio, view.viewer, request)
-    return await page_response(request, "event.html", around, current=path, entries=entries, **known)
+    around = await view.frame(request)
+    return await page_response(request, "event.html", around, entries=entries, **known)
 
 
 @router.get("/r/{room_id}/{part}")
 async def room_part(request: Request, view: InRoom, part: str) -> Response:
     """Show the people and channels of a room, its tasks or its observations."""
-    rooms, room_id, path = view.store.rooms, view.id, view.path
+    rooms, room_id = view.store.rooms, view.id
     full = await rooms.get_full(room_id)
     known: dict[str, Any] = {"tasks": [], "observations": []}
     match part:
@@ -129,13 +127,11 @@ async def room_part(request: Request, view: InRoom, part: str) -> Response:
     return await page_response(
         request,
         "room_part.html",
-        await frame(view.studio, view.viewer, request),
+        await view.frame(request),
         room=full.room,
         title=room_title(full.room),
         bindings=full.bindings,
         participants=full.participants,
-        path=path,
-        current=path,
         part=part,
         **known,
     )

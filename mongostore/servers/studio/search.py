@@ -47,7 +47,6 @@ _DAYS = re.compile(r"(\d{1,4})d")
 _COLUMNS = 28
 _WEEK = timedelta(days=6)
 _BEFORE, _AFTER = 70, 130
-_DATA = re.compile(r"data:[\w.+/;=-]{0,100},")
 
 router: Final = APIRouter()
 
@@ -385,13 +384,3 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def text_of(value: Any, depth: int = 0) -> str:
-    """Return all texts in a content, without files that stand in it."""
-    if isinstance(value, str):
-        return "" if _DATA.match(value) else value
-    if depth > 8:
-        return ""
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return " ".join(text for part in parts if (text := text_of(part, depth + 1)))

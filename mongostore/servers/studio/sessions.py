@@ -11,7 +11,7 @@ from starlette.responses import Response
 from mongostore.models import Message, Session
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.files import image_response
-from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.frame import page_response
 from mongostore.servers.studio.outline import HEIGHT, MOST, bars, stretches
 from mongostore.servers.studio.transcript import session_items, with_unreadable
 from mongostore.servers.studio.views import InSession
@@ -43,7 +43,7 @@ async def session_page(
         sessions.get(session_id),
         sessions.describe_storage(session_id),
         sessions.messages.list(session_id, limit=PAGE, conversation_id=conversation, **bounds),
-        frame(view.studio, view.viewer, request),
+        view.frame(request),
     )
     selected = next((message for message in page if message.position == at), None) if at is not None else None
     items = session_items(page.items, path, at=at, whole=[] if all is None else [all])
@@ -55,8 +55,6 @@ async def session_page(
         "session.html",
         around,
         session=session,
-        path=path,
-        current=path,
         items=with_unreadable(items, page.errors),
         errors=page.errors,
         at=at,
@@ -86,10 +84,8 @@ async def message_details(
     return await page_response(
         request,
         "message.html",
-        await frame(view.studio, view.viewer, request),
+        await view.frame(request),
         session=session,
-        path=path,
-        current=path,
         selected=message,
         item=session_items([message], path, at=position, whole=[position])[0],
         layout=None,
@@ -135,7 +131,7 @@ async def session_part(request: Request, view: InSession, part: str) -> Response
     """Show the participants of a session, its context, or where its messages are stored."""
     sessions = view.sessions
     session, layout = await asyncio.gather(sessions.get(view.id), sessions.describe_storage(view.id))
-    known: dict[str, Any] = {"session": session, "layout": layout, "path": view.path, "part": part}
+    known: dict[str, Any] = {"session": session, "layout": layout, "part": part}
     match part:
         case "participants" | "documents":
             pass
@@ -147,5 +143,5 @@ async def session_part(request: Request, view: InSession, part: str) -> Response
             known["conversations"] = await sessions.conversations.list(view.id, limit=200)
         case _:
             raise ProblemError(404)
-    around = await frame(view.studio, view.viewer, request)
-    return await page_response(request, "session_part.html", around, current=view.path, **known)
+    around = await view.frame(request)
+    return await page_response(request, "session_part.html", around, **known)

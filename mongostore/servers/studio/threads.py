@@ -12,7 +12,7 @@ from mongostore.models import Element, Page, Thread, ThreadMessage
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.files import image_response
-from mongostore.servers.studio.frame import frame, page_response
+from mongostore.servers.studio.frame import page_response
 from mongostore.servers.studio.rows import thread_row
 from mongostore.servers.studio.steps import Turn, seconds_of, thread_turns, waterfall
 from mongostore.servers.studio.views import InThread
@@ -35,7 +35,7 @@ async def thread_page(
         threads.get(view.id),
         read_page(view.store, view.id, at, before),
         threads.elements.list(view.id, limit=_ELEMENTS),
-        frame(view.studio, view.viewer, request),
+        view.frame(request),
     )
     turns = turns_of(thread, page, elements.items, at)
     selected = next((message for message in page if message.id == at), None)
@@ -44,8 +44,6 @@ async def thread_page(
         "thread.html",
         around,
         thread=thread,
-        path=path,
-        current=path,
         turns=turns,
         steps=sum(len(turn.steps) for turn in turns),
         errors=page.errors,
@@ -96,20 +94,18 @@ async def thread_part(request: Request, view: InThread, part: str) -> Response:
     """Show the steps, the elements or the feedback of a thread."""
     if part not in ("steps", "elements", "feedback"):
         raise ProblemError(404)
-    threads, path = view.store.threads, view.path
+    threads = view.store.threads
     thread, page, elements, around = await asyncio.gather(
         threads.get(view.id),
         read_page(view.store, view.id, None, None),
         threads.elements.list(view.id, limit=_ELEMENTS),
-        frame(view.studio, view.viewer, request),
+        view.frame(request),
     )
     return await page_response(
         request,
         "thread_part.html",
         around,
         thread=thread,
-        path=path,
-        current=path,
         part=part,
         all_steps=waterfall(page.items, {message.id: message for message in page}),
         elements=elements.items,

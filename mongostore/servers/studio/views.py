@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Request
 
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.studio.access import Looking, Viewer
 from mongostore.servers.studio.addresses import decode_id, encode_id
-from mongostore.servers.studio.frame import Studio
+from mongostore.servers.studio.frame import Studio, frame
 from mongostore.store import AsyncMongoStore
 
 
@@ -32,6 +32,11 @@ class View:
     def store(self) -> AsyncMongoStore:
         """The store that it is in."""
         return self.studio.store
+
+    async def frame(self, request: Request) -> dict[str, Any]:
+        """Return what is around a page about it."""
+        around = await frame(self.studio, self.viewer, request)
+        return {**around, "path": self.path, "current": self.path}
 
 
 @dataclass(frozen=True)

@@ -406,10 +406,12 @@ async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.Asyn
 
 async def test_all_feedback_is_given_out(seeded: AsyncMongoStore, asking: httpx.AsyncClient) -> None:
     for number in range(30):
-        await seeded.threads.messages.merge("more", f"n{number}", content="hay", data={"role": "assistant"})
+        parts = [{"type": "text", "text": "**Hay**"}, {"type": "text", "text": f"{number}"}]
+        await seeded.threads.messages.merge("more", f"n{number}", content=parts, data={"role": "assistant"})
         await seeded.threads.feedback.upsert("more", Feedback(message_id=f"n{number}", value=1))
     everything = (await asking.get("/feedback/export")).text.splitlines()
     assert len(everything) == 32
+    assert {json.loads(line)["answered"] for line in everything} >= {f"Hay {n}" for n in range(30)}
     downs = await asking.get("/feedback/export?value=down")
     assert downs.headers["content-disposition"].endswith("feedback%20down.jsonl")
     [down] = map(json.loads, downs.text.splitlines())

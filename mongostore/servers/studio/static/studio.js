@@ -82,7 +82,7 @@ function step(direction) {
 }
 if (scroll) {
   const target = here();
-  if (target) { target.classList.add("here"); target.scrollIntoView({ block: "center" }); }
+  if (target) { target.classList.add("here"); target.scrollIntoView({ block: target.offsetHeight < scroll.clientHeight ? "center" : "start" }); }
   else if (scroll.dataset.atEnd && !location.search.includes("after=")) scroll.scrollTop = scroll.scrollHeight;
 }
 
