@@ -39,18 +39,21 @@ def check_optional_id(path: str, value: object) -> str | None:
     return None if value is None else check_id(path, value)
 
 
+def check_int(path: str, value: object, start: int, stop: int, fault: str) -> int:
+    """Return `value`, an integer from `start` to before `stop`."""
+    if type(value) is not int or not start <= value < stop:
+        raise InvalidValueError(path, fault)
+    return value
+
+
 def check_limit(path: str, value: object) -> int:
     """Return `value`, a number of items to return: an integer from 1 to 1000."""
-    if type(value) is not int or not 1 <= value <= MAX_LIMIT:
-        raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
-    return value
+    return check_int(path, value, 1, MAX_LIMIT + 1, f"must be an integer from 1 to {MAX_LIMIT}")
 
 
 def check_offset(path: str, value: object) -> int:
     """Return `value`, a number of items to pass over: an integer from 0."""
-    if type(value) is not int or not 0 <= value < 2**62:
-        raise InvalidValueError(path, "must be an integer from 0")
-    return value
+    return check_int(path, value, 0, 2**62, "must be an integer from 0")
 
 
 def check_flag(path: str, value: object) -> bool:
@@ -62,9 +65,7 @@ def check_flag(path: str, value: object) -> bool:
 
 def check_vote(path: str, value: object) -> int:
     """Return `value`, that of a feedback: an integer of at most 64 bits."""
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise InvalidValueError(path, "must be an integer of at most 64 bits")
-    return value
+    return check_int(path, value, -(2**63), 2**63, "must be an integer of at most 64 bits")
 
 
 def check_list(path: str, value: object) -> None:
@@ -75,9 +76,7 @@ def check_list(path: str, value: object) -> None:
 
 def check_position(path: str, value: object) -> int:
     """Return `value`, a position: an integer from 0."""
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise InvalidValueError(path, "must be a position, an integer from 0")
-    return value
+    return check_int(path, value, 0, 2**63, "must be a position, an integer from 0")
 
 
 def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:

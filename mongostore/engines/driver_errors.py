@@ -55,6 +55,7 @@ _REFUSALS: dict[int, tuple[type[MongoStoreError], str]] = {
     323: (ConfigurationError, "the API version leaves this command out: set strict=False in server_api"),
     121: (ConfigurationError, f"a validator of the collection refuses our documents: {_ELSEWHERE}"),
     **dict.fromkeys((166, 167), (ConfigurationError, f"it is a view and no collection: {_ELSEWHERE}")),
+    13297: (ConfigurationError, "a database has that name in other letter case: write it as it is there"),
     **dict.fromkeys((10003, 10101), (ConfigurationError, f"the collection is capped: {_ELSEWHERE}")),
     **dict.fromkeys(
         (85, 86),
@@ -73,7 +74,7 @@ _REFUSALS: dict[int, tuple[type[MongoStoreError], str]] = {
 # Steps of a failover, a restart or a busy moment, such as a full cache: the same call may succeed soon after.
 _PASSING = {
     *(6, 7, 24, 43, 46, 50, 63, 64, 89, 91, 100, 107, 112, 129, 133, 134, 150, 175, 189, 202, 234, 237, 239),
-    *(262, 317, 365, 384, 388, 462, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436),
+    *(262, 317, 355, 365, 384, 388, 462, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436),
 }
 _PASSING_REASONS = {
     11601: "the server was told to end the operation",

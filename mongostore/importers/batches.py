@@ -36,7 +36,7 @@ def in_batches(messages: Iterable[M]) -> Iterator[list[M]]:
     batch: list[M] = []
     size = 0
     for message in messages:
-        length = _length(message.content)
+        length = count_characters(message.content)
         if batch and (len(batch) == MESSAGES or size + length > CHARACTERS):
             yield batch
             batch, size = [], 0
@@ -94,7 +94,7 @@ async def batched(messages: AsyncIterator[M]) -> AsyncIterator[list[M]]:
     size = 0
     async for message in messages:
         batch.append(message)
-        size += _length(message.content)
+        size += count_characters(message.content)
         if len(batch) == MESSAGES or size > CHARACTERS:
             yield batch
             batch, size = [], 0
@@ -102,10 +102,10 @@ async def batched(messages: AsyncIterator[M]) -> AsyncIterator[list[M]]:
         yield batch
 
 
-def _length(value: object) -> int:
+def count_characters(value: object) -> int:
     """Return about how many characters a JSON value takes."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(_length, value.values()))
-    return sum(map(_length, value)) if isinstance(value, list) else 8
+        return sum(map(count_characters, value.values()))
+    return sum(map(count_characters, value)) if isinstance(value, list) else 8

@@ -12,6 +12,7 @@ from mongostore.errors import MongoStoreError
 from mongostore.importers.batches import in_thread
 from mongostore.importers.files import write_files
 from mongostore.importers.ledger import Ledger, identity_of
+from mongostore.importers.pace import Pace
 from mongostore.importers.report import REFUSALS, UNREADABLE, RefusedError, Report, reason_of
 from mongostore.importers.rooms import RecordImport, RoomImport
 from mongostore.importers.sessions import SessionImport
@@ -51,6 +52,7 @@ class Importer:
         self._store = store
         self._writes = not dry_run
         self._verifies = verify
+        self._pace = Pace(lambda: store.sessions.exists("any"))
 
     async def run(
         self,
@@ -146,15 +148,17 @@ class Importer:
         match unit:
             case SessionUnit():
                 namespace = options.namespace
-                return SessionImport(self._store, namespace, unit, report, thread, writes=self._writes)
+                return SessionImport(
+                    self._store, namespace, unit, report, thread, self._pace, writes=self._writes
+                )
             case ThreadUnit():
-                return ThreadImport(self._store, unit, report, thread, writes=self._writes)
+                return ThreadImport(self._store, unit, report, thread, self._pace, writes=self._writes)
             case UserUnit():
                 return UserImport(self._store, unit, report, writes=self._writes)
             case LooseMessageUnit():
                 return LooseMessageImport(self._store, unit, report, writes=self._writes)
             case RoomUnit():
-                return RoomImport(self._store, unit, report, thread, writes=self._writes)
+                return RoomImport(self._store, unit, report, thread, self._pace, writes=self._writes)
             case RecordUnit():
                 return RecordImport(self._store, unit, report, writes=self._writes)
 

@@ -18,6 +18,7 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.importers.jsonl import LineError, MessageLine, SessionLine, line_digest, read_line
+from mongostore.importers.pace import Pace
 from mongostore.models import Message
 from mongostore.repositories import activity_of
 from mongostore.repositories.sessions import AsyncSessions
@@ -74,6 +75,7 @@ class Importer:
         self.tally: Tally = Tally()
         self._sessions = sessions
         self._transfer = SessionTransfer.of(sessions)
+        self._pace = Pace(lambda: sessions.exists("any"))
         self._refuse = refuse
         self._tasks = asyncio.TaskGroup()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -219,7 +221,9 @@ class Importer:
     async def _append_batch(self, session_id: str, batch: Sequence[tuple[str, Message]]) -> int:
         """Append messages and return how many the session has then."""
         try:
-            positions = await self._transfer.append_many(session_id, [message for _, message in batch])
+            messages = [message for _, message in batch]
+            append = partial(self._transfer.append_many, session_id)
+            positions = [one for part in await self._pace.write(messages, append) for one in part]
         except _REFUSALS:
             await self._append_each(session_id, batch)
         else:

@@ -12,6 +12,7 @@ from mongostore.documents.rooms import to_stored_event
 from mongostore.errors import AlreadyExistsError
 from mongostore.importers.batches import each, in_batches, in_thread
 from mongostore.importers.digests import Digest, canonical
+from mongostore.importers.pace import Pace
 from mongostore.importers.report import Outcome, RefusedError, Report
 from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import RecordUnit, RoomUnit
@@ -30,13 +31,21 @@ class RoomImport(TimelineImport[Event]):
         unit: The room.
         report: Counts what belongs to the room and names what is refused.
         thread: Where the source is read.
+        pace: The pace at which the server is written to.
         writes: Whether to write, and not only to compare.
     """
 
     def __init__(
-        self, store: AsyncMongoStore, unit: RoomUnit, report: Report, thread: Executor, *, writes: bool
+        self,
+        store: AsyncMongoStore,
+        unit: RoomUnit,
+        report: Report,
+        thread: Executor,
+        pace: Pace,
+        *,
+        writes: bool,
     ) -> None:
-        super().__init__(unit.id, "events", report, Digest(), thread, writes=writes)
+        super().__init__(unit.id, "events", report, Digest(), thread, pace, writes=writes)
         self._rooms = store.rooms
         self._batches = EventBatches.of(store.rooms)
         self._unit = unit

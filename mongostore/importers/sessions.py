@@ -13,6 +13,7 @@ from mongostore.errors import AlreadyExistsError
 from mongostore.importers.batches import each, in_batches, in_thread, with_times
 from mongostore.importers.digests import Digest, canonical, message_value, session_value
 from mongostore.importers.files import write_files
+from mongostore.importers.pace import Pace
 from mongostore.importers.participants import ParticipantImport
 from mongostore.importers.report import Outcome, RefusedError, Report
 from mongostore.importers.timeline import TimelineImport
@@ -35,6 +36,7 @@ class SessionImport(TimelineImport[Message]):
         unit: The session.
         report: Counts the messages and names those that are refused.
         thread: Where the source is read.
+        pace: The pace at which the server is written to.
         writes: Whether to write, and not only to compare.
     """
 
@@ -45,11 +47,12 @@ class SessionImport(TimelineImport[Message]):
         unit: SessionUnit,
         report: Report,
         thread: Executor,
+        pace: Pace,
         *,
         writes: bool,
     ) -> None:
         digest = Digest(in_order=not unit.is_tree)
-        super().__init__(unit.id, "messages", report, digest, thread, writes=writes)
+        super().__init__(unit.id, "messages", report, digest, thread, pace, writes=writes)
         self._store = store
         self._sessions = store.sessions.in_namespace(unit.namespace or namespace)
         self._transfer = SessionTransfer.of(self._sessions)

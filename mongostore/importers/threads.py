@@ -12,6 +12,7 @@ from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.importers.batches import each, in_batches, in_thread, with_rising_times
 from mongostore.importers.digests import Digest, canonical, thread_message_value
 from mongostore.importers.files import write_files
+from mongostore.importers.pace import Pace
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
 from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import LooseMessageUnit, ThreadUnit, UserUnit
@@ -61,13 +62,21 @@ class ThreadImport(TimelineImport[ThreadMessage]):
         unit: The thread.
         report: Counts what belongs to the thread and names what is refused.
         thread: Where the source is read.
+        pace: The pace at which the server is written to.
         writes: Whether to write, and not only to compare.
     """
 
     def __init__(
-        self, store: AsyncMongoStore, unit: ThreadUnit, report: Report, thread: Executor, *, writes: bool
+        self,
+        store: AsyncMongoStore,
+        unit: ThreadUnit,
+        report: Report,
+        thread: Executor,
+        pace: Pace,
+        *,
+        writes: bool,
     ) -> None:
-        super().__init__(unit.id, "messages", report, Digest(), thread, writes=writes)
+        super().__init__(unit.id, "messages", report, Digest(), thread, pace, writes=writes)
         self._store = store
         self._threads = store.threads
         self._batches = ThreadMessageBatches.of(store.threads)

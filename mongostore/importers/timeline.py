@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 from mongostore.importers.batches import batched
 from mongostore.importers.digests import Digest, canonical
+from mongostore.importers.pace import Pace
 from mongostore.importers.report import REFUSALS, RefusedError, Report
 from mongostore.models import Event, Message, ThreadMessage
 
@@ -26,17 +27,27 @@ class TimelineImport(ABC, Generic[M]):
         report: Counts what belongs to it and names what is refused.
         digest: Of the messages and of all else that the conversation has.
         thread: Where the source is read.
+        pace: The pace at which the server is written to.
         writes: Whether to write, and not only to compare.
     """
 
     def __init__(
-        self, id: str, noun: str, report: Report, digest: Digest, thread: Executor, *, writes: bool
+        self,
+        id: str,
+        noun: str,
+        report: Report,
+        digest: Digest,
+        thread: Executor,
+        pace: Pace,
+        *,
+        writes: bool,
     ) -> None:
         self._id = id
         self._noun = noun
         self._report = report
         self._digest = digest
         self._thread = thread
+        self._pace = pace
         self._writes = writes
         self._counts = report.of(noun)
         self._has_written = False
@@ -69,7 +80,7 @@ class TimelineImport(ABC, Generic[M]):
         stored = batch
         if self._writes:
             try:
-                await self._write_many(batch)
+                await self._pace.write(batch, self._write_many)
             except REFUSALS:
                 stored = [message for message in batch if await self._append_one(message)]
         self._counts.new += len(stored)
@@ -78,7 +89,7 @@ class TimelineImport(ABC, Generic[M]):
 
     async def _append_one(self, message: M) -> bool:
         try:
-            await self._write_many([message])
+            await self._pace.write([message], self._write_many)
         except REFUSALS as error:
             self._refuse(message, error)
             return False

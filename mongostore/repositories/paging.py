@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
+from mongostore.arguments import check_flag, check_id, check_int, check_limit, decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
@@ -341,6 +341,4 @@ def count_options(limit: object) -> dict[str, Any]:
     """Return the options of a count of `limit` at most; None for all."""
     if limit is None:
         return {}
-    if type(limit) is not int or not 1 <= limit < 2**31:
-        raise InvalidValueError("limit", "must be an integer from 1")
-    return {"limit": limit}
+    return {"limit": check_int("limit", limit, 1, 2**31, "must be an integer from 1")}

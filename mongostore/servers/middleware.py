@@ -223,6 +223,7 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._templates: dict[int, str | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -244,20 +245,21 @@ class AccessLog:
                 "time": at.isoformat(timespec="milliseconds"),
                 "key": scope.get("state", {}).get("key"),
                 "method": scope["method"],
-                "path": _path_of(scope),
+                "path": self._path_of(scope),
                 "status": status,
                 "ms": round((time.perf_counter() - began) * 1000, 1),
                 "bytes": size,
             }
             access_log.info("%s", json.dumps(line))
 
-
-def _path_of(scope: Scope) -> str:
-    """Return the template of the route that answered; the path itself, shortened, where none did."""
-    answered = scope.get("route")
-    template = getattr(answered, "path_format", None)
-    if not isinstance(template, str):
-        return str(scope["path"])[:_LOGGED_CHARACTERS]
-    # The route of an included router does not know the prefix.
-    known = iter_route_contexts(scope["app"].routes)
-    return next((one.path_format or template for one in known if one.original_route is answered), template)
+    def _path_of(self, scope: Scope) -> str:
+        """Return the template of the route that answered; the path itself, shortened, where none did."""
+        answered = scope.get("route")
+        template = getattr(answered, "path_format", None)
+        if not isinstance(template, str):
+            return str(scope["path"])[:_LOGGED_CHARACTERS]
+        # The route of an included router does not know the prefix, and to look for it takes long.
+        if id(answered) not in self._templates:
+            known = iter_route_contexts(scope["app"].routes)
+            self._templates |= {id(one.original_route): one.path_format for one in known}
+        return self._templates.get(id(answered)) or template

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mongostore.engines import Engine
 from mongostore.errors import ConfigurationError
@@ -16,6 +18,7 @@ from mongostore.servers.access import is_loopback
 
 LOOPBACK = "127.0.0.1"
 _END_SECONDS = 10
+_HEADER_SECONDS = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -44,7 +47,7 @@ async def run_server(
             app,
             access_log=False,
             # The faster one takes headers without an end.
-            http="h11",
+            http=TimedProtocol,
             log_config=None,
             proxy_headers=False,
             server_header=False,
@@ -61,6 +64,40 @@ async def run_server(
         print_line("this is the embedded engine: all data is lost when the server ends")
     with listening:
         await server.serve(sockets=[listening])
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP where the headers of a request have a time; a connection without a request is closed after it."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as above it
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, which may be here already."""
+        self._expect_request()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(_HEADER_SECONDS, self._end_unless_asked, self.cycle)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end_unless_asked(self, last: object) -> None:
+        # Each request has a cycle of its own.
+        if self.cycle is last and self in self.connections:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

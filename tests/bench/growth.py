@@ -39,6 +39,7 @@ WORKS: dict[str, _Call] = {
     "session: count of the long one": lambda s: s.sessions.messages.count("long"),
     "thread: get": lambda s: s.threads.get("n7"),
     "threads: newest 20 of a user": lambda s: s.threads.list(user_id="u1", limit=20),
+    "threads: newest 20 of a participant": lambda s: s.threads.list(participant_id="u1", limit=20),
     "threads: 20 by metadata": lambda s: s.threads.list(metadata={"rare": 1}, limit=20),
     "threads: text that none has": lambda s: s.threads.list(text="nowhere", limit=20),
     "threads: count of a user": lambda s: s.threads.count(user_id="u1"),

@@ -153,6 +153,21 @@ async def test_no_text_is_no_filter_and_no_other_type_is_one(store: AsyncMongoSt
         await getattr(store, house).list(words="x")
 
 
+# An index of metadata has no members with dots or dollars in their names.
+UNINDEXED: list[Any] = [{"a.b": 1}, {"a": {"b.c": {"$d": None}}}, {"": 1}, [{"$a": 1}], [[{"a.b": 1}]]]
+
+
+@pytest.mark.parametrize("house", HOUSES)
+async def test_metadata_are_found_by_any_value(store: AsyncMongoStore, house: str) -> None:
+    values = [*UNINDEXED, {}, [], {"a": {"b": 1}}, {"a": {"b.c": 1, "d": 2}}]
+    for number, value in enumerate(values):
+        await create(store, house, f"c{number}", metadata={"k": value})
+        await create(store, house, f"d{number}", metadata={"k": {"e": value}})
+    for number, value in enumerate(values):
+        assert await found(store, house, metadata={"k": value}) == [f"c{number}"], value
+        assert await found(store, house, metadata={"k": {"e": value}}) == [f"d{number}"], value
+
+
 @pytest.mark.parametrize("house", HOUSES)
 async def test_lists_filter_by_metadata_times_and_participants(store: AsyncMongoStore, house: str) -> None:
     for number in range(4):

@@ -86,7 +86,7 @@ async def populate(store: AsyncMongoStore) -> None:
             ),
         )
     for number in range(30):
-        await store.threads.create(f"role{number}", kind="role", owner_id=f"o{number % 3}")
+        await store.threads.create(f"role{number}", kind="role", owner_id=f"o{number % 3}", name=f"n{number}")
         await store.threads.messages.merge(
             f"role{number}", f"role{number}", only_missing=True, kind="role", content="x"
         )
@@ -211,6 +211,9 @@ CASES = [
     Case("threads: list of nobody's", 1, lambda s: s.threads.list(participant_id="nobody")),
     Case("threads: count of a participant", 1, lambda s: s.threads.count(participant_id="ada")),
     Case("threads: list of an owner", 1, lambda s: s.threads.list(owner_id="o1", limit=5)),
+    Case("threads: list by a name alone", 1, lambda s: s.threads.list(name="about 77", limit=5)),
+    Case("threads: list by data alone", 1, lambda s: s.threads.list(data={"k": 1}, limit=5)),
+    Case("threads: list by a vote of all users", 1, lambda s: s.threads.list(vote=5, limit=5)),
     Case("threads: list by creation", 1, lambda s: s.threads.list(order="created", limit=20)),
     Case("threads: list two pages by creation", 2, lambda s: pages(s, 2, order="created", newest=False)),
     Case("threads: iter of all", 2, lambda s: length(s.threads.iter())),
@@ -232,6 +235,12 @@ CASES = [
     Case("threads: list by a vote that nobody gave", 1, lambda s: listed(s, 0, vote=5)),
     Case("threads: iter", 2, lambda s: length(s.threads.iter(user_id=s.ada))),
     Case("threads: iter of a kind", 1, lambda s: length(s.threads.iter(kind="role"))),
+    Case("threads: iter of a kind by name", 1, lambda s: length(s.threads.iter(kind="role", name="n7"))),
+    Case(
+        "threads: iter of an owner by name",
+        1,
+        lambda s: length(s.threads.iter(kind="role", owner_id="o1", name="n7")),
+    ),
     Case("threads: iter of an owner", 1, lambda s: length(s.threads.iter(kind="role", owner_id="o1"))),
     Case("threads: search what all have", 4, lambda s: listed(s, 20, text="ABOUT", limit=20)),
     Case("threads: search what none has", 2, lambda s: listed(s, 0, text="nowhere", limit=20)),
@@ -342,7 +351,10 @@ CASES = [
 WIDE = {
     "threads: list a few by metadata that many have": "the index by values knows no order: threads are read "
     "in theirs, or all",
-}
+} | dict.fromkeys(
+    (f"threads: list by {filter}" for filter in ("a name alone", "data alone", "a vote of all users")),
+    "no index has them: threads are read in their order until the page is full",
+)
 # What examines more, and why.
 BEYOND = WIDE | dict.fromkeys(
     (

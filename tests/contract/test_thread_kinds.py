@@ -118,3 +118,18 @@ class TestThreadKinds:
         assert not await store.threads.messages.delete("t", "m")
         assert await store.threads.messages.delete(None, "m")
         assert await store.threads.messages.find_by_id("m") is None
+
+
+async def test_values_are_compared_as_python_compares(store: AsyncMongoStore) -> None:
+    values: list[Any] = [1, 1.0, True, 2, {"a": 1, "b": 2}, {"b": 2, "a": True}, [1], [[1]], {"a.b": 1}, None]
+    for number, value in enumerate(values):
+        await store.threads.create(f"t{number}", kind="k", data={"v": value})
+        await store.threads.messages.merge(
+            f"t{number}", f"m{number}", kind="k", content=value, data={"v": value}
+        )
+    for value in values:
+        equal = [number for number, other in enumerate(values) if other == value]
+        assert await threads(store, kind="k", data={"v": value}) == [f"t{number}" for number in equal]
+        assert await messages(store, kind="k", data={"v": value}) == [f"m{number}" for number in equal]
+        if value is not None:
+            assert await messages(store, kind="k", content=value) == [f"m{number}" for number in equal]

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import uvicorn
 from typer.testing import CliRunner
 
 from mongostore import MongoStore
@@ -301,6 +302,48 @@ def test_headers_without_an_end_are_cut_short(serve: Serve) -> None:
             while sent < 50_000_000:
                 sent += connection.send(b"X-Long: " + b"x" * 10_000 + b"\r\n")
     assert sent < 50_000_000
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request when its body is there."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_headers_that_do_not_come_end_their_connection(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, asked_before: bool
+) -> None:
+    monkeypatch.setattr(runner, "_HEADER_SECONDS", 0.5)
+    config = uvicorn.Config(answer, http=runner.TimedProtocol, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    with runner.bind_socket(runner.LOOPBACK, 0) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+        if asked_before:
+            request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+            writer.write(request + b"x")
+            # A body has a time of its own.
+            await asyncio.sleep(0.8)
+            writer.write(b"x")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.write(sent)
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b""
+        writer.close()
+        server.should_exit = True
+        await serving
+
+
+@pytest.mark.long
+def test_a_server_waits_for_headers_for_a_while(serve: Serve) -> None:
+    address = httpx.URL(serve().url)
+    with socket.create_connection(("127.0.0.1", address.port or 0), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert connection.recv(1) == b""
 
 
 @pytest.mark.server

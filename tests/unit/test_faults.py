@@ -200,6 +200,8 @@ def test_what_the_driver_itself_refuses_is_not_a_closed_client() -> None:
         (166, ConfigurationError, "it is a view and no collection: use another database, or a prefix"),
         (167, ConfigurationError, "it is a view and no collection: use another database, or a prefix"),
         (10003, ConfigurationError, "the collection is capped: use another database, or a prefix"),
+        (13297, ConfigurationError, "a database has that name in other letter case: write it as it is there"),
+        (355, UnavailableError, "the server is busy or changing its primary"),
         (67, IndexConflictError, "the server cannot build an index: see `mongostore indexes check`"),
         (291, IndexConflictError, "no index serves this: run `mongostore indexes apply`"),
         (11601, UnavailableError, "the server was told to end the operation"),

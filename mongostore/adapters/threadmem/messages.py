@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _COLUMNS = ("id", "role", "text", "images", "private", "created", "meta_data", "thread_id")
+# The members that rows and the REST interface have as they are.
+_PLAIN = ("id", "role", "text", "private", "created", "thread_id")
 _UNKNOWN = object()
 
 
@@ -287,55 +289,34 @@ class RoleMessage:
         return self._record(json.dumps(self.images))
 
     def _record(self, images: str | None) -> RoleMessageRecord:
-        return RoleMessageRecord(
-            id=self.id,
-            role=self.role,
-            text=self.text,
-            images=images,
-            private=self.private,
-            created=self.created,
-            meta_data=json.dumps(self.metadata) if self.metadata else None,
-            thread_id=self.thread_id,
-        )
+        metadata = json.dumps(self.metadata) if self.metadata else None
+        return RoleMessageRecord(images=images, meta_data=metadata, **self._plain_members())
+
+    def _plain_members(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _PLAIN}
 
     @classmethod
     def from_record(cls, record: RoleMessageRecord, storage: FileStorage = STORAGE) -> RoleMessage:
         """Return the message of a row; nothing is saved."""
-        made = cls.__new__(cls)
         metadata = json.loads(record.meta_data) if record.meta_data else None
-        made._begin(
-            record.id, record.role, record.text, record.thread_id, record.private, record.created, metadata
-        )
-        made._images, made._storage = json.loads(record.images) if record.images else [], storage
-        return made
+        return cls._restore(record, metadata, json.loads(record.images) if record.images else [], storage)
 
     def to_v1(self) -> V1RoleMessage:
         """Return the message as the REST interface has it."""
-        return V1RoleMessage(
-            id=self.id,
-            role=self.role,
-            text=self.text,
-            images=self.images,
-            private=self.private,
-            created=self.created,
-            metadata=self.metadata,
-            thread_id=self.thread_id,
-        )
+        return V1RoleMessage(images=self.images, metadata=self.metadata, **self._plain_members())
 
     @classmethod
     def from_v1(cls, schema: V1RoleMessage, storage: FileStorage = STORAGE) -> RoleMessage:
         """Return a message of the REST interface; nothing is saved."""
+        return cls._restore(schema, schema.metadata, [*schema.images], storage)
+
+    @classmethod
+    def _restore(
+        cls, row: RoleMessageRecord | V1RoleMessage, metadata: Any, images: list[str], storage: FileStorage
+    ) -> RoleMessage:
         made = cls.__new__(cls)
-        made._begin(
-            str(schema.id),
-            schema.role,
-            schema.text,
-            schema.thread_id,
-            schema.private,
-            schema.created,
-            schema.metadata,
-        )
-        made._images, made._storage = [*schema.images], storage
+        made._begin(str(row.id), row.role, row.text, row.thread_id, row.private, row.created, metadata)
+        made._images, made._storage = images, storage
         return made
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mongostore.arguments import (
     check_flag,
     check_id,
+    check_int,
     check_limit,
     check_list,
     check_members,
@@ -158,9 +159,7 @@ def _bounds(before: int | None, after: int | None, cursor: object, newest: bool)
 
 
 def _check_index(path: str, value: object) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise InvalidValueError(path, "must be an index, an integer from 0")
-    return value
+    return check_int(path, value, 0, 2**63, "must be an index, an integer from 0")
 
 
 def event_filter(room_id: str, filter: EventFilter) -> StoredDocument:

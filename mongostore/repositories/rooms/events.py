@@ -6,7 +6,7 @@ import builtins
 from collections.abc import AsyncIterator, Sequence
 from typing import Unpack
 
-from mongostore.arguments import check_flag, check_id, check_limit, check_position, encode_cursor
+from mongostore.arguments import check_flag, check_id, check_int, check_limit, check_position, encode_cursor
 from mongostore.documents.mapping import check_instance, to_extended_json
 from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
@@ -322,6 +322,6 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If an argument is of the wrong type.
         """
         check_id("room_id", room_id)
-        if after is not None and (type(after) is not int or not -1 <= after < 2**62):
-            raise InvalidValueError("after", "must be an index, an integer from -1")
+        if after is not None:
+            check_int("after", after, -1, 2**62, "must be an index, an integer from -1")
         return self._stream.tail(room_id, after)

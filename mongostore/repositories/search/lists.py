@@ -134,11 +134,15 @@ def time_conditions(order: SortOrder, since: datetime | None, until: datetime | 
 
 def metadata_filter(metadata: Mapping[str, Any] | None) -> StoredDocument:
     """Return what an index can find of metadata, which may be too much."""
-    encoded = encode_members("metadata", {} if metadata is None else metadata)
-    conditions: StoredDocument = {}
-    for key, value in encoded.items():
-        conditions |= _conditions(f"metadata.{key}", value)
-    return conditions
+    return members_filter("metadata", {} if metadata is None else metadata)
+
+
+def members_filter(field: str, members: Mapping[str, Any]) -> StoredDocument:
+    """Return a filter that finds what has these members in a field, and may find too much."""
+    filter: StoredDocument = {}
+    for key, value in encode_members(field, members).items():
+        filter |= value_filter(f"{field}.{key}", value)
+    return filter
 
 
 def has_metadata(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
@@ -146,7 +150,7 @@ def has_metadata(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None) 
     return not wanted or all(metadata.get(key) == value for key, value in wanted.items())
 
 
-def _conditions(path: str, encoded: Any) -> StoredDocument:
+def value_filter(path: str, encoded: Any) -> StoredDocument:
     """Return conditions that hold for all values that Python finds equal to a stored one, and few others.
 
     The index has the members of a dict and the elements of a list, but neither as a whole.
@@ -161,10 +165,20 @@ def _conditions(path: str, encoded: Any) -> StoredDocument:
         conditions: StoredDocument = {}
         for key, value in encoded.items():
             if len(conditions) < _MOST_CONDITIONS and escape_key(key) == key:
-                conditions |= _conditions(f"{path}.{key}", value)
+                conditions |= value_filter(f"{path}.{key}", value)
         if conditions:
             return conditions
-    return {path: _equal_in_python(encoded)}
+    # An index does not know of what has nothing but members with dots in their names.
+    return {path: _equal_in_python(encoded)} if _is_indexed(encoded) else {}
+
+
+def _is_indexed(encoded: Any) -> bool:
+    match encoded:
+        case dict() if encoded:
+            return any(escape_key(key) == key and _is_indexed(value) for key, value in encoded.items())
+        case list() if encoded:
+            return any(map(_is_indexed, encoded))
+    return True
 
 
 def _equal_in_python(encoded: Any) -> Any:

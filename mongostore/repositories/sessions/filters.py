@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mongostore.arguments import check_flag, check_id, check_members
+from mongostore.arguments import check_flag, check_id, check_int, check_members
 from mongostore.codec import escape_key, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
@@ -56,9 +56,7 @@ def filters_of_states(filter: StoredDocument) -> list[StoredDocument]:
 
 def check_number(path: str, value: object) -> int:
     """Return `value`, an integer from 0."""
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise InvalidValueError(path, "must be an integer from 0")
-    return value
+    return check_int(path, value, 0, 2**63, "must be an integer from 0")
 
 
 def decode_cursor(cursor: object) -> int | None:

@@ -11,7 +11,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_messages
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
-from mongostore.repositories import Connection, majority_step
+from mongostore.repositories import Connection, current_operation, majority_step
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.paging import page_around
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
@@ -107,28 +107,18 @@ class MessageReader:
     ) -> AsyncIterator[Message]:
         """Yield the messages that are there when the iteration begins, in order."""
         document = await majority_step(self._connection, self._tail.read, key)
-        position, base = 0, document["tail_start"]
+        position, base, count = 0, document["tail_start"], _SEGMENTS_A_STEP
         lines = await find_lines(self._tail, document, conversation_id, None)
         while position < base:
             # No cursor stays open while the consumer takes its time.
-            segments = await majority_step(
-                self._connection,
-                self._segments,
-                document,
-                position,
-                base,
-                _SEGMENTS_A_STEP,
-                lines,
-                # Each step begins where the one before has ended, the first one at the beginning.
-                True,
+            segments, count = await majority_step(
+                self._connection, self._next_segments, document, position, count, lines
             )
-            if segments is None:
-                raise _removed_error(key)
             for message in await self._decode_each(
                 key, _select(_segment_messages(segments, document), lines, position), errors
             ):
                 yield message
-            position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
+            position = segments[-1]["end"] if len(segments) == count else base
         for message in await self._decode_each(key, _select(messages_of(document), lines), errors):
             yield message
 
@@ -164,11 +154,9 @@ class MessageReader:
         lines = await find_lines(self._tail, document, conversation_id, None)
         count, position, base = len(_select(messages_of(document), lines)), 0, document["tail_start"]
         while position < base:
-            segments = await self._segments(document, position, base, _SEGMENTS_A_STEP, lines, True)
-            if segments is None:
-                raise _removed_error(key)
+            segments, size = await self._next_segments(document, position, _SEGMENTS_A_STEP, lines)
             count += len(_select(_segment_messages(segments, document), lines, position))
-            position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
+            position = segments[-1]["end"] if len(segments) == size else base
         return count
 
     async def _epoch(self, key: str) -> str:
@@ -247,6 +235,21 @@ class MessageReader:
         if len(found) < wanted:
             found += _select(messages_of(document), lines, start, before)
         return found[:wanted]
+
+    async def _next_segments(
+        self, document: StoredDocument, position: int, count: int, lines: Lines | None
+    ) -> tuple[list[StoredDocument], int]:
+        """Return some segments from the end of another one on, or the first ones, and how many were wanted.
+
+        Raises:
+            ConflictError: If they were removed.
+        """
+        # Over a slow line fewer, of which an attempt can bring at least one.
+        count = max(count >> 2 * current_operation().attempt, 1)
+        segments = await self._segments(document, position, document["tail_start"], count, lines, True)
+        if segments is None:
+            raise _removed_error(document["_id"])
+        return segments, count
 
     async def _segments(
         self,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from mongostore.arguments import check_flag, check_id, check_members, check_vote
-from mongostore.codec import encode_members
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, Thread, ThreadFilter
 from mongostore.repositories.paging import SortOrder
-from mongostore.repositories.search.lists import both, has_metadata, metadata_filter, time_conditions
+from mongostore.repositories.search.lists import both, has_metadata, members_filter, time_conditions
 
 _OF_PARTICIPANT = ("user_id", "user_identifier", "owner_id")
 
@@ -29,13 +28,8 @@ def thread_filters(where: ThreadFilter, order: SortOrder) -> list[StoredDocument
         match name:
             case "text" | "since" | "until" | "participant_id":
                 pass
-            case "metadata":
-                filter |= metadata_filter(value)
-            case "data":
-                # By `$eq`, for a key of a value may look like an operator.
-                filter |= {
-                    f"{name}.{key}": {"$eq": item} for key, item in encode_members(name, value).items()
-                }
+            case "metadata" | "data":
+                filter |= members_filter(name, value)
             case "vote":
                 filter["votes.value"] = check_vote(name, value)
             case "name":

@@ -29,6 +29,7 @@ from mongostore.repositories import Connection, Repository, current_operation, l
 from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import SortOrder, find_page, list_page, page_of, walk
 from mongostore.repositories.parts import count_parts, find_part, find_parts
+from mongostore.repositories.search.lists import value_filter
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
@@ -343,8 +344,10 @@ def _key(thread_id: str | None, message_id: str) -> StoredDocument:
 
 def _filter(where: ThreadMessageFilter) -> StoredDocument:
     stored = to_stored_message_members(check_members(where, ThreadMessageFilter))
-    # By `$eq`, for a key of a value may look like an operator.
-    return {path: {"$eq": value} for path, value in stored.items()}
+    filter: StoredDocument = {}
+    for path, value in stored.items():
+        filter |= {path: value} if path in ("kind", "pinned") else value_filter(path, value)
+    return filter
 
 
 def _is_equal(message: ThreadMessage, where: ThreadMessageFilter) -> bool:

@@ -82,28 +82,34 @@ class Upload:
         await self._files.replace_one({"_id": entry["_id"]}, entry, upsert=True)
 
     async def _send(self) -> None:
-        began = time.monotonic()
-        await retry_step(self._connection, self._insert)
-        seconds = time.monotonic() - began
-        if seconds < _FEWEST_SECONDS:
-            self._at_once = min(self._at_once * 2, _MOST_CHUNKS)
-        elif seconds > _MOST_SECONDS:
-            self._at_once = max(self._at_once // 2, 1)
-        self._chunks = []
+        """Store the chunks, in steps that each have the time of a call for as few as the line can take."""
+        while self._chunks:
+            began = time.monotonic()
+            stored = await retry_step(self._connection, self._insert)
+            seconds = time.monotonic() - began
+            if stored < min(len(self._chunks), self._at_once):
+                self._at_once = stored
+            elif seconds < _FEWEST_SECONDS:
+                self._at_once = min(self._at_once * 2, _MOST_CHUNKS)
+            elif seconds > _MOST_SECONDS:
+                self._at_once = max(self._at_once // 2, 1)
+            self._chunks = self._chunks[stored:]
 
-    async def _insert(self) -> None:
-        """Insert the chunks, of which an attempt before may have left some, or still be on its way."""
-        operation = current_operation()
-        size = max(len(self._chunks) >> operation.attempt, 1)
-        while chunks := self._chunks[operation.memory.get("stored", 0) :][:size]:
-            try:
-                await self._connection.engine.collection("files.chunks").insert_many(chunks, ordered=False)
-            except BulkWriteError as error:
-                # Those of the same ids are the same chunks.
-                refused = refused_writes(error)
-                if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
-                    raise
-            operation.memory["stored"] = operation.memory.get("stored", 0) + len(chunks)
+    async def _insert(self) -> int:
+        """Insert chunks, of which an attempt before may have left some, or still be on its way.
+
+        Returns:
+            How many; later attempts insert fewer, for the line may be slow.
+        """
+        chunks = self._chunks[: max(self._at_once >> current_operation().attempt, 1)]
+        try:
+            await self._connection.engine.collection("files.chunks").insert_many(chunks, ordered=False)
+        except BulkWriteError as error:
+            # Those of the same ids are the same chunks.
+            refused = refused_writes(error)
+            if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
+                raise
+        return len(chunks)
 
     async def _show(self) -> StoredDocument:
         key, own_id = self._document["filename"], self._document["_id"]
