@@ -67,12 +67,14 @@ class IndexReport:
     found: Mapping[str, Any] | None
 
 
-def load_indexes() -> list[dict[str, Any]]:
+@functools.cache
+def load_indexes() -> Sequence[Mapping[str, Any]]:
     """Return the `createIndexes` commands of `indexes/`, one a collection, by file name."""
     return _load_commands(files("mongostore.indexes"))
 
 
-def load_search_indexes() -> list[dict[str, Any]]:
+@functools.cache
+def load_search_indexes() -> Sequence[Mapping[str, Any]]:
     """Return the `createSearchIndexes` commands of `indexes/search/`, by file name.
 
     No verb reads these indexes, which lag behind: a search of the store finds what was acknowledged. They are
@@ -81,7 +83,7 @@ def load_search_indexes() -> list[dict[str, Any]]:
     return _load_commands(files("mongostore.indexes").joinpath(_SEARCH))
 
 
-def _load_commands(folder: Traversable) -> list[dict[str, Any]]:
+def _load_commands(folder: Traversable) -> Sequence[Mapping[str, Any]]:
     names = sorted(
         entry.name for entry in folder.iterdir() if entry.name.endswith(".json") and entry.name != _SHARDING
     )
@@ -133,7 +135,7 @@ async def ensure_indexes(engine: Engine) -> None:
     await _check_collections(engine)
     lane = asyncio.Semaphore(_CONNECTIONS)
 
-    async def ensure(command: dict[str, Any]) -> None:
+    async def ensure(command: Mapping[str, Any]) -> None:
         async with lane:
             existing = await _list_existing(engine, command["createIndexes"])
             compared = [_compare(command["createIndexes"], index, existing) for index in command["indexes"]]
@@ -186,7 +188,7 @@ async def apply_indexes(engine: Engine) -> list[IndexReport]:
     return [*await diff_indexes(engine), *searched]
 
 
-async def _search(engine: Engine, command: dict[str, Any]) -> list[IndexReport]:
+async def _search(engine: Engine, command: Mapping[str, Any]) -> list[IndexReport]:
     """Create the search indexes of a collection that are missing, and return those that are there."""
     collection, defined = engine.collection(command["createSearchIndexes"]), command["indexes"]
     try:
@@ -230,7 +232,7 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
     return reports
 
 
-async def _create(engine: Engine, command: dict[str, Any]) -> None:
+async def _create(engine: Engine, command: Mapping[str, Any]) -> None:
     collection = engine.collection(command["createIndexes"])
     try:
         await engine.database.command({**command, "createIndexes": collection.name})

@@ -38,16 +38,6 @@ LONGEST = (
     "test_blocks",
 )
 FOLDERS = ("faults", "adapters", "servers", "contract", "unit")
-# Tests of the suites, which know no marks of ours, that do the same again and again.
-UNTRACED = {
-    "test_a_thread_of_20_mb_is_whole",
-    "test_answers_are_those_of_json_text_in_sqlite",
-    "test_any_json_object_comes_back",
-    "test_five_megabytes_are_written_over_and_over",
-    "test_lists_of_rooms_of_any_size",
-    "test_parallel_threads_stream_into_one_session",
-    "test_writing_and_reading_stand_parallel_deletion",
-}
 # The folders whose tests run on both engines.
 TWICE = {"adapters", "contract", "importers", "servers"}
 # Words in the names of tests that ask what a server alone can show: callers beside each other, streams,
@@ -85,13 +75,10 @@ def pytest_configure() -> None:
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Share the work among the processes of a run, of which each collects all tests.
 
-    Each begins with folders of its own, for it leaves the assertions that it rewrites to the others; and one
-    alone traces the imports. No test is seen by the collector of garbage before it is run.
+    Each begins with folders of its own, for it leaves the assertions that it rewrites to the others. No test
+    is seen by the collector of garbage before it is run.
     """
     number, count = _process()
-    tracer = _tracer(session.config)
-    if tracer is not None and number:
-        tracer.pause()
     if count > 1 and session.config.args == session.config.getini("testpaths"):
         tests = Path(__file__).parent
         folders = sorted({str(tests / path.relative_to(tests).parts[0]) for path in tests.rglob("test_*.py")})
@@ -111,11 +98,6 @@ def _process() -> tuple[int, int]:
     return int(number), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
 
 
-def _tracer(config: pytest.Config) -> Any:
-    """What traces branches, if anything does."""
-    return getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
@@ -131,7 +113,6 @@ def pytest_collection_modifyitems(
     """
     items.sort(key=_turn)
     _mark_second_engine(items)
-    tests = set[str]()
     for item in items:
         if " at 0x" in item.name:
             # Each process of a run would collect another test.
@@ -140,8 +121,6 @@ def pytest_collection_modifyitems(
             item.add_marker(pytest.mark.long)
         if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
             _expect_difference(item)
-        if not _is_traced(item, tests):
-            item.add_marker(pytest.mark.untraced)
     # `-m long` chooses here.
     yield
     if config.getoption("long"):
@@ -173,20 +152,6 @@ def _expect_difference(item: pytest.Item) -> None:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=not end.startswith("?")))
 
 
-def _is_traced(item: pytest.Item, tests: set[str]) -> bool:
-    """Return whether branches are traced in a test, which then takes twice as long.
-
-    The first case of each test on an engine takes most of them; servers that are killed and paused cover
-    little beside.
-    """
-    test, _, cases = item.nodeid.partition("[")
-    key = f"{test} on a server" if "server" in cases.removesuffix("]").split("-") else test
-    if key in tests or item.get_closest_marker("long"):
-        return False
-    tests.add(key)
-    return item.path.parent.name != "faults" and test.rpartition("::")[2] not in UNTRACED
-
-
 def _turn(item: pytest.Item) -> tuple[int, int, Path]:
     folder, name = item.path.parent.name, item.path.stem
     return (
@@ -194,20 +159,6 @@ def _turn(item: pytest.Item) -> tuple[int, int, Path]:
         FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS),
         item.path,
     )
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Trace no branches in tests that are not to be traced."""
-    tracer = _tracer(item.config)
-    is_traced = not item.get_closest_marker("untraced")
-    # Python instruments all code anew at each turn, which takes longer than most tests do.
-    if tracer is not None and tracer.started != is_traced:
-        if is_traced:
-            tracer.resume()
-        else:
-            tracer.pause()
-    return (yield)
 
 
 def absent(reason: str) -> None:

@@ -195,7 +195,6 @@ async def take(steps: int, store: AsyncMongoStore, seed: int) -> None:
     assert len(both.done) >= 10
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "seed", [pytest.param(seed, marks=() if seed < 2 else pytest.mark.long) for seed in range(10)]
 )
@@ -205,7 +204,6 @@ async def test_two_hundred_random_steps_tell_no_difference(tail_limits: TailLimi
 
 
 @pytest.mark.long
-@pytest.mark.untraced
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("seed", range(100, 110))
 async def test_two_thousand_random_steps_tell_no_difference(tail_limits: TailLimits, seed: int) -> None:
@@ -215,7 +213,6 @@ async def test_two_thousand_random_steps_tell_no_difference(tail_limits: TailLim
 
 @pytest.mark.long
 @pytest.mark.server
-@pytest.mark.untraced
 @pytest.mark.timeout(1500)
 async def test_two_thousand_random_steps_on_a_server_tell_no_difference(
     server_store: AsyncMongoStore,

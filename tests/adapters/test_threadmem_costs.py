@@ -24,7 +24,7 @@ from tests.contract.command_log import (
     stages_of,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.untraced]
+pytestmark = pytest.mark.server
 
 IMAGE = "data:image/png;base64," + "Q09TVA" * 4_000
 

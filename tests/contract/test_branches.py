@@ -37,7 +37,6 @@ async def history(branches: AsyncSessionBranches, message_id: object, session_id
 
 
 @pytest.mark.smoke
-@pytest.mark.untraced
 @pytest.mark.parametrize("turns", [40, pytest.param(120, marks=pytest.mark.long)])
 async def test_any_tree_is_read_back_along_each_of_its_branches(
     branches: AsyncSessionBranches, turns: int

@@ -40,7 +40,7 @@ from tests.contract.command_log import (
     verbs_of,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.untraced]
+pytestmark = pytest.mark.server
 
 MiB = 1024 * 1024
 TEXT = "x" * 600

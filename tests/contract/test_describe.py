@@ -14,7 +14,6 @@ small_tails = pytest.mark.parametrize("tail_limits", [TailLimits(keep=1, full=2)
 
 
 @small_tails
-@pytest.mark.untraced
 async def test_the_outline_of_a_session_leaves_no_position_out(store: AsyncMongoStore) -> None:
     sessions = store.sessions
     await sessions.create("s")

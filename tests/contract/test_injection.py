@@ -789,7 +789,6 @@ def test_every_parameter_of_every_verb_is_called() -> None:
         *(pytest.param(kind, 1, id=kind, marks=pytest.mark.long) for kind in KINDS),
     ],
 )
-@pytest.mark.untraced
 async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
     store: AsyncMongoStore, kind: str, every: int
 ) -> None:

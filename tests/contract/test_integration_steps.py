@@ -103,7 +103,6 @@ class TestIntegrationSteps:
     @pytest.mark.parametrize("store_uri", ["mongomock://steps"], ids=["embedded"])
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(steps=STEPS)
-    @pytest.mark.untraced
     async def test_any_sequence_of_changes_leaves_what_it_says(
         self, store: AsyncMongoStore, steps: list[tuple[str, str, int]]
     ) -> None:

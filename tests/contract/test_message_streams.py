@@ -431,7 +431,6 @@ class TestBlocking:
 
 
 @pytest.mark.server
-@pytest.mark.untraced
 class TestCosts:
     async def test_each_flush_sends_what_is_new(self, server_uri: str, database: str) -> None:
         """One token more costs the same, however much there is before it."""

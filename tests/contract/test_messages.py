@@ -105,7 +105,6 @@ class TestMessages:
         assert contents((await sessions.messages.list("s", limit=1)).items) == ["first"]
         assert await sessions.messages.count("s") == after + 1
 
-    @pytest.mark.untraced
     async def test_a_batch_is_seen_whole_or_not_at_all(self, sessions: Any) -> None:
         async def watch_counts() -> set[int]:
             seen = set()
@@ -462,7 +461,6 @@ class TestMessages:
             (f"{n}" + "xxx")[:3] for n in range(24)
         ]
 
-    @pytest.mark.untraced
     async def test_streaming_into_a_message_does_not_move_it(self, sessions: Any) -> None:
         await fill(sessions, 3)
         text = ""
@@ -485,7 +483,6 @@ class TestMessages:
             await sessions.messages.upsert("s", Message(id="m", role="user", metadata={"k": "x" * (2 << 20)}))
         assert contents(await all_of(sessions)) == ["kept"]
 
-    @pytest.mark.untraced
     async def test_sixteen_tasks_append_without_loss(self, sessions: Any) -> None:
         async def write(writer: int) -> None:
             for n in range(40):
@@ -510,7 +507,6 @@ class TestMessages:
 
     # Far fewer than there are: five suffice where nobody takes the room that another has made.
     @pytest.mark.parametrize("tail_limits", [TailLimits(attempts=12)], ids=["few-attempts"])
-    @pytest.mark.untraced
     async def test_large_messages_of_many_callers_all_come_in(self, sessions: Any) -> None:
         callers = asyncio.Semaphore(16)
 

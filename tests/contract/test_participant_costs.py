@@ -29,7 +29,7 @@ from tests.contract.command_log import (
     verbs_of,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.untraced]
+pytestmark = pytest.mark.server
 
 TEXT = "x" * 600
 LONG = 3_000

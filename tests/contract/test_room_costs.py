@@ -50,7 +50,7 @@ from tests.contract.command_log import (
     verbs_of,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.untraced]
+pytestmark = pytest.mark.server
 
 T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

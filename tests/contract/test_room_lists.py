@@ -112,7 +112,6 @@ class TestRoomLists:
         await make(store, ("b", 0))
         assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["b", "c"]
 
-    @pytest.mark.untraced
     async def test_iter_meets_every_room_of_several_pages(self, store: AsyncMongoStore) -> None:
         await make(store, *((f"r{n:03}", 0) for n in range(450)))
         met = []
@@ -322,7 +321,6 @@ class TestRoomLists:
         await store.rooms.bindings.delete("tie-B", "c")
         assert ids(await by_channel("c", group=True)) == ["tie-a"]
 
-    @pytest.mark.untraced
     async def test_a_room_behind_many_that_are_not_meant_is_found(self, store: AsyncMongoStore) -> None:
         for n in range(120):
             await make(store, (f"r{n:03}", n), status="closed" if 5 < n < 118 else "active")

@@ -354,7 +354,6 @@ class TestSessions:
         await store.engine.database["sessions"].update_many({}, {"$set": {"active_at": 1}})
         assert sorted(await paged(store)) == names
 
-    @pytest.mark.untraced
     async def test_iter_meets_sessions_that_become_active_meanwhile(self, store: AsyncMongoStore) -> None:
         names = [f"s{n:03}" for n in range(450)]
         for name in names:

@@ -34,7 +34,7 @@ from tests.contract.command_log import (
     wrapped,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.untraced]
+pytestmark = pytest.mark.server
 
 KINDS = ("keys", "people", "retention")
 # Many times what belongs to the one person.

@@ -32,7 +32,7 @@ from tests.contract.command_log import (
 )
 from tests.contract.threads import at
 
-pytestmark = [pytest.mark.server, pytest.mark.untraced]
+pytestmark = pytest.mark.server
 
 MiB = 1024 * 1024
 # More than an iteration or a search asks for at once, and many times what a page shows.

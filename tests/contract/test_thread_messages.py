@@ -263,7 +263,6 @@ class TestThreadMessages:
             await store.threads.messages.delete("t", seen[-1][-1])
         assert seen == [["e", "b"], ["c", "d"], ["a"]]
 
-    @pytest.mark.untraced
     async def test_iter_and_count_meet_all_of_2000_messages(self, store: AsyncMongoStore) -> None:
         names = [f"m{number:04}" for number in range(2000)]
         for start in range(0, 2000, 100):

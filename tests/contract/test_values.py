@@ -64,7 +64,6 @@ class TestValues:
 
     @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
-    @pytest.mark.untraced
     async def test_values_of_any_kind_come_back_equal(
         self, store: AsyncMongoStore, content: Any, data: dict[str, Any], metadata: dict[str, Any]
     ) -> None:

@@ -233,7 +233,6 @@ async def test_every_member_of_every_body_is_known(services: list[Service]) -> N
     ],
     indirect=["store_uri"],
 )
-@pytest.mark.untraced
 async def test_no_request_reaches_what_is_anothers(services: list[Service], every: int) -> None:
     for service in services:
         assert not (wrong := await misdeeds(service, every)), "\n".join(wrong)

@@ -147,7 +147,6 @@ def depth_of(value: Any) -> int:
 
 @given(JSON, st.booleans())
 @settings(deadline=None)
-@pytest.mark.untraced
 def test_the_depth_is_found_in_any_json(value: Any, ascii: bool) -> None:
     text, depth = json.dumps(value, ensure_ascii=ascii).encode(), depth_of(value)
     assert not exceeds_depth(text, depth)

@@ -19,8 +19,6 @@ from mongostore.servers.sessions import create_app
 from tests.servers.serving import Serving
 
 # The service is another process.
-pytestmark = pytest.mark.untraced
-
 THERE = {"namespace": "acme", "activity_session": "s1", "participant": "ada", "message": "m1"}
 # It has no end where there is a session.
 ENDLESS = {"stream_messages"}

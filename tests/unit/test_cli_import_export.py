@@ -127,7 +127,6 @@ def server_database(store_uri, request):
 
 @given(st.dictionaries(KEYS, JSON), JSON)
 @settings(deadline=None)
-@pytest.mark.untraced
 def test_any_data_and_content_pass_through_a_line(data, content):
     message = Message(role="user", content=content, data=data, metadata=data, created_at=TIME)
     line = read_line(write_line(message_members(message)))

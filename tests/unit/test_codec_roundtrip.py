@@ -20,7 +20,6 @@ from tests.contract.edge_cases import OBJECTS, VALUES, same
 
 
 @pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])
-@pytest.mark.untraced
 def test_many_values_come_back_equal(examples: int) -> None:
     settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))(come_back_equal)()
 

@@ -105,7 +105,6 @@ def test_code_that_keeps_to_itself_is_not(code: str) -> None:
     assert not [*reached(ast.parse(code))]
 
 
-@pytest.mark.untraced
 def test_no_test_reaches_into_what_is_not_its_own() -> None:
     found, used = [], set()
     for path in sorted(TESTS.rglob("*.py")):

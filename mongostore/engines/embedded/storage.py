@@ -161,8 +161,9 @@ class CollectionStorage:
         """Make an index unless it is there."""
         options = {name: value for name, value in deep_copy(specification).items() if value is not False}
         index = {"v": 2, "key": options.pop("key"), "name": options.pop("name"), **options}
+        keys = _id_key(index)
         for other in self._indexes.values():
-            alike = _id_key(other) == _id_key(index)
+            alike = _id_key(other) == keys
             if alike and other == index:
                 return
             if alike:
