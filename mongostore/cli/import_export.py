@@ -13,11 +13,12 @@ from rich import box
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mongostore.cli.conversations import House
 from mongostore.cli.import_sources import import_source, print_report
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.importers import Options, names
-from mongostore.importers.archive import HOUSES, Archive
+from mongostore.importers.archive import Archive
 from mongostore.importers.batches import in_thread
 from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.importers.lines import Importer, Line, Tally
@@ -29,11 +30,20 @@ _STDIO = Path("-")
 _BLOCK_BYTES = 256 * 1024
 
 
+def _complete_source(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the sources that may be meant; behind the first place the shell completes files."""
+    if context.params.get("arguments"):
+        return []
+    return [name for name in sorted(names()) if name.startswith(incomplete)]
+
+
 def import_conversations(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="[SOURCE] PATH|URI", help="JSON lines, - for stdin; or a source and its place."
+            metavar="[SOURCE] PATH|URI",
+            help="JSON lines, - for stdin; or a source and its place.",
+            autocompletion=_complete_source,
         ),
     ],
     namespace: Namespace = "default",
@@ -151,7 +161,7 @@ def export_lines(
         typer.Option("--messages", help="One line a message: for sessions that are larger than the memory."),
     ] = False,
     house: Annotated[
-        list[str] | None,
+        list[House] | None,
         typer.Option(metavar="NAME", help="Of an archive: sessions, threads or rooms; may be repeated."),
     ] = None,
     user: Annotated[
@@ -192,13 +202,11 @@ def export_lines(
 
 
 async def _export_archive(
-    file: Path, houses: list[str] | None, user: str | None, uri: str | None, database: str | None
+    file: Path, houses: Sequence[House] | None, user: str | None, uri: str | None, database: str | None
 ) -> Archive:
-    if unknown := set(houses or ()) - set(HOUSES):
-        raise typer.BadParameter(f"there is no house {sorted(unknown)[0]!r}")
     async with open_store(uri, database) as store:
         archive = Archive(store, user_id=user)
-        await archive.write(file, houses or HOUSES)
+        await archive.write(file, houses or [*House])
         return archive
 
 

@@ -105,7 +105,7 @@ def export(
 def erase(
     name: Name,
     mode: Annotated[
-        str, typer.Option(metavar="MODE", help="delete, or anonymize what is shared with others.")
+        ErasureMode, typer.Option(metavar="MODE", help="delete, or anonymize what is shared with others.")
     ] = "delete",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -142,14 +142,13 @@ def _finder(name: str, namespaces: list[str] | None, organization: str | None) -
 
 
 async def _erase(
-    store: AsyncMongoStore, find: FindPerson, mode: str, dry_run: bool, yes: bool
+    store: AsyncMongoStore, find: FindPerson, mode: ErasureMode, dry_run: bool, yes: bool
 ) -> ErasureReport:
     person = await find(store)
     if not dry_run and not yes:
         found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
         confirm(f"Erase {', '.join(person.names)} ({found})?")
-    chosen: ErasureMode = mode  # type: ignore[assignment]  # the store refuses any other
-    return await store.people.erase(person, mode=chosen, dry_run=dry_run)
+    return await store.people.erase(person, mode=mode, dry_run=dry_run)
 
 
 async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dict[str, int]:

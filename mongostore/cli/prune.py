@@ -9,6 +9,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from mongostore.cli.conversations import House
 from mongostore.cli.terminal import (
     AsJson,
     Database,
@@ -23,14 +24,13 @@ from mongostore.cli.terminal import (
     run_on_store,
     wants_json,
 )
-from mongostore.models import House, PruneReport
+from mongostore.models import PruneReport
 from mongostore.store import AsyncMongoStore
 
 # So many go between two moves of the bar.
 _STEP = 200
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(timedelta)
-_HOUSES: tuple[House, ...] = ("sessions", "threads", "rooms")
 
 
 def _parse_duration(text: str) -> timedelta:
@@ -58,7 +58,7 @@ def prune(
         typer.Option(metavar="NAME", help="Only sessions of this namespace; may be repeated."),
     ] = None,
     house: Annotated[
-        list[str] | None,
+        list[House] | None,
         typer.Option(metavar="NAME", help="Only sessions, threads or rooms; may be repeated."),
     ] = None,
     keep_pinned: Annotated[bool, typer.Option(help="Keep threads with pinned messages.")] = True,
@@ -82,14 +82,14 @@ def prune(
         "idle": idle,
         "older": older,
         "namespaces": namespace or None,
-        "houses": house or _HOUSES,
+        "houses": house or [*House],
         "keep_pinned": keep_pinned,
     }
     report = run_on_store(lambda store: _prune(store, options, dry_run, yes), uri, database)
     if wants_json(as_json):
         print_json_line(report.model_dump())
     else:
-        counts: dict[str, int] = {name: getattr(report, name) for name in _HOUSES}
+        counts: dict[str, int] = {name: getattr(report, name) for name in House}
         print_counts("conversations", "would go" if report.dry_run else "deleted", counts)
     fail_after(report.errors)
 
@@ -99,7 +99,7 @@ async def _prune(store: AsyncMongoStore, options: dict[str, Any], dry_run: bool,
     if dry_run:
         return planned
     if planned.total and not yes:
-        found = ", ".join(f"{getattr(planned, name):,} {name}" for name in _HOUSES)
+        found = ", ".join(f"{getattr(planned, name):,} {name}" for name in House)
         confirm(f"Delete {found}?")
     columns = TextColumn("pruning"), BarColumn(), MofNCompleteColumn()
     done = PruneReport(dry_run=False, is_complete=False)
@@ -109,7 +109,7 @@ async def _prune(store: AsyncMongoStore, options: dict[str, Any], dry_run: bool,
             step = await store.retention.prune(**options, limit=_STEP)
             done = PruneReport(
                 dry_run=False,
-                **{name: getattr(done, name) + getattr(step, name) for name in _HOUSES},
+                **{name: getattr(done, name) + getattr(step, name) for name in House},
                 is_complete=step.is_complete,
                 errors=step.errors,
             )

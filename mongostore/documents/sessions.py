@@ -92,9 +92,9 @@ class StoredSession(SessionFields, Stored, Searched):
     more, for an index.
 
     `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed, and nothing else is left
-    of one whose `expires_at` is a date). `recent_ops` are the tokens of the newest operations, by which a
-    retry recognizes what it has done, and of those whose messages were removed. Times are microseconds since
-    1970.
+    of one whose `expires_at` is a date); `is_erased` marks one that went with a person. `recent_ops` are the
+    tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
+    were removed. Times are microseconds since 1970.
     """
 
     session_id: Id
@@ -102,6 +102,7 @@ class StoredSession(SessionFields, Stored, Searched):
     participants: dict[str, StoredParticipant] = Field(default_factory=dict)
     participant_names: list[str] = Field(default_factory=list)
     state: str = "open"
+    is_erased: bool = False
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0

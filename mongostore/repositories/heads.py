@@ -31,6 +31,7 @@ _FIELDS = [
     "epoch",
     "next_index",
     "user_id",
+    "is_erased",
     "schema_version",
 ]
 FIRST_TIME = -(2**62)
@@ -122,9 +123,9 @@ class Heads:
         now, tombstone = current_operation().now, StoredDocument()
         match house:
             case "sessions":
-                # One that is softly deleted, and has nothing.
+                # One that is softly deleted, has nothing, and stays until it expires.
                 empty = new_session(key, {"expires_in": TOMBSTONE_LASTS})
-                tombstone = {**empty, "state": "deleted", "deleted_at": now}
+                tombstone = {**empty, "state": "deleted", "deleted_at": now, "is_erased": True}
                 # That of its deletion, which does not keep its id.
                 own: StoredDocument = {"_id": key, "state": "deleting", "expires_at": {"$type": "date"}}
                 await self._connection.collection(house).delete_one(own)

@@ -132,7 +132,9 @@ class AsyncRetention(Repository):
             async for filter in filters:
                 async with aclosing(self._heads.walk(house, Walk(field, before, filter))) as heads:
                     async for head in heads:
-                        yield head
+                        # The id of an erased session stays taken for 30 days, however short the rules are.
+                        if filter["state"] != "deleted" or not head.get("is_erased"):
+                            yield head
 
     async def _filters(self, house: House, field: str, rules: _Rules) -> AsyncGenerator[StoredDocument, None]:
         """Yield filters that find heads by the beginning of an index."""

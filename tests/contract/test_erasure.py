@@ -235,11 +235,17 @@ async def test_an_erasure_that_was_cut_short_goes_on_by_an_address(
     assert await store.people.find(PHONE) is None
 
 
+@pytest.mark.parametrize("prunes", [False, True])
 async def test_nothing_late_begins_an_erased_conversation_anew(
-    store: AsyncMongoStore, let_pass: Callable[[timedelta], None]
+    store: AsyncMongoStore, let_pass: Callable[[timedelta], None], prunes: bool
 ) -> None:
     await plant(store)
     await store.people.erase(await store.people.get(ADA))
+    if prunes:
+        # A shorter time than an id stays taken.
+        let_pass(timedelta(days=2))
+        day = timedelta(days=1)
+        await store.retention.prune(idle=day, older=day, keep_pinned=False)
     late = Message(role="user", content="late")
     for writes, error in (
         (

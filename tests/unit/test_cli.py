@@ -85,6 +85,21 @@ def test_completion_names_the_commands_and_their_options():
     assert "--database" in process(**options).stdout.split()
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("import cha", ["chainlit", "chatgpt"]),
+        ("import chatgpt cha", []),
+        ("export all.zip --house r", ["rooms"]),
+        ("prune --house t", ["threads"]),
+        ("people erase ada --mode a", ["anonymize"]),
+    ],
+)
+def test_completion_names_the_values_of_a_choice(words, found):
+    complete = {"_MONGOSTORE_COMPLETE": "complete_bash", "COMP_CWORD": str(len(words.split()))}
+    assert process(**complete, COMP_WORDS=f"mongostore {words}").stdout.split() == found
+
+
 def test_these_are_the_commands():
     assert [" ".join(command) for command in COMMANDS] == [
         "backup",
