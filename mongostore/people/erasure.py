@@ -32,6 +32,8 @@ from mongostore.repositories.sessions import AsyncSessions
 _OTHERS = 200
 # What a room holds in which a person may be named by content alone.
 _UNNAMED_PARTS = ("bindings", "tasks", "observations", "voice_deliveries")
+# Chainlit's data layer keeps the files of everybody's elements in this folder; they go with their elements.
+_OF_ELEMENTS = "threads"
 
 
 Step = Callable[[Mention, StoredDocument], Awaitable[None]]
@@ -75,6 +77,9 @@ class Erasure:
     async def run_pass(self) -> bool:
         """Erase what is found now; return whether there was anything."""
         before = self._deleted.total() + self._anonymized.total()
+        for house, key in await self._finder.deleting(self._names, self._scope):
+            # An erasure that was killed may not have come to it.
+            await self._houses.heads.leave_tombstone(house, key)
         for mention in MENTIONS:
             step = self._step_of(mention)
             async with aclosing(self._finder.find(mention, self._names, self._scope)) as found:
@@ -147,6 +152,7 @@ class Erasure:
 
     async def _delete_head(self, house: House, head: StoredDocument) -> None:
         unmoved = "created_at" if head.get("expires_at") is None else "expires_at"
+        await self._finder.store_deleting(self._names, self._scope, house, head["_id"])
         if await self._houses.heads.delete(house, head, unmoved):
             self._deleted[house] += 1
             await self._houses.heads.leave_tombstone(house, head["_id"])
@@ -274,9 +280,11 @@ class Erasure:
 
     async def _delete_files(self) -> None:
         """Delete the files in folders of the person's names, which may belong to no element."""
-        for name in self._names:
+        for name in self._names - {_OF_ELEMENTS}:
+            others = await self._finder.folders_in(name)
             async for file in self._houses.threads.files.iter(prefix=f"{name}/"):
-                self._deleted["files.files"] += await self._houses.threads.files.delete(file.key)
+                if not file.key.startswith(others):
+                    self._deleted["files.files"] += await self._houses.threads.files.delete(file.key)
 
 
 def _pseudonym_of(participant: StoredDocument) -> str:

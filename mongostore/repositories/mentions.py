@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.codec import escape_key
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models.people import Relation
+from mongostore.models.retention import House
 from mongostore.repositories import Connection, current_operation, majority_step, retry_step
 from mongostore.repositories.expiry import tombstone_end
 
@@ -139,6 +140,26 @@ class PersonFinder:
         erasures, begun = self._connection.collection("erasures"), _begun(names, scope)
         await retry_step(self._connection, erasures.delete_many, begun)
 
+    async def store_deleting(self, names: Names, scope: Scope, house: House, key: Any) -> None:
+        """Store which conversation an erasure of a person deletes now."""
+        await retry_step(self._connection, self._store_deleting, names, scope, {"house": house, "key": key})
+
+    async def deleting(self, names: Names, scope: Scope) -> list[tuple[House, Any]]:
+        """Return the conversations that erasures of a person, which may have been killed, deleted last."""
+        begun = _begun(names, scope)
+        erasures = await majority_step(self._connection, self._all, "erasures", begun, ["deleting"])
+        last = [erasure["deleting"] for erasure in erasures if "deleting" in erasure]
+        return [(one["house"], one["key"]) for one in last]
+
+    async def folders_in(self, name: str) -> tuple[str, ...]:
+        """Return the folders of other users, whose names begin with that of a person's folder."""
+        # The character behind the slash.
+        inside = {"$gte": f"{name}/", "$lt": f"{name}0"}
+        filter = {"$or": [{"_id": inside}, {"identifier": inside}]}
+        users = await majority_step(self._connection, self._all, "users", filter, ["identifier"])
+        named = filter_texts([name for user in users for name in (user["_id"], user.get("identifier"))])
+        return tuple(f"{other}/" for other in named)
+
     async def find(
         self, mention: Mention, names: Names, scope: Scope, fields: Any = None
     ) -> AsyncGenerator[StoredDocument, None]:
@@ -183,6 +204,10 @@ class PersonFinder:
         # An earlier attempt may have done it.
         with suppress(DuplicateKeyError):
             await self._connection.collection("erasures").insert_one(erasure)
+
+    async def _store_deleting(self, names: Names, scope: Scope, head: StoredDocument) -> None:
+        erasures = self._connection.collection("erasures")
+        await erasures.update_many(_begun(names, scope), {"$set": {"deleting": head}})
 
     async def _exists(self, collection: str, filter: StoredDocument) -> bool:
         return await self._connection.collection(collection).find_one(filter, {"_id": 1}) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,10 +19,13 @@ from mongostore import (
     Message,
     MongoStore,
     NotFoundError,
+    RoomParticipant,
     Turn,
+    UnavailableError,
 )
 from mongostore.documents import COLLECTIONS, erasures, identities, keys, room_parts, rooms, sessions, threads
 from mongostore.people.erasure import Erasure
+from mongostore.repositories.heads import Heads
 from mongostore.repositories.mentions import MENTIONS, PERSON_FIELDS, Mention
 from tests.contract.planting import (
     ADA,
@@ -233,6 +237,42 @@ async def test_an_erasure_that_was_cut_short_goes_on_by_an_address(
     await store.people.erase(await store.people.get(PHONE))
     assert await holding(store, HERS) == {}
     assert await store.people.find(PHONE) is None
+
+
+@pytest.mark.parametrize("nth", range(2), ids=["session", "room"])
+async def test_an_erasure_that_was_killed_keeps_the_id_that_it_deleted_last(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    await store.sessions.create("a1", user_id=ADA)
+    await store.rooms.create("a1")
+    await store.rooms.participants.upsert("a1", RoomParticipant(id=ADA))
+    leave, left = Heads.leave_tombstone, count()
+
+    async def cut(heads: Heads, house: Any, key: Any) -> None:
+        if next(left) == nth:
+            raise UnavailableError("cut")
+        await leave(heads, house, key)
+
+    monkeypatch.setattr(Heads, "leave_tombstone", cut)
+    with pytest.raises(UnavailableError, match="cut"):
+        await store.people.erase(await store.people.get(ADA))
+    monkeypatch.undo()
+    await store.people.erase(await store.people.get(ADA))
+    for verbs in (store.sessions, store.rooms):
+        with pytest.raises(AlreadyExistsError):
+            await verbs.create("a1")
+
+
+async def test_the_files_of_others_in_folders_that_begin_like_a_name_stay(store: AsyncMongoStore) -> None:
+    await store.threads.users.create(f"{ADA}/b")
+    files = [f"{ADA}/b/f", f"{ADA}/b/c/f", f"{ADA}/f", f"{ADA}/bc/f", f"{ADA}bc/f", "threads/t/e/f"]
+    for key in files:
+        await store.threads.files.upload(key, b"x", content_type="text/plain")
+    for name in (ADA, "threads"):
+        await store.threads.users.create(name)
+        await store.people.erase(await store.people.get(name))
+    left = [file.key async for file in store.threads.files.iter()]
+    assert left == [f"{ADA}/b/c/f", f"{ADA}/b/f", f"{ADA}bc/f", "threads/t/e/f"]
 
 
 @pytest.mark.parametrize("prunes", [False, True])
