@@ -32,6 +32,7 @@ async def test_one_member_of_several_is_refused_by_name(others: dict[str, Any]) 
 
 
 async def test_a_secondary_is_refused() -> None:
-    client = client_of({"setName": "rs0", "secondary": True, "hosts": ["a:1", "b:1"]}, "Single")
+    hello = {"setName": "rs0", "secondary": True, "hosts": ["a:1", "b:1"], "me": "a:1"}
+    client = client_of(hello, "Single")
     with pytest.raises(ConfigurationError, match="it is a secondary"):
         await ask_capabilities(client, SESSIONS, "mongodb://a:1")
