@@ -9,7 +9,17 @@ from typing import Any, Unpack
 
 import pytest
 
-from mongostore import AsyncMongoStore, Binding, InvalidDocumentError, Page, Room, RoomFilter, RoomParticipant
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    InvalidDocumentError,
+    InvalidValueError,
+    Page,
+    Room,
+    RoomFilter,
+    RoomParticipant,
+)
+from mongostore.repositories.rooms import room_lookup
 from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract.fixtures import T
 
@@ -119,6 +129,18 @@ class TestRoomLists:
             met.append(room.id)
             await store.rooms.delete(room.id)
         assert met == [f"r{n:03}" for n in range(450)]
+
+    async def test_a_person_in_more_rooms_than_a_list_can_be_of_is_refused(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await make(store, *((f"r{n}", n) for n in range(4)))
+        for n in range(3):
+            await bind(store, f"r{n}", participant_id="p")
+        monkeypatch.setattr(room_lookup, "MOST_ROOMS", 3)
+        assert ids(await store.rooms.list(participant_id="p")) == ["r0", "r1", "r2"]
+        await store.rooms.participants.upsert("r3", RoomParticipant(id="p"))
+        with pytest.raises(InvalidValueError, match="participant_id: is in more than 3 rooms: iterate"):
+            await store.rooms.list(participant_id="p")
 
     async def test_filters_and_offsets(self, store: AsyncMongoStore) -> None:
         for n in range(12):

@@ -24,8 +24,8 @@ _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
 _CANDIDATES = 3
 _MORE_CANDIDATES = 2000
-# Of one person a list has the rooms of so many participants and bindings.
-_MOST_ROOMS = 10_000
+# The ids of a person's rooms are in the query of a list, which can hold some 300,000.
+MOST_ROOMS = 100_000
 
 
 class RoomLookup:
@@ -164,9 +164,11 @@ async def find_rooms_of(connection: Connection, participant_id: str) -> StoredDo
     """Return the query of the rooms that a person is in, as a participant or by a binding."""
     person, rooms = {"participant_id": participant_id}, set[str]()
     for parts in ("participants", "bindings"):
-        found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=_MOST_ROOMS)
+        found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=MOST_ROOMS + 1)
         async with found:
             rooms |= {part["room_id"] for part in await found.to_list()}
+    if len(rooms) > MOST_ROOMS:
+        raise InvalidValueError("participant_id", f"is in more than {MOST_ROOMS:,} rooms: iterate over all")
     return {"_id": {"$in": sorted(rooms)}}
 
 
