@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import get_args, get_origin
 
+from mongostore.sync.mirror import members_of
+
 ROOT = Path(__file__).parents[1]
 MIRRORING = ("mongostore.sync.twins",)
 HEADER = '"""The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""'
@@ -99,7 +101,10 @@ def stub_class(node: ast.ClassDef, module: ModuleType, twins: dict[str, str], im
                 body.append(stub_member(name, vars(module)[core], verb, twin))
             case _:
                 raise TypeError(f"{node.name} does not only mirror: {ast.unparse(line)}")
-    body += [stub_member(name, core, name, twin) for core in cores for name in members]
+    # In the order of the async class, whatever tests have taken out and put back.
+    body += [
+        stub_member(name, core, name, twin) for core in cores for name in members_of(core) if name in members
+    ]
     node.body = body
     return node
 
