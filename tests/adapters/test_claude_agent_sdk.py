@@ -15,6 +15,7 @@ from claude_agent_sdk.testing import run_session_store_conformance
 
 from mongostore import AsyncMongoStore, MongoStore
 from mongostore.adapters.claude_agent_sdk import MongoSessionStore
+from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from tests.contract.command_log import CommandLog, logged_store
 from tests.examples import claude_agent_sdk as example
 
@@ -208,6 +209,28 @@ async def test_no_subagent_is_left_by_a_deletion_beside_it(
         assert {*living} <= named
         await transcripts.delete(KEY)
         assert [session async for session in subs.iter()] == []
+
+
+@pytest.mark.parametrize("subpath", [None, "subagents/a"], ids=["all", "one"])
+async def test_a_subagent_that_a_deletion_overtakes_is_named(
+    transcripts: MongoSessionStore, monkeypatch: pytest.MonkeyPatch, subpath: str | None
+) -> None:
+    append, sub = AsyncSessionMessages.append_many, {**KEY, "subpath": "subagents/a"}
+
+    async def append_late(
+        messages: AsyncSessionMessages, *args: Any, create: Any = False, **options: Any
+    ) -> Any:
+        if create:
+            # Behind its name, and before its beginning.
+            await transcripts.delete({**KEY, "subpath": subpath} if subpath else KEY)
+        return await append(messages, *args, create=create, **options)
+
+    monkeypatch.setattr(AsyncSessionMessages, "append_many", append_late)
+    await transcripts.append(sub, [new_entry("a")])
+    assert await transcripts.load(sub) == [new_entry("a")]
+    assert await transcripts.list_subkeys(KEY) == ["subagents/a"]
+    await transcripts.delete(KEY)
+    assert await transcripts.load(sub) is None
 
 
 async def test_a_batch_beside_a_deletion_is_whole_or_gone(transcripts: MongoSessionStore) -> None:

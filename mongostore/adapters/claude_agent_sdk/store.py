@@ -222,15 +222,26 @@ class MongoSessionStore:
             try:
                 if messages := to_messages(entries):
                     await subs.messages.append_many(sub_id, messages, create=create)
+                if create:
+                    # A deletion may have come between its name and its beginning.
+                    await self._name(mains, session_id, key["subpath"])
                 return
             except NotFoundError:
-                subkey = {_SUBKEY + key["subpath"]: True}
-                await mains.ensure(session_id)
-                with suppress(NotFoundError):
-                    await mains.update(session_id, metadata=subkey)
-                    create = {"user_id": self._user(key)}
+                await self._name(mains, session_id, key["subpath"])
+                create = {"user_id": self._user(key)}
             except ConflictError:
                 entries = await _without_stored(subs, sub_id, entries)
+        raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
+
+    async def _name(self, mains: AsyncSessions, session_id: str, subpath: str) -> None:
+        """Have a main transcript, begun if need be, name the one of a subagent, unless it does."""
+        async for _ in _attempts():
+            main = await mains.ensure(session_id)
+            if subpath in _subkeys(main):
+                return
+            with suppress(NotFoundError):
+                await mains.update(session_id, metadata={_SUBKEY + subpath: True})
+                return
         raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
 
     async def _load(self, store: AsyncMongoStore, key: SessionKey) -> list[Any] | None:
