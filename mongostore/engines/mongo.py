@@ -228,6 +228,7 @@ class MongoEngine:
             # The driver tells of names that cannot be in one way, and of values in the others.
             raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
         except Exception as error:
+            # That library may not be installed, so its errors cannot be caught by name.
             if is_encryption_error(error):
                 raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
             raise

@@ -11,8 +11,8 @@ from mongostore.importers.tables import Row
 from mongostore.importers.units import FileUnit
 from mongostore.importers.values import find_inside
 from mongostore.models import Element, Feedback
+from mongostore.models.threads import element_file_key
 
-_NAME_CHARACTERS = 100
 _UNTYPED = "application/octet-stream"
 
 
@@ -53,8 +53,7 @@ def to_element(
             reading.report.warn(table, element_id, f"its file {key!r} is not in the folder of --files")
     if path is None:
         return Element(id=element_id, message_id=message_id, data=data)
-    name = str(data.get("name") or "file").replace("/", "_")[:_NAME_CHARACTERS]
-    file_key = f"threads/{thread_id}/{element_id}/{name}"
+    file_key = element_file_key(thread_id, element_id, str(data.get("name") or "file"))
     mime = data.get("mime")
     content_type = mime if isinstance(mime, str) and mime else _UNTYPED
     files.append(FileUnit(file_key, lambda: path, content_type))

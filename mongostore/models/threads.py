@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import PurePath
 from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
@@ -24,6 +25,10 @@ from mongostore.models.fields import (
     Vote,
 )
 from mongostore.models.model import Model, Search
+
+# The files of everybody's elements are in this folder, by their threads: it is no user's.
+ELEMENTS_FOLDER = "threads"
+_FILE_NAME_CHARACTERS = 100
 
 
 class User(Model):
@@ -175,6 +180,18 @@ class Element(Model):
     message_id: Id
     file_key: Id | None = None
     data: JsonObject = Field(default_factory=dict)
+
+
+def element_file_key(thread_id: str, element_id: str, name: str) -> str:
+    """Return the key of an element's file; its name comes last, as downloads are named so.
+
+    A name of more than 100 characters is cut before its ending, by which a browser knows what it is.
+    """
+    name = name.replace("/", "_")
+    if len(name) > _FILE_NAME_CHARACTERS:
+        ending = PurePath(name).suffix[:_FILE_NAME_CHARACTERS]
+        name = name[: _FILE_NAME_CHARACTERS - len(ending)] + ending
+    return f"{ELEMENTS_FOLDER}/{thread_id}/{element_id}/{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from mongostore.errors import (
 )
 from mongostore.models.people import ErasureLine, ErasureMode
 from mongostore.models.retention import House
+from mongostore.models.threads import ELEMENTS_FOLDER
 from mongostore.people.houses import Houses
 from mongostore.people.vocabulary import Vocabulary
 from mongostore.repositories.mentions import MENTIONS, Mention, PersonFinder, Scope, filter_texts, names_in
@@ -32,8 +33,6 @@ from mongostore.repositories.sessions import AsyncSessions
 _OTHERS = 200
 # What a room holds in which a person may be named by content alone.
 _UNNAMED_PARTS = ("bindings", "tasks", "observations", "voice_deliveries")
-# Chainlit's data layer keeps the files of everybody's elements in this folder; they go with their elements.
-_OF_ELEMENTS = "threads"
 
 
 Step = Callable[[Mention, StoredDocument], Awaitable[None]]
@@ -280,7 +279,8 @@ class Erasure:
 
     async def _delete_files(self) -> None:
         """Delete the files in folders of the person's names, which may belong to no element."""
-        for name in self._names - {_OF_ELEMENTS}:
+        for name in self._names - {ELEMENTS_FOLDER}:
+            # What is in that folder goes with its element.
             others = await self._finder.folders_in(name)
             async for file in self._houses.threads.files.iter(prefix=f"{name}/"):
                 if not file.key.startswith(others):

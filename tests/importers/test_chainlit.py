@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 from mongostore import AsyncMongoStore
 from mongostore.importers import Importer, Options
 from tests.adapters.chainlit_parts import MongoDataLayer, Pagination, ThreadFilter
@@ -23,3 +28,12 @@ async def test_chainlit_shows_what_was_imported(store: AsyncMongoStore) -> None:
         assert thread is not None
         assert [step["id"] for step in thread["steps"]] == [step["id"] for step in one["steps"]]
         assert [element["id"] for element in thread["elements"] or ()] == [e["id"] for e in one["elements"]]
+
+
+async def test_a_long_name_of_a_file_keeps_its_ending(store: AsyncMongoStore, tmp_path: Path) -> None:
+    database = shutil.copy(DATA / "chainlit" / "chainlit.db", tmp_path)
+    with closing(sqlite3.connect(database)) as rows, rows:
+        rows.execute("UPDATE elements SET name = ? WHERE objectKey IS NOT NULL", (f"{'a' * 150}/b.png",))
+    await Importer(store).run("chainlit", database, Options(files=DATA / "chainlit" / "files"))
+    names = [file.key.split("/", 3)[3] async for file in store.threads.files.iter(prefix="threads/")]
+    assert {*names} == {"a" * 96 + ".png"}

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import PurePath
 from typing import Any, cast
 
 from chainlit.element import Element, ElementDict
@@ -15,10 +14,10 @@ from chainlit.types import FeedbackDict, ThreadDict
 from chainlit.user import PersistedUser
 
 from mongostore import models
+from mongostore.models.threads import element_file_key
 
 # As long as Chainlit's own layer lets names be; the first message, which a name is made of, is kept whole.
 NAME_CHARACTERS = 255
-_FILE_NAME_CHARACTERS = 100
 # Set by the route that shares a thread, and copied by the sessions that resume it.
 SHARING = ("is_shared", "shared_at")
 _OF_STEP = ("id", "threadId", "parentId", "output", "feedback")
@@ -127,13 +126,8 @@ def parents_first(steps: Iterable[StepDict]) -> list[StepDict]:
 
 
 def file_key_of(element: Element) -> str:
-    """Return what the file of an element is stored as; its name comes last, as downloads are named so."""
-    name = (element.name or "file").replace("/", "_")
-    if len(name) > _FILE_NAME_CHARACTERS:
-        # By its ending a browser knows what a download is.
-        ending = PurePath(name).suffix[:_FILE_NAME_CHARACTERS]
-        name = name[: _FILE_NAME_CHARACTERS - len(ending)] + ending
-    return f"threads/{element.thread_id}/{element.id}/{to_plain(name)}"
+    """Return what the file of an element is stored as."""
+    return element_file_key(element.thread_id, element.id, to_plain(element.name or "file"))
 
 
 def from_element(element: Element) -> dict[str, Any]:
