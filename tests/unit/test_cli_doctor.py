@@ -65,6 +65,15 @@ def test_unfinished_deletions_are_named_and_mended(database: str) -> None:
         assert run_doctor(uri)["leftovers"] == ("ok", "none", "")
 
 
+def test_a_search_for_leftovers_that_takes_long_ends_unknown(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mongostore.cli.doctor.LEFTOVER_SECONDS", 0)
+    status, found, advice = run_doctor(f"mongomock://{database}")["leftovers"]
+    assert (status, "too many documents" in found) == ("unknown", True)
+    assert "mongostore doctor --mend" in advice
+
+
 @pytest.mark.server
 def test_an_index_that_differs_is_bad(server_uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](server_uri) as client:
