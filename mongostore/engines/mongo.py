@@ -359,10 +359,16 @@ class MongoEngine:
         """Run what reads, and wait beforehand if there is a new primary."""
         return await (self._majority.read(reading) if self._majority else reading())
 
-    async def wait_for_majority(self) -> None:
-        """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
+    async def wait_for_write_concern(self) -> None:
+        """Wait until all that the primary has by now is stored as the write concern asks.
+
+        On a cluster, whose shards one write does not reach, no other than that of the majority is waited for.
+        """
         if self._majority:
             await self._majority.wait_for_majority()
+        elif not self.is_sharded:
+            # The server acknowledges a write that changes nothing when it would all those before it.
+            await self.collection("sessions").update_one({"_id": ""}, {"$set": {"state": "open"}})
 
     async def advance_shards(self) -> None:
         """Have each shard of a cluster write down the time of the latest; do nothing without shards."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from mongostore import AsyncMongoStore, ConfigurationError, MongoStore
+from mongostore import AsyncMongoStore, ConfigurationError, MongoStore, UnavailableError
 from tests.contract.test_injection import CALLS, OURS, Names, furnish, outcome_of
 
 OPTIONS = [
@@ -55,6 +55,20 @@ async def test_each_verb_works_whatever_the_options(server_uri: str, database: s
 
     strange = {path: one for path, one in outcomes.items() if isinstance(one, Exception)}
     assert not {path: one for path, one in strange.items() if not isinstance(one, OURS)}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("verb", ["sessions.create", "threads.create", "rooms.create", "keys.create"])
+async def test_what_fewer_members_store_than_are_asked_for_is_not_acknowledged(
+    server_uri: str, server_store: AsyncMongoStore, database: str, verb: str
+) -> None:
+    uri = with_options(server_uri, "w=50&wtimeoutMS=200")
+    async with AsyncMongoStore(uri, database, timeout=1, ensure_indexes=False) as store:
+        # The second attempt finds that the first one has done it.
+        outcome = await outcome_of(attrgetter(verb)(store), CALLS[verb](Names("own"))[0])
+
+    assert isinstance(outcome, UnavailableError), outcome
+    assert "fewer members are there than w= in the URI asks for" in str(outcome)
 
 
 @pytest.mark.parametrize("options", ["w=0", "w=0&journal=false"])
