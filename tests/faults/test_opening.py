@@ -26,8 +26,9 @@ from mongostore import (
     UnavailableError,
     UnsupportedError,
 )
-from tests.faults.deployments import SECRET, certificate, free_port, standalone
+from tests.faults.deployments import SECRET, certificate, standalone
 from tests.faults.memory_limits import Limit
+from tests.ports import free_port
 
 DRIVERS_NAMES = [name for name in vars(pymongo.errors) if name.endswith(("Error", "Failure", "Timeout"))]
 
