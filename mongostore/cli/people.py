@@ -129,8 +129,7 @@ def erase(
     if wants_json(as_json):
         print_json_line(report.model_dump())
     else:
-        gone, changed = ("would go", "would be anonymized") if dry_run else ("deleted", "anonymized")
-        table = Table("collection", gone, changed, box=box.SIMPLE)
+        table = Table("collection", "would go" if dry_run else "deleted", "anonymized", box=box.SIMPLE)
         for line in report.lines:
             table.add_row(plain(line.collection), f"{line.deleted:,}", f"{line.anonymized:,}")
         out.print(table)
@@ -147,11 +146,8 @@ async def _erase(
 ) -> ErasureReport:
     person = await find(store)
     if not dry_run and not yes:
-        planned = (await store.people.erase(person, mode=mode, dry_run=True)).lines
-        deleted = ", ".join(f"{line.deleted:,} {line.collection}" for line in planned if line.deleted)
-        changed = ", ".join(f"{line.anonymized:,} {line.collection}" for line in planned if line.anonymized)
-        also = f"; anonymize {changed}" if changed else ""
-        confirm(f"Erase {', '.join(person.names)} (delete {deleted or 'nothing'}{also})?")
+        found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
+        confirm(f"Erase {', '.join(person.names)} ({found})?")
     return await store.people.erase(person, mode=mode, dry_run=dry_run)
 
 
