@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pymongo.errors import ExecutionTimeout, PyMongoError
+from pymongo.errors import PyMongoError
 
 from mongostore.documents.mapping import SCHEMA_VERSION
 from mongostore.engines import Capability, Deployment, Engine
@@ -22,7 +22,8 @@ from mongostore.sharding import ShardState, diff_sharding
 # A server older than this gets no corrections any more.
 _OLDEST_SERVER = 7
 _WARNING_SKEW, _ERROR_SKEW = 0.5, 5.0
-_SCAN_MS = 5_000
+# No index finds a version: so long do all collections take together.
+SCAN_SECONDS = 20.0
 # A shard without writes writes down its time every ten seconds.
 TAIL_SECONDS, _LATE_SECONDS = 12.0, 2.0
 # Below that, one shard does as well.
@@ -266,19 +267,27 @@ async def _indexes(engine: Engine) -> CheckResult:
 
 
 async def _schema_versions(engine: Engine, collections: Iterable[str]) -> CheckResult:
-    newer = []
-    for name in collections:
+    newer, unread, remaining = [], [], [*collections]
+    end = time.monotonic() + SCAN_SECONDS
+    while remaining:
+        # What a small one leaves of its share is for the large ones.
+        share = max(end - time.monotonic(), 0.0) / len(remaining)
+        name = remaining.pop(0)
         where = {"schema_version": {"$gt": SCHEMA_VERSION}}
         try:
-            if await engine.collection(name).find_one(where, {"_id": 1}, max_time_ms=_SCAN_MS) is not None:
-                newer.append(name)
-        except ExecutionTimeout:
-            return CheckResult(
-                "schema", CheckStatus.UNKNOWN, f"{name} has too many documents to look at all of them"
-            )
+            with engine.deadline(share):
+                if await engine.collection(name).find_one(where, {"_id": 1}) is not None:
+                    newer.append(name)
+        except PyMongoError as error:
+            if not error.timeout:
+                raise
+            unread.append(name)
     if newer:
         advice = "A newer mongostore has written there: update this one before it writes."
         return CheckResult(
             "schema", CheckStatus.ERROR, f"newer than {SCHEMA_VERSION} in {', '.join(newer)}", advice
         )
+    if unread:
+        found = f"too many documents to look at all of them: {', '.join(unread)}"
+        return CheckResult("schema", CheckStatus.UNKNOWN, found)
     return CheckResult("schema", CheckStatus.OK, f"version {SCHEMA_VERSION} or older")

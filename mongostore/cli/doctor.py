@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +24,8 @@ _STYLES = {
     CheckStatus.ERROR: "red",
     CheckStatus.UNKNOWN: "dim",
 }
+# All parts are read; those of a large store take longer.
+LEFTOVER_SECONDS = 60.0
 
 
 def doctor(
@@ -59,11 +62,21 @@ def doctor(
 
 async def _diagnose(store: AsyncMongoStore, mend: bool) -> tuple[str, list[CheckResult]]:
     mended = await store.mend_leftovers() if mend else 0
-    leftovers = _check_leftovers(await store.find_leftovers(), mended)
-    return store.address, [*await store.diagnose(), leftovers]
+    return store.address, [*await store.diagnose(), await _check_leftovers(store, mended)]
 
 
-def _check_leftovers(leftovers: Sequence[Leftover], mended: int) -> CheckResult:
+async def _check_leftovers(store: AsyncMongoStore, mended: int) -> CheckResult:
+    try:
+        async with asyncio.timeout(LEFTOVER_SECONDS):
+            return _count_leftovers(await store.find_leftovers(), mended)
+    except TimeoutError:
+        found = f"{mended} mended, " if mended else ""
+        found += f"too many documents to look at all of them in {LEFTOVER_SECONDS:g} s"
+        advice = "" if mended else "mongostore doctor --mend looks at all, and mends what it finds"
+        return CheckResult("leftovers", CheckStatus.UNKNOWN, found, advice)
+
+
+def _count_leftovers(leftovers: Sequence[Leftover], mended: int) -> CheckResult:
     counts = Counter(f"{leftover.reason} in {leftover.collection}" for leftover in leftovers)
     found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
     if mended:

@@ -38,6 +38,7 @@ from mongostore.engines.deployment import (
 )
 from mongostore.engines.driver_errors import (
     drop_driver_context,
+    explain_member,
     explain_silence,
     is_encryption_error,
     translate_error,
@@ -117,6 +118,7 @@ class MongoEngine:
         # What cannot work is refused now, and not by the first verb that meets it.
         with drop_driver_context():
             client = self._make_client()
+        self._hosts = client.topology_description.server_descriptions().keys()
         if not client.write_concern.acknowledged:
             raise ConfigurationError(
                 f"{self.address}: w=0: a store has to know what is written: leave it out"
@@ -393,4 +395,7 @@ class MongoEngine:
         topology = self._client.topology_description if self._client else None
         servers = topology.server_descriptions() if topology else {}
         reason = explain_silence({address[0]: server.error for address, server in servers.items()})
+        # The driver leaves the hosts of a URI for those that a set itself has; those of SRV are in DNS.
+        if servers and not self._hosts & servers.keys() and self.address.startswith("mongodb://"):
+            reason = explain_member(sorted(f"{host}:{port}" for host, port in servers), reason)
         return UnavailableError(f"{self.address}: {reason}")

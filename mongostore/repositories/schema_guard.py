@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
-from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import find_duplicate
@@ -223,6 +224,18 @@ class VersionCheckedCollection:
                 self._id_filter(where), indexed, **options
             )
         return result
+
+    async def update_each(
+        self, updates: Sequence[tuple[StoredDocument, StoredDocument]], **options: Any
+    ) -> int:
+        """Update one document by each filter and update, and return how many there were."""
+        requests = [
+            UpdateOne(self._id_filter(where), add_words_to_update(self._kind, update))
+            for where, update in updates
+        ]
+        with self._check_index():
+            result: BulkWriteResult = await self._collection.bulk_write(requests, ordered=False, **options)
+        return result.matched_count
 
     async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
         """Record in the current call whether an update found its document."""

@@ -221,12 +221,14 @@ def _allowed_methods(request: Request) -> set[str]:
     """Return the methods of all routes of a path; Starlette names those of the first."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     routes = [one for one in iter_route_contexts(request.app.routes) if one.methods and one.path is not None]
-    return {
+    methods = {
         method
         for route in routes
         for method in route.methods or ()
         if compile_path(str(route.path))[0].match(path)
     }
+    # HeadRequests answers it.
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 class ProblemError(HTTPException):

@@ -39,14 +39,11 @@ def add_health_routes(
         store: The store.
     """
 
-    # Some monitors ask for the headers alone.
-    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["HealthV1"], responses=problem_responses(500))
     async def health() -> HealthV1:
         """Answer while the server runs, without asking the store."""
         return HealthV1()
 
-    @app.head("/ready", include_in_schema=False)
     @app.get("/ready", tags=["HealthV1"], responses=problem_responses(500, 503))
     async def ready() -> ReadinessV1:
         """Answer if the store does, within two seconds."""

@@ -1,4 +1,4 @@
-"""Middleware of every server: limits of bodies, security headers, a line in the log."""
+"""Middleware of every server: limits of bodies, security headers, HEAD, a line in the log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from itertools import count as count_from
 from operator import sub
 from typing import Final
 
+from anyio import CancelScope
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
@@ -66,6 +67,7 @@ def add_middleware(
     app.add_middleware(BodyLimits, max_bytes=max_body_bytes, max_depth=max_json_depth)
     app.add_middleware(CatchAllMiddleware)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadRequests)
     app.add_middleware(AccessLog)
 
 
@@ -210,6 +212,37 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, add)
+
+
+class HeadRequests:
+    """Answers HEAD as GET without its body, of which a stream makes no more than the beginning.
+
+    Args:
+        app: The application that this is around.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope.get("method") != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        is_complete = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal is_complete
+            if message["type"] != "http.response.body":
+                await send(message)
+            elif not is_complete:
+                is_complete = True
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if message.get("more_body", False):
+                    stream.cancel()
+
+        with CancelScope() as stream:
+            await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
 class AccessLog:

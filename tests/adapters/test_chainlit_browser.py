@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 from pymongo import MongoClient
 
 from tests.conftest import absent
+from tests.ports import free_port
 
 CHILDREN = Path(__file__).parent / "children"
 FLAGS = [
@@ -59,9 +59,7 @@ class Application:
         self.folder = folder
         self.database = database
         self._log = folder / "log"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         remaining = {name: value for name, value in os.environ.items() if not name.startswith("CHAINLIT_")}
         self._environment = remaining | {

@@ -6,7 +6,6 @@ It pins versions that we do not, so it gets an environment of its own in the cac
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1Rol
 from mongostore.adapters.threadmem.server.models import V1UpdateRoleThread
 from tests.conftest import absent
 from tests.environments import install, make_environment
+from tests.ports import free_port
 from tests.servers.rolehub import Hub, RoleServer
 
 VERSION = "0.2.39"
@@ -106,8 +106,7 @@ def real(python: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> It
     """The address of the real server."""
     folder = tmp_path_factory.mktemp("threadmem")
     (folder / "logging.conf").write_text(LOGGING)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     with log.open("wb") as written:
         process = subprocess.Popen(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+
+from tests.ports import free_port
 
 PACKAGED = Path("/usr/lib/postgresql")
 SECONDS = 60
@@ -39,7 +40,7 @@ def running(driver: str = "asyncpg") -> Iterator[str]:
         if user:
             shutil.chown(folder, user, user)
         data, log = Path(folder) / "data", Path(folder) / "log"
-        port = _free_port()
+        port = free_port()
 
         def run(program: str, *arguments: str) -> None:
             command = [str(programs / program), "-D", str(data), *arguments]
@@ -71,8 +72,3 @@ def _programs() -> Path:
     if not packaged:
         raise MissingError("no PostgreSQL server (initdb) on PATH or in /usr/lib/postgresql")
     return packaged[-1].parent
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.deployments import Cluster, Member, free_port
+from tests.faults.deployments import Cluster, Member
+from tests.ports import free_port
 
 _START_SECONDS = 60
 # Without writes a shard reports its time that often; ten seconds is what it does by itself, and a change

@@ -28,7 +28,7 @@ from mongostore import (
 from mongostore.cli import app
 from mongostore.index_definitions import load_sharding
 from tests.cluster.deployment import ShardedCluster, sharded_cluster
-from tests.contract.command_log import CommandLog, logged_store
+from tests.contract.command_log import CommandLog, examined, logged_store
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -283,27 +283,36 @@ async def test_doctor_measures_the_delay_of_tails(
             watching.cancel()
 
 
-async def test_a_long_session_costs_what_a_short_one_costs(sharded: ShardedCluster) -> None:
-    sent: dict[str, list[int]] = {}
-    wire = CommandLog()
-    async with logged_store(sharded.uri, "test_long", wire) as store:
+async def test_a_long_session_costs_what_a_short_one_costs(
+    sharded: ShardedCluster, client: MongoClient[dict[str, Any]]
+) -> None:
+    lengths = {"short": 100, "middling": 1000, "long": LONG}
+    costs: dict[str, list[tuple[int, int]]] = {}
+    async with logged_store(sharded.uri, "test_long", wire := CommandLog()) as store:
         messages = store.sessions.messages
-        for name, length in (("short", 100), ("long", LONG)):
+        for name, length in lengths.items():
             await store.sessions.create(name)
             for _ in range(0, length, 100):
                 await messages.append_many(name, [Message(role="user", content=TEXT) for _ in range(100)])
-            commands = sent[name] = []
+        wire.explainer = client
+        for name in lengths:
+            cost = costs[name] = []
             for call in (
                 lambda name=name: messages.append(name, Message(role="user", content=TEXT)),
                 lambda name=name: messages.list(name, newest=True, limit=20),
                 lambda name=name: store.sessions.get(name),
                 lambda name=name: messages.count(name),
+                # These are about messages that a short session has in its tail.
+                lambda name=name: messages.list(name, limit=20),
+                lambda name=name: messages.list(name, after=50, limit=20),
             ):
                 wire.sent.clear()
                 await call()
-                commands.append(len(wire.sent))
+                cost.append((len(wire.sent), sum(map(examined, wire.sent))))
         assert await messages.count("long") == LONG + 1
-    assert sent["long"] == sent["short"] == [1, 1, 1, 1]
+    assert costs["long"] == costs["middling"]
+    assert costs["long"][:4] == costs["short"][:4]
+    assert [commands for commands, _ in costs["long"]] == [1, 1, 1, 1, 2, 3]
 
 
 async def test_a_killed_member_loses_nothing_acknowledged(sharded: ShardedCluster) -> None:

@@ -58,19 +58,19 @@ class CommandLog(CommandListener):
     def __init__(self, explainer: MongoClient[dict[str, Any]] | None = None) -> None:
         self.sent: list[Sent] = []
         self._under_way: dict[int, Sent] = {}
-        self._explainer = explainer
+        self.explainer = explainer
 
     def started(self, event: CommandStartedEvent) -> None:
         sent = Sent(event.command_name, event.command, len(bson.encode(event.command)))
         self.sent.append(sent)
         self._under_way[event.request_id] = sent
-        if self._explainer and sent.is_query:
+        if self.explainer and sent.is_query:
             command = {
                 name: value
                 for name, value in event.command.items()
                 if name not in ENVELOPE and not name.startswith("$")
             }
-            sent.plan = self._explainer[event.database_name].command(
+            sent.plan = self.explainer[event.database_name].command(
                 {"explain": command, "verbosity": "executionStats"}
             )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from tests.docs.pages import ROOT, Block
+from tests.ports import free_port
 
 # The address that pages name where they need a replica set.
 SERVER = "mongodb://localhost:27017/?replicaSet=rs0"
@@ -26,12 +26,6 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _PORT = re.compile(r"(?:127\.0\.0\.1:|localhost:|--port )(8[07]\d\d)\b")
 # Commands that run until they are stopped; a person has a second terminal for what follows.
 _SERVING = re.compile(r"\b(?:mongostore (?:serve|studio)|uvicorn|chainlit run|fastapi run)\b")
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _answers(port: int) -> bool:
@@ -95,7 +89,7 @@ class Reader:
 
     def _localize(self, code: str) -> str:
         for port in _PORT.findall(code):
-            free = self._ports.setdefault(port, str(_free_port()))
+            free = self._ports.setdefault(port, str(free_port()))
             code = re.sub(rf"(?<=[: ]){port}\b", free, code)
         return code.replace(SERVER, self._server) if self._server else code
 

@@ -19,6 +19,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from tests.ports import free_port
+
 SECRET = "open-sesame"
 # By default these are 10 s, and for ever where one stands still that would have to be caught up with.
 # The sooner there is a new primary, the more of a stall is due to who asks.
@@ -30,12 +32,6 @@ _HEARTBEAT_MS = 250
 _NOTICING = "--setParameter=oplogNetworkTimeoutBufferSeconds=1"
 _START_SECONDS = 60
 _PRIMARY, _SECONDARY = 1, 2
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def certificate(folder: Path, name: str, address: str = "IP:127.0.0.1") -> Path:

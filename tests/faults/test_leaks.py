@@ -39,7 +39,8 @@ from mongostore.cli import app as cli
 from mongostore.servers.error_responses import install_error_handlers
 from mongostore.settings import Settings
 from tests.contract.command_log import repositories_of
-from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
+from tests.faults.deployments import SECRET, Cluster, cluster, with_options
+from tests.ports import free_port
 from tests.servers.parts import client
 
 pytestmark = pytest.mark.server

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
+from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +16,8 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.background import BackgroundTask
+from starlette.responses import Response, StreamingResponse
 
 from mongostore import AsyncMongoStore, errors
 from mongostore.servers import error_responses
@@ -201,8 +204,45 @@ async def test_every_answer_has_the_headers(
 
 
 async def test_a_wrong_method_is_told_the_right_ones(asking: httpx.AsyncClient) -> None:
-    assert (await asking.put("/quiet")).headers["allow"] == "GET"
+    assert (await asking.put("/quiet")).headers["allow"] == "GET, HEAD"
     assert (await asking.post("/docs")).headers["allow"] == "GET, HEAD"
+
+
+async def test_head_is_answered_as_get_without_its_body(app: FastAPI, asking: httpx.AsyncClient) -> None:
+    @app.get("/text")
+    async def text() -> Response:
+        return Response("seven b", headers={"ETag": '"1"'}, background=BackgroundTask(done.append, "after"))
+
+    done: list[str] = []
+    got = await asking.get("/text")
+    for path in ("/text", "/whoami", "/docs", "/openapi.json", "/raise/missing", "/nowhere"):
+        got, head = await asking.get(path), await asking.head(path)
+        assert (head.status_code, head.headers) == (got.status_code, got.headers), path
+        assert got.content
+        assert not head.content
+    assert done == ["after"] * 3
+    assert (await asking.head("/things/a")).headers["allow"] == "POST"
+
+
+async def test_of_a_stream_head_makes_no_more_than_the_beginning(
+    app: FastAPI, asking: httpx.AsyncClient
+) -> None:
+    made: list[int] = []
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            for number in count():
+                made.append(number)
+                yield b"x"
+                await asyncio.sleep(0)
+
+        return StreamingResponse(parts(), media_type="text/event-stream")
+
+    answer = await asyncio.wait_for(asking.head("/endless"), 10)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert len(made) < 5
 
 
 async def test_what_is_said_of_a_path_is_a_uri(asking: httpx.AsyncClient) -> None:

@@ -51,8 +51,8 @@ class TestSessionsService(SessionsServiceSuite):
 
     async def test_a_wrong_method_is_told_all_that_are_right(self, client: httpx.AsyncClient) -> None:
         await super().test_a_wrong_method_is_told_all_that_are_right(client)
-        assert (await client.put(ROOT)).headers["allow"] == "GET, POST"
-        assert (await client.post(S1)).headers["allow"] == "DELETE, GET, PATCH"
+        assert (await client.put(ROOT)).headers["allow"] == "GET, HEAD, POST"
+        assert (await client.post(S1)).headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 async def test_each_path_names_its_methods_where_one_is_wrong(asking: httpx.AsyncClient) -> None:
@@ -272,7 +272,7 @@ async def test_the_service_may_be_a_part_of_another_application(store: AsyncMong
         assert made.headers["location"] == f"/chat{S1}"
         assert (await asking.get(made.headers["location"])).json() == made.json()
         assert problem(await asking.get("/chat/nowhere"), 404)["instance"] == "/chat/nowhere"
-        assert (await asking.put(f"/chat{ROOT}")).headers["allow"] == "GET, POST"
+        assert (await asking.put(f"/chat{ROOT}")).headers["allow"] == "GET, HEAD, POST"
         assert [(await asking.get(f"/chat/{path}")).status_code for path in ("ready", "docs")] == [200, 200]
 
 

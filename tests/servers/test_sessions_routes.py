@@ -50,7 +50,8 @@ async def test_every_route_refuses_other_methods_and_bodies_as_problems() -> Non
                 }
                 for method in sorted(METHODS - methods):
                     answer = await refuse(405, method, path)
-                    assert {*answer.headers["allow"].split(", ")} - {"HEAD"} == methods
+                    answered = methods | {"HEAD"} if "GET" in methods else methods
+                    assert {*answer.headers["allow"].split(", ")} == answered
                 for method in sorted(one for one in operations if "requestBody" in operations[one]):
                     declared = {*operations[method]["responses"]}
                     for status, media_type, body in BODIES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def test_unfinished_deletions_are_named_and_mended(database: str) -> None:
         assert "mongostore doctor --mend" in advice
         assert run_doctor(uri, "--mend")["leftovers"] == ("ok", "1 mended, none left", "")
         assert run_doctor(uri)["leftovers"] == ("ok", "none", "")
+
+
+def test_a_search_for_leftovers_that_takes_long_ends_unknown(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mongostore.cli.doctor.LEFTOVER_SECONDS", 0)
+    status, found, advice = run_doctor(f"mongomock://{database}")["leftovers"]
+    assert (status, "too many documents" in found) == ("unknown", True)
+    assert "mongostore doctor --mend" in advice
 
 
 @pytest.mark.server
@@ -190,3 +200,17 @@ def test_each_user_s_rights_are_told(mongod_binary: Path, tmp_path: Path) -> Non
     assert rights["reader"][1] == "lacks insert, remove, update"
     assert rights["crud"][1] == "lacks createCollection, createIndex"
     assert rights["wide"][1] == rights["root"][1] == "writes to other databases, too"
+
+
+@pytest.mark.server
+def test_the_clocks_of_all_members_that_answer_are_compared(mongod_binary: Path, tmp_path: Path) -> None:
+    with cluster(mongod_binary, tmp_path) as three:
+        uri = three.uri_of()
+        CliRunner().invoke(app, ["indexes", "apply", "--uri", uri])
+        findings = run_doctor(uri)
+        assert findings["topology"][:2] == ("ok", "replica set rs of 3")
+        assert (findings["clocks"][0], "the members'" in findings["clocks"][1]) == ("ok", True)
+        primary = three.primary()
+        paused, _ = (member for member in three.members if member is not primary)
+        paused.send(signal.SIGSTOP)
+        assert run_doctor(uri)["clocks"][0] == "ok"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -261,15 +261,24 @@ async def record_vote(
     if not (await threads.update_one(thread, pull, session=session)).matched_count:
         return False
     if value is not None:
-        vote = {"message_id": message_id, "value": value}
-        push = {"$push": {"votes": {"$each": [vote]}}}
-
-        async def run(filter: StoredDocument, update: StoredDocument) -> bool | None:
-            pushed = await threads.update_one(filter, update, session=session)
-            return bool(pushed.matched_count) or None
-
-        await VOTES.write(threads, thread_id, thread, push, run, session)
+        await record_new_votes(connection, thread_id, {message_id: value}, session)
     return True
+
+
+async def record_new_votes(
+    connection: Connection, thread_id: str, values: Mapping[str, int], session: Any
+) -> bool:
+    """Record in a thread votes on messages that have none, and return whether there is such a thread."""
+    threads = connection.collection("threads")
+    votes = [{"message_id": message_id, "value": value} for message_id, value in values.items()]
+
+    async def run(filter: StoredDocument, update: StoredDocument) -> bool | None:
+        pushed = await threads.update_one(filter, update, session=session)
+        return bool(pushed.matched_count) or None
+
+    push = {"$push": {"votes": {"$each": votes}}}
+    thread = {"_id": thread_id, "state": "open"}
+    return await VOTES.write(threads, thread_id, thread, push, run, session) is not None
 
 
 async def delete_elements(
