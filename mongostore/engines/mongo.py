@@ -364,10 +364,7 @@ class MongoEngine:
         return await (self._majority.read(reading) if self._majority else reading())
 
     async def wait_for_write_concern(self) -> None:
-        """Wait until all that the primary has by now is stored as the write concern asks.
-
-        On a cluster, whose shards one write does not reach, no other than that of the majority is waited for.
-        """
+        """Wait until what is there is stored as the write concern asks, on a cluster for w=majority alone."""
         if self._majority:
             await self._majority.wait_for_majority()
         elif not self.is_sharded:
