@@ -23,7 +23,7 @@ from mongostore.importers.archive import Archive
 from mongostore.importers.batches import in_thread
 from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.importers.lines import Importer, Line, Tally
-from mongostore.importers.targets import open_target
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import Session
 from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.repositories.sessions import AsyncSessions
@@ -250,7 +250,7 @@ async def _export(
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
-        with nullcontext(sys.stdout.buffer) if file == _STDIO else open_target(file) as target:
+        with nullcontext(sys.stdout.buffer) if file == _STDIO else whole_file(file) as target:
             for session_id in wanted:
                 # One that the command does not name may be deleted before all of it is read.
                 with suppress(*([] if session_ids else [NotFoundError])):

@@ -30,7 +30,7 @@ from mongostore.cli.terminal import (
     run_on_store,
     wants_json,
 )
-from mongostore.importers.targets import open_target
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.store import AsyncMongoStore
 
@@ -157,7 +157,7 @@ async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dic
     person = await find(store)
     columns = SpinnerColumn(), TextColumn("{task.completed:,} records")
     with (
-        open_target(output) as target,
+        whole_file(output) as target,
         zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
         Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar,
     ):

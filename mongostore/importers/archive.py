@@ -17,7 +17,7 @@ from typing import IO, Any
 from mongostore.errors import NotFoundError
 from mongostore.importers.digests import to_text
 from mongostore.importers.ledger import NAMESPACE
-from mongostore.importers.targets import open_target
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import ReadMarker, Room, Session, SessionFilter, Thread, ThreadFilter
 from mongostore.models.model import Model
 from mongostore.repositories.rooms.bulk import RoomTransfer
@@ -61,13 +61,14 @@ class Archive:
     async def write(self, path: Path, houses: Collection[str] = HOUSES) -> None:
         """Write the archive; an existing file is replaced by a whole one only."""
         with (
-            open_target(path) as target,
+            whole_file(path) as target,
             zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
             ExitStack() as files,
         ):
-            for name in MEMBERS:
-                # Without a name, so that a process that is killed leaves none of them.
-                self._lines[name] = files.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            # Without names: of a process that is killed they end with it.
+            self._lines = {
+                name: files.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in MEMBERS
+            }
             if "sessions" in houses:
                 await self._write_sessions()
             if "threads" in houses:

@@ -25,6 +25,7 @@ from mongostore.repositories.threads.thread_writes import delete_thread
 _STEP = 200
 _FIELDS = [
     "active_at",
+    "listed_at",
     "created_at",
     "expires_at",
     "namespace",
@@ -44,7 +45,7 @@ class Walk:
     """The heads of a house whose time in a field is before another one, in the order of that time.
 
     Attributes:
-        field: The field, `expires_at`, `active_at` or `created_at`.
+        field: The field, `expires_at`, `active_at`, `listed_at` or `created_at`.
         before: The time, in microseconds.
         filter: The other keys by which an index finds them.
     """

@@ -308,13 +308,21 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def list(
-        self, *, newest: bool = False, limit: int = 50, cursor: str | None = None, **where: Unpack[RoomSearch]
+        self,
+        *,
+        order: ListOrder = "active",
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[RoomSearch],
     ) -> Page[Room]:
-        """Return a page of rooms, by the time of their creation, then by id.
+        """Return a page of rooms, the most recently active ones first.
 
         With `text` a page may be short, even empty, while others follow.
 
         Args:
+            order: By the second of the newest activity (`active`; of the creation, before the first event),
+                or by creation (`created`), which stands still while pages are read. Then by id.
             newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
             cursor: The `next_cursor` of the page before.
@@ -369,11 +377,11 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     @staticmethod
-    def cursor_of(room: Room) -> str:
+    def cursor_of(room: Room, *, order: ListOrder = "active") -> str:
         """Return the cursor of the page behind a room, in either direction.
 
         Raises:
-            InvalidValueError: If it is no room, or none that is stored.
+            InvalidValueError: If it is no room that is stored, or there is no such order.
         """
 
     def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
@@ -389,7 +397,7 @@ class Rooms(Mirror[AsyncRooms]):
     def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace a room but for its counters, creation and private values.
 
-        Its expiry stays unless another one is set.
+        Its name and its expiry stay unless others are set.
 
         Args:
             room: The room as it is to be.

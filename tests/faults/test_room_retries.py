@@ -42,6 +42,7 @@ in_transaction = ContextVar("in_transaction", default=False)
 VARYING = {
     *("op", "ops", "delete_op", "created_at", "updated_at", "active_at", "room_created_at", "stored_at"),
     *("epoch", "log", "log_index", "counters", "merged_size", "position", "next_part_position", "unindexed"),
+    "listed_at",
 }
 
 

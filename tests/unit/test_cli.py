@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -341,3 +342,16 @@ def test_an_output_that_takes_no_more_is_one_line_of_an_error(command: str) -> N
     assert done.returncode
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_an_export_of_a_person_that_fails_leaves_what_was_there(tmp_path, monkeypatch) -> None:
+    uri, path = f"mongomock://{uuid4().hex}", tmp_path / "ada.zip"
+    path.write_bytes(b"earlier")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("mongostore.cli.people._write_file", lambda *arguments: end(full))
+    with MongoStore(uri) as store:
+        store.sessions.create("s", user_id="ada")
+        result = run("people", "export", "ada", "-o", path, "--uri", uri)
+    assert (result.exit_code, result.output) == (1, "error: the output: No space left on device\n")
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"earlier"

@@ -128,6 +128,7 @@ class CommitQueue:
         head = ends[stored]
         if stored and first.wakes(head):
             head = replace(head, is_paused=False)
+        head = await self._log.list_anew(room_id, head)
         for document in documents[:stored]:
             group.popleft().resolve(document["index"])
         if "log_index" in refusal.get("keyPattern", {}):

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_list, check_members, check_text
+from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument
-from mongostore.documents.rooms import correspondent_key, is_closed, recipient_key, route_key, to_room
+from mongostore.documents.rooms import (
+    correspondent_key,
+    is_closed,
+    recipient_key,
+    route_key,
+    second_of,
+    to_room,
+)
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter, RoomSearch
 from mongostore.repositories import Connection
@@ -157,6 +165,9 @@ def room_search_filter(where: RoomSearch, order: SortOrder) -> StoredDocument:
     own: Any = {name: value for name, value in members.items() if name in RoomFilter.__annotations__}
     query = room_filter(own) | metadata_filter(members.get("metadata"))
     conditions = time_conditions(order, members.get("since"), members.get("until"))
+    if order.field == "listed_at" and members.get("since") is not None:
+        # The list knows the second of an activity alone.
+        conditions[0] = {"listed_at": {"$gte": second_of(to_micros("since", members["since"]))}}
     return {**query, "$and": conditions} if conditions else query
 
 

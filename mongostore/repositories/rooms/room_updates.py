@@ -10,7 +10,7 @@ from uuid import uuid4
 from mongostore.arguments import check_flag, check_id, check_members, check_position, check_text, check_unset
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_instance, write_members
-from mongostore.documents.rooms import to_room, to_stored_room
+from mongostore.documents.rooms import second_of, to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
@@ -86,7 +86,7 @@ class RoomUpdates:
         """Replace a room that is still in the expected state, and return it."""
         call, guard = current_operation(), StoredDocument()
         sets = to_stored_room(room, call.now)
-        for name in ("created_at", "expires_at"):
+        for name in ("created_at", "expires_at", "name"):
             if getattr(room, name) is None:
                 del sets[name]
         if expected is not None:
@@ -229,6 +229,7 @@ def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
         "epoch": epoch,
         "log": uuid4().hex,
         "next_index": max(next_index, 0 if latest is None else latest + 1),
+        "listed_at": second_of(stored["active_at"] or stored["created_at"]),
         "next_part_position": 0,
         "state": "open",
         "ops": [],
