@@ -348,7 +348,7 @@ def test_an_export_of_a_person_that_fails_leaves_what_was_there(tmp_path, monkey
     uri, path = f"mongomock://{uuid4().hex}", tmp_path / "ada.zip"
     path.write_bytes(b"earlier")
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("mongostore.cli.people._write_file", lambda *arguments: end(full))
+    monkeypatch.setattr("zipfile.ZipFile.writestr", lambda *arguments: end(full))
     with MongoStore(uri) as store:
         store.sessions.create("s", user_id="ada")
         result = run("people", "export", "ada", "-o", path, "--uri", uri)
