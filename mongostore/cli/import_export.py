@@ -22,6 +22,7 @@ from mongostore.importers.archive import Archive
 from mongostore.importers.batches import in_thread
 from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.importers.lines import Importer, Line, Tally
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import Session
 from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.repositories.sessions import AsyncSessions
@@ -288,18 +289,8 @@ def _write_file(file: Path) -> Iterator[BinaryIO]:
         with file.open("wb") as target:
             yield target
         return
-    part = file.with_name(f"{file.name}.part")
-    try:
-        target = part.open("wb")
-    except OSError as error:
-        error.filename = str(file)
-        raise
-    try:
-        with target:
-            yield target
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as target:
+        yield target
 
 
 def _progress() -> Progress:
