@@ -279,7 +279,7 @@ def explain_silence(servers: Servers, named: Collection[Address]) -> str:
     """Return why no server answers, as far as it is known.
 
     Args:
-        servers: What the driver knows of each host.
+        servers: The descriptions of the hosts, as the driver has them.
         named: The hosts that the URI names; none if they are known from elsewhere.
     """
     if not servers:
