@@ -15,7 +15,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of the one at a path when the block has ended well.
 
     A process that is killed in the block leaves a part of it under a name of its own, beside what was there.
+    A device or a pipe is written to as it is.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as target:
+            yield target
+        return
     part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     try:
         target = part.open("xb")
