@@ -2993,10 +2993,14 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If an argument is of the wrong type.
         """
 
-    def describe_storage(self, session_id: str) -> StorageLayout:
+    def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:
         """Return where a session's messages lie: in its document or segments.
+
+        Args:
+            session_id: The session.
+            outline: Whether to return its stretches, for which the sizes of all segments are read.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If the id is no plain string, or an argument is of the wrong type.
         """
