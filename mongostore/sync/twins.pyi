@@ -2994,11 +2994,7 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:
-        """Return where a session's messages lie: in its document or segments.
-
-        Args:
-            session_id: The session.
-            outline: Whether to return its stretches, for which the sizes of all segments are read.
+        """Return where a session's messages lie; with its outline, for which the sizes of all parts are read.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

@@ -33,11 +33,11 @@ from mongostore.models import (
 )
 from mongostore.repositories import Repository, current_operation, long_running, read_step, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
-from mongostore.repositories.paging import count_options
+from mongostore.repositories.paging import count_options, list_order
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.conversations import AsyncSessionConversations
-from mongostore.repositories.sessions.filters import list_order, revision_guard, session_filter
+from mongostore.repositories.sessions.filters import revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants
@@ -375,11 +375,7 @@ class AsyncSessions(Repository):
 
     @reads
     async def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:
-        """Return where a session's messages lie: in its document or segments.
-
-        Args:
-            session_id: The session.
-            outline: Whether to return its stretches, for which the sizes of all segments are read.
+        """Return where a session's messages lie; with its outline, for which the sizes of all parts are read.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
