@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
+from bson import json_util
+from bson.json_util import CANONICAL_JSON_OPTIONS
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -50,12 +52,8 @@ def plan(
     settings, names = Settings(), [f"shard{number}" for number in range(shards)]
     commands = plan_commands(database or settings.database or "mongostore", settings.prefix, names)
     if as_json:
-        print_json(
-            {
-                "commands": [json.loads(format_command(command, is_json=True)) for _, command in commands],
-                "unsharded": load_sharding().unsharded,
-            }
-        )
+        extended = json_util.dumps([command for _, command in commands], json_options=CANONICAL_JSON_OPTIONS)
+        print_json({"commands": json.loads(extended), "unsharded": load_sharding().unsharded})
         return
     for _, command in commands:
         out.print(plain(f"db.adminCommand({format_command(command)});"), soft_wrap=True)
