@@ -147,9 +147,7 @@ class Heads:
         return has_matched(await self._connection.collection(collection).delete_one({"_id": key}))
 
     async def _find(self, house: House, walk: Walk, last: tuple[int, Any] | None) -> Sequence[StoredDocument]:
-        found = self._connection.collection(house).find(
-            walk.after(last), _FIELDS, sort=[(walk.field, 1), ("_id", 1)], limit=_STEP, batch_size=_STEP + 1
+        documents = await self._connection.collection(house).find_all(
+            walk.after(last), _FIELDS, sort=[(walk.field, 1), ("_id", 1)], limit=_STEP
         )
-        async with found:
-            documents = await found.to_list()
         return await count_rooms_events(self._connection, documents) if house == "rooms" else documents

@@ -22,7 +22,7 @@ from mongostore import (
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.rooms import AsyncRooms
-from mongostore.repositories.schema_guard import VersionCheckedCollection
+from mongostore.repositories.store_collection import StoreCollection
 from tests.faults.test_retries_beside_others import (
     LOST_WRITES,
     Loss,
@@ -239,7 +239,7 @@ async def test_a_lost_answer_makes_a_verb_of_rooms_act_once_beside_another_clien
 async def test_a_room_made_anew_remembers_nothing_of_the_parts_of_the_one_before(
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, delete = Client(store), VersionCheckedCollection.find_one_and_delete
+    client, delete = Client(store), StoreCollection.find_one_and_delete
 
     async def delete_slowly(self: Any, *arguments: Any, **options: Any) -> Any:
         gone = await delete(self, *arguments, **options)
@@ -254,7 +254,7 @@ async def test_a_room_made_anew_remembers_nothing_of_the_parts_of_the_one_before
     await store.rooms.create("r")
     for _ in range(2):
         await store.rooms.bindings.upsert("r", Binding(channel_id="c"))
-    monkeypatch.setattr(VersionCheckedCollection, "find_one_and_delete", delete_slowly)
+    monkeypatch.setattr(StoreCollection, "find_one_and_delete", delete_slowly)
     assert await store.rooms.bindings.delete("r", "c")
     room = await store.engine.database["rooms"].find_one({"_id": "r"})
     assert room is not None

@@ -37,7 +37,7 @@ from mongostore.repositories.operation import (
     find_operation,
 )
 from mongostore.repositories.retry import majority_step, open_stream, retry_step, run_with_retry
-from mongostore.repositories.schema_guard import VersionCheckedCollection
+from mongostore.repositories.store_collection import StoreCollection
 
 R = TypeVar("R")
 
@@ -188,7 +188,7 @@ async def test_collections_are_there_while_it_is_open(engine: ScriptedEngine) ->
     connection = Connection(engine, 5)
     connection.attach()
     collections: list[Any] = [connection.collection(name) for name in COLLECTIONS]
-    assert all(isinstance(collection, VersionCheckedCollection) for collection in collections)
+    assert all(isinstance(collection, StoreCollection) for collection in collections)
     assert [collection.name for collection in collections] == list(COLLECTIONS)
 
     connection.detach()

@@ -35,6 +35,7 @@ from mongostore.repositories.rooms.pending_events import (
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_log import LogHead, RoomLog, free_ids, position_below
 from mongostore.repositories.rooms.shared_inserts import SharedInserts
+from mongostore.repositories.store_collection import StoreCollection
 
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
@@ -288,7 +289,7 @@ class CommitQueue:
             if await self._collection("events").find_one(key, {"_id": 1}) is not None:
                 raise IdempotencyKeyError(event["idempotency_key"])
 
-    def _collection(self, name: str) -> Any:
+    def _collection(self, name: str) -> StoreCollection:
         # The store may have been closed at each wait.
         self._connection.check_open()
         return self._connection.collection(name)

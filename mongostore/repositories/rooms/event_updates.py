@@ -23,6 +23,7 @@ from mongostore.repositories.rooms.room_log import RoomLog, emptied
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import in_room
 from mongostore.repositories.size_limits import SizeLimit
+from mongostore.repositories.store_collection import StoreCollection
 
 # The rest of an event is short.
 _MERGED = SizeLimit("event", ("content", "data", "metadata", "delivery_results"), MAX_VALUE_BYTES)
@@ -115,11 +116,11 @@ class EventUpdates:
         return removed
 
     @property
-    def _events(self) -> Any:
+    def _events(self) -> StoreCollection:
         return self._connection.collection("events")
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
     async def _commit(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mongostore.arguments import check_flag, check_id
+from mongostore.arguments import check_id
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import second_of, to_room
-from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, Room, RoomSearch
 from mongostore.repositories import Connection, read_step
 from mongostore.repositories.paging import (
@@ -17,6 +16,7 @@ from mongostore.repositories.paging import (
     count_documents,
     count_options,
     find_page,
+    list_order,
 )
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_lookup import find_rooms_of, room_search_filter
@@ -24,14 +24,10 @@ from mongostore.repositories.search.finder import ROOMS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both, has_metadata
 from mongostore.repositories.search.words import Terms
 
-_FIELDS = {"active": "listed_at", "created": "created_at"}
-
 
 def room_order(order: ListOrder, newest: bool) -> SortOrder:
     """Return the order of a list of rooms."""
-    if type(order) is not str or order not in _FIELDS:
-        raise InvalidValueError("order", "must be 'active' or 'created'")
-    return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
+    return list_order(order, newest, active="listed_at")
 
 
 async def list_rooms(

@@ -332,8 +332,7 @@ async def free_ids(connection: Connection, event_ids: Sequence[str]) -> None:
 
     async def move(session: Any) -> None:
         empty: StoredDocument = {"_id": {"$in": [*event_ids]}, "emptied_at": {"$exists": True}}
-        async with events.find(empty, session=session) as found:
-            documents = await found.to_list()
+        documents = await events.find_all(empty, session=session)
         if documents:
             rooms = {"$in": sorted({document["room_id"] for document in documents})}
             await events.delete_many({**empty, "room_id": rooms}, session=session)

@@ -26,6 +26,7 @@ from mongostore.repositories.paging import Order, SortOrder, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.store_collection import StoreCollection
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
@@ -67,7 +68,7 @@ class RoomList(Repository, Generic[V]):
     _NAME: ClassVar[str]
 
     @property
-    def _collection(self) -> Any:
+    def _collection(self) -> StoreCollection:
         return self._connection.collection(self._NAME)
 
     @staticmethod
@@ -209,7 +210,7 @@ class RoomParts(RoomList[V]):
             await updates.delete_if(room["_id"], {"expires_at": room["expires_at"]})
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
 

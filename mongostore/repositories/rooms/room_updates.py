@@ -19,6 +19,7 @@ from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_log import MERGED, LogHead, RoomLog, emptied, update_room
 from mongostore.repositories.rooms.room_lookup import open_room_filter
+from mongostore.repositories.store_collection import StoreCollection
 
 _METADATA = "metadata."
 # The collections of what belongs to rooms, beside events.
@@ -157,6 +158,7 @@ class RoomUpdates:
             unmoved = {name: value for name, value in guard.items() if name != "active_at"}
             return {"$set": {"state": "deleting", "delete_op": call.token}}, unmoved
 
+        room: StoredDocument | None
         try:
             room = await self._log.change(room_id, decide, is_expired="expires_at" in guard)
         except NotFoundError:
@@ -203,7 +205,7 @@ class RoomUpdates:
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
 

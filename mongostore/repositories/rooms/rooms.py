@@ -38,6 +38,7 @@ from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
 from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncRooms(Repository):
@@ -392,5 +393,5 @@ class AsyncRooms(Repository):
         return await self._updates.delete(room_id)
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")

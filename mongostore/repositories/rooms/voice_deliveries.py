@@ -19,6 +19,7 @@ from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository, reads, writes
 from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.room_parts import in_room
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncVoiceDeliveries(Repository):
@@ -109,5 +110,5 @@ class AsyncVoiceDeliveries(Repository):
         return dict(holding)
 
     @property
-    def _deliveries(self) -> Any:
+    def _deliveries(self) -> StoreCollection:
         return self._connection.collection("voice_deliveries")

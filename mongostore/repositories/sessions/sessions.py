@@ -33,11 +33,11 @@ from mongostore.models import (
 )
 from mongostore.repositories import Repository, current_operation, long_running, read_step, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
-from mongostore.repositories.paging import count_options
+from mongostore.repositories.paging import count_options, list_order
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.conversations import AsyncSessionConversations
-from mongostore.repositories.sessions.filters import list_order, revision_guard, session_filter
+from mongostore.repositories.sessions.filters import revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants

@@ -285,9 +285,8 @@ async def delete_elements(
     connection: Connection, filter: StoredDocument, tombstone: StoredDocument | None = None
 ) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether this call did."""
-    elements = connection.collection("elements")
-    async with elements.find(filter, FILES) as found:
-        return await delete_found_elements(connection, await found.to_list(), filter, tombstone)
+    found = await connection.collection("elements").find_all(filter, FILES)
+    return await delete_found_elements(connection, found, filter, tombstone)
 
 
 async def delete_found_elements(

@@ -227,7 +227,9 @@ def room_row(room: Room) -> Row:
 
 
 def room_title(room: Room) -> str:
-    """Return what a room is called: the name in its metadata or data, else its id."""
+    """Return what a room is called: its name, or one in its metadata or data, else its id."""
+    if room.name:
+        return room.name
     for members in (room.metadata, room.data):
         for name in ("name", "title", "subject"):
             if isinstance(text := members.get(name), str) and text:
