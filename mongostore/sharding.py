@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bson import MaxKey, MinKey
+from bson import MaxKey, MinKey, json_util
 from bson.int64 import Int64
+from bson.json_util import CANONICAL_JSON_OPTIONS
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mongostore.engines import Engine
@@ -117,6 +118,11 @@ def format_command(value: Any) -> str:
         case int():
             return f"NumberLong({json.dumps(str(value))})"
     return json.dumps(value)
+
+
+def to_extended_json(command: Mapping[str, Any]) -> Any:
+    """Return a command in MongoDB's Extended JSON."""
+    return json.loads(json_util.dumps(command, json_options=CANONICAL_JSON_OPTIONS))
 
 
 async def list_shards(engine: Engine) -> list[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from bson import json_util
-from bson.json_util import CANONICAL_JSON_OPTIONS
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +20,7 @@ from mongostore.sharding import (
     diff_sharding,
     format_command,
     plan_commands,
+    to_extended_json,
 )
 
 _STYLES = {ShardState.SHARDED: "green", ShardState.MISSING: "red", ShardState.DIFFERS: "red"}
@@ -52,8 +50,8 @@ def plan(
     settings, names = Settings(), [f"shard{number}" for number in range(shards)]
     commands = plan_commands(database or settings.database or "mongostore", settings.prefix, names)
     if as_json:
-        extended = json_util.dumps([command for _, command in commands], json_options=CANONICAL_JSON_OPTIONS)
-        print_json({"commands": json.loads(extended), "unsharded": load_sharding().unsharded})
+        written = [to_extended_json(command) for _, command in commands]
+        print_json({"commands": written, "unsharded": load_sharding().unsharded})
         return
     for _, command in commands:
         out.print(plain(f"db.adminCommand({format_command(command)});"), soft_wrap=True)
