@@ -114,6 +114,7 @@ async def _run_attempt(connection: Connection, call: Operation, action: Callable
     if connection.clock.is_stale:
         await connection.read_clock()
         call.now = connection.clock.now()
+    call.began = call.began or call.now
     if call.access is Access.READ_MAJORITY:
         return await verify_match(call, engine.read_majority(action))
     result = await verify_match(call, action())

@@ -858,6 +858,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -866,6 +867,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         """Store a task, or replace the one of that id in its place.
 
         Raises:
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -929,6 +931,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """

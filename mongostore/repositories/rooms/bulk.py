@@ -17,6 +17,7 @@ from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.operation import life_token
 from mongostore.repositories.paging import KeyOrder, walk
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
 from mongostore.repositories.rooms.room_log import RoomLog, emptied, free_ids, position_below
@@ -127,7 +128,7 @@ def _is_equal(stored: StoredDocument | None, document: StoredDocument) -> bool:
 
 def _to_document(room_id: str, event: Event) -> StoredDocument:
     of_room = event.model_copy(update={"room_id": room_id})
-    document = to_stored_event(of_room, current_operation().now) | {"op": current_operation().token}
+    document = to_stored_event(of_room, current_operation().now) | {"op": life_token()}
     size = check_size(f"event {event.id!r}", document)
     return {**document, "merged_size": size, "index": check_position("index", event.index)}
 

@@ -26,6 +26,7 @@ from mongostore.errors import (
 )
 from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.operation import life_token
 from mongostore.repositories.rooms.pending_events import (
     PendingEvent,
     TargetReplacement,
@@ -58,7 +59,7 @@ class CommitQueue:
     async def commit(self, pending: PendingEvent) -> int:
         """Store an event and return the index that it got."""
         call = current_operation()
-        pending.event["op"] = call.token
+        pending.event["op"] = life_token()
         pending.seconds, pending.is_retry = call.attempt_seconds(), call.attempt > 0
         self._enqueue(pending)
         return await pending.done

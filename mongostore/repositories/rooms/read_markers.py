@@ -49,6 +49,8 @@ class AsyncReadMarkers(RoomList[ReadMarker]):
         else:
             room = await self._rooms.find_one(open_room_filter(room_id), {"epoch": 1})
             read = room and {"epoch": room["epoch"], "index": check_position("index", index)}
+        # Once read, for another event may have the id by now, and another room.
+        read = current_operation().memory.setdefault("read", read)
         if read is None:
             return False
         # A room that is made anew has markers of its own, whatever comes late.

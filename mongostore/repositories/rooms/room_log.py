@@ -37,8 +37,8 @@ from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, Stored
 from mongostore.documents.rooms import is_closed, second_of
 from mongostore.errors import NotFoundError
 from mongostore.recent import Recent
-from mongostore.repositories import Connection
-from mongostore.repositories.operation import UnmatchedWrite
+from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.operation import UnmatchedWrite, newest_life
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_with_newest
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -187,6 +187,9 @@ class RoomLog:
         """
         while True:
             room, head = await self.read(room_id, is_expired=is_expired)
+            if current_operation().attempt and room["epoch"] > newest_life():
+                # An earlier attempt may have changed the one before.
+                raise NotFoundError("room", room_id)
             update, guard = decide(room)
             closes, same = _closes(room, update), StoredDocument()
             if "status" in update.get("$set", {}):

@@ -15,7 +15,7 @@ from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueErr
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired, resolve_expiry
-from mongostore.repositories.operation import find_done, remember
+from mongostore.repositories.operation import find_done, life_token, not_made_since, remember
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_log import MERGED, LogHead, RoomLog, emptied, update_room
 from mongostore.repositories.rooms.room_lookup import open_room_filter
@@ -37,7 +37,7 @@ class RoomUpdates:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), resolve_expiry(check_members(arguments, RoomCreate))
         key = call.token if room_id is None else check_id("room_id", room_id)
-        epoch = call.memory.setdefault("epoch", uuid4().hex)
+        epoch = life_token()
         next_index = check_position("next_index", members.pop("next_index", 0))
         stored = _to_new_room(Room.model_construct(id=key, **members), next_index, epoch)
         while True:
@@ -117,11 +117,12 @@ class RoomUpdates:
             raise InvalidValueError("index", "must be an integer")
         call = current_operation()
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
+        room = {**open_room_filter(room_id), **not_made_since("epoch")}
         moved = await self._rooms.update_one(
-            {**open_room_filter(room_id), "delivered_index": before, "ops": {"$ne": call.token}},
+            {**room, "delivered_index": before, "ops": {"$ne": call.token}},
             {"$set": {"delivered_index": index}, "$push": remember(call.token)},
         )
-        return bool(moved.matched_count) or bool(await find_done(self._rooms, open_room_filter(room_id)))
+        return bool(moved.matched_count) or bool(await find_done(self._rooms, room))
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a private value of a room, and remove the key from its metadata."""
@@ -135,7 +136,7 @@ class RoomUpdates:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        open_room = open_room_filter(room_id)
+        open_room = {**open_room_filter(room_id), **not_made_since("epoch")}
         once = {**open_room, "ops": {"$ne": current_operation().token}}
         if not await update_room(self._connection, once, update) and not await find_done(
             self._rooms, open_room

@@ -130,7 +130,7 @@ async def check_same_life(connection: Connection, thread_id: str | None, begun_a
     """
     call, threads = current_operation(), connection.collection("threads")
     if call.attempt and thread_id is not None:
-        deleted = {"_id": thread_id, "deleted_at": {"$gte": begun_at or call.now}}
+        deleted = {"_id": thread_id, "deleted_at": {"$gte": begun_at or call.began}}
         if await threads.find_one(deleted, {"_id": 1}) is not None:
             raise NotFoundError("thread", thread_id)
 
@@ -138,7 +138,7 @@ async def check_same_life(connection: Connection, thread_id: str | None, begun_a
 def not_begun_since(field: str) -> StoredDocument:
     """Return the filter that finds, when a call is tried again, nothing that was begun since the call was."""
     call = current_operation()
-    return {field: {"$not": {"$gt": call.now}}} if call.attempt else {}
+    return {field: {"$not": {"$gt": call.began}}} if call.attempt else {}
 
 
 def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
