@@ -128,17 +128,21 @@ class Tail:
             await UnmatchedWrite(self.sessions, {"_id": key}).verify()
         return found
 
-    async def describe(self, key: str) -> StorageLayout:
+    async def describe(self, key: str, *, outline: bool) -> StorageLayout:
         """Return where the messages of an open session lie."""
         fields = ("create_op", "epoch", "messages_bytes", "next_position", "tail_start")
         document = await self.read_fields(key, *fields)
         base, in_tail = document["tail_start"], tail_length(document)
+        if not outline:
+            below = {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}}
+            segments = await self.segments.count_documents(below) if base else 0
+            return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=[])
         found = await self._outline(document) if base else []
         segments = sum(one.pop("segments") for one in found)
         if in_tail:
             found.append({"start": base, "end": base + in_tail, "bytes": document["messages_bytes"]})
-        outline = [StorageStretch(**one) for one in found]
-        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=outline)
+        stretches = [StorageStretch(**one) for one in found]
+        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=stretches)
 
     async def _outline(self, document: StoredDocument) -> list[StoredDocument]:
         """Return the segments of a session in so many stretches; the index has all that is asked for."""
