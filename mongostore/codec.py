@@ -116,7 +116,9 @@ def encode_members(path: str, members: object) -> dict[str, Any]:
     for key, value in members.items():
         if type(key) is not str:
             raise InvalidValueError(path, f"has a key that is no plain string but {type(key).__name__}")
-        encoded[escape_key(key)] = encode(f"{path}.{_shorten(key)}", value)
+        # Most of what is stored, told without a call and a path for each.
+        is_plain = value is None or (type(value) is str and value.isascii())
+        encoded[escape_key(key)] = value if is_plain else encode(f"{path}.{_shorten(key)}", value)
     return encoded
 
 
@@ -127,6 +129,8 @@ def decode_members(stored: dict[str, Any]) -> dict[str, Any]:
 
 def escape_key(key: str) -> str:
     """Return `key` in a form that is one step of a MongoDB path."""
+    if key.isidentifier():
+        return key
     return _UNSAFE_IN_PATH.sub(lambda match: f"%{ord(match[0]):X};", key) or "%;"
 
 

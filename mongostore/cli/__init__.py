@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from typing import Annotated, Any, Final, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_group
 
 import mongostore
+from mongostore.errors import MongoStoreError
 
 
 class _Entry(NamedTuple):
@@ -94,14 +97,32 @@ class _Commands(TyperGroup):
         return name, load_command(name) if name in _ENTRIES else command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that the command line names."""
+        """Run the command that the command line names; an error of ours becomes one line, and exit code 1."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            # As shells have it for a program that was interrupted.
+            raise typer.Exit(130) from None
+        except MongoStoreError as error:
+            _fail(str(error))
+        except BrokenPipeError:
+            # The reader of the output has closed it, which is no error.
+            raise
+        except OSError as error:
+            _fail(f"{error.filename or 'the output'}: {error.strerror}")
         except Exception as error:
             # An error of usage, whose class is typer's own or click's, by its version.
             if isinstance(message := getattr(error, "message", None), str):
                 error.message = re.sub(r"://\S*@", "://***@", message)  # type: ignore[attr-defined]  # typer's or click's
             raise
+
+
+def _fail(text: str) -> NoReturn:
+    fail: Callable[[str], NoReturn] = import_module("mongostore.cli.terminal").fail
+    fail(text)
 
 
 def load_command(name: str) -> Any:
@@ -143,4 +164,14 @@ def main() -> None:
     # The integrators that a server loads may have a use for them.
     if sys.argv[1:2] != ["serve"]:
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    app(prog_name="mongostore")
+    with Path(os.devnull).open("w") as nowhere:
+        # A program may be started without an output.
+        sys.stdout = sys.stdout or nowhere
+        try:
+            app(prog_name="mongostore")
+        finally:
+            try:
+                sys.stdout.flush()
+            except OSError:
+                # It was said already; Python would try again when it ends, and say it once more.
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())

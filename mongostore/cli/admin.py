@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run, run_on_store
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run_on_store
 from mongostore.engines import Capability, Deployment
 from mongostore.errors import UnavailableError
 from mongostore.index_definitions import IndexReport, IndexState, load_indexes
@@ -48,7 +48,7 @@ def ping(
       mongostore ping --wait 60
       mongostore ping --json
     """
-    report = run(_ping(uri, database, wait))
+    report = asyncio.run(_ping(uri, database, wait))
     if as_json:
         print_json(report)
     else:

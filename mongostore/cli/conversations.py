@@ -47,15 +47,22 @@ class Conversation:
 
     @property
     def active_at(self) -> datetime:
-        """The time by which a list has it."""
+        """The time of its newest activity."""
         if isinstance(self.head, Room):
-            return self.head.created_at or _OLD
+            return self.head.active_at or self.head.created_at or _OLD
         return self.head.active_at
+
+    @property
+    def listed_at(self) -> datetime:
+        """The time by which a list has it, of a room the second of that."""
+        return self.active_at.replace(microsecond=0) if isinstance(self.head, Room) else self.active_at
 
     @property
     def name(self) -> str:
         """The name, empty if it has none."""
-        name = self.head.data.get("name") if isinstance(self.head, Room) else self.head.name
+        name = self.head.name
+        if isinstance(self.head, Room):
+            name = name or self.head.data.get("name")
         return name if isinstance(name, str) else ""
 
     @property
@@ -107,7 +114,7 @@ async def list_conversations(
         pages[house] = await _list(store, house, namespace, filter, limit, after)
         page.errors += pages[house].errors
     found = [Conversation(house, head) for house, each in pages.items() for head in each.items]
-    found.sort(key=lambda one: one.active_at, reverse=True)
+    found.sort(key=lambda one: one.listed_at, reverse=True)
     page.items.extend(found[:limit])
     rest: dict[str, str | None] = {}
     for house, each in pages.items():

@@ -18,7 +18,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
+from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, target_of, warn
 from mongostore.codec import preview_text
 from mongostore.engines import Capability
 from mongostore.engines.mongod_process import MongodProcess
@@ -67,7 +67,7 @@ def demo(
       mongostore demo
       mongostore demo --uri mongodb://localhost:27017 --file chats.jsonl
     """
-    run(_run_steps(file, uri, database))
+    asyncio.run(_run_steps(file, uri, database))
 
 
 async def _run_steps(file: Path | None, uri: str | None, database: str | None) -> None:

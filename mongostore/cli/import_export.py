@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext, suppress
+from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 from rich import box
@@ -15,13 +16,14 @@ from rich.table import Table
 
 from mongostore.cli.conversations import House
 from mongostore.cli.import_sources import import_source, print_report
-from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
+from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, warn
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.importers import Options, names
 from mongostore.importers.archive import Archive
 from mongostore.importers.batches import in_thread
 from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.importers.lines import Importer, Line, Tally
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import Session
 from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.repositories.sessions import AsyncSessions
@@ -106,7 +108,7 @@ def import_conversations(
     """
     source = arguments[0]
     if source not in names() or Path(source).is_file():
-        tally = run(_import(_check_files(arguments), namespace, session, uri, database))
+        tally = asyncio.run(_import(_check_files(arguments), namespace, session, uri, database))
         out.print(_table(tally))
         raise typer.Exit(0 if tally.complete else 1)
     if len(arguments) != 2:
@@ -132,7 +134,7 @@ def import_conversations(
         verify=verify,
         has_digests=report is not None,
     )
-    done = run(work)
+    done = asyncio.run(work)
     print_report(done, dry_run=dry_run, file=report)
     raise typer.Exit(0 if done.is_complete else 1)
 
@@ -189,7 +191,7 @@ def export_lines(
       mongostore export ada.zip --house threads --user u1
     """
     if file.suffix == ".zip":
-        archive = run(_export_archive(file, house, user, uri, database))
+        archive = asyncio.run(_export_archive(file, house, user, uri, database))
         for warning in archive.warnings:
             warn(warning)
         err.print(
@@ -197,7 +199,7 @@ def export_lines(
             soft_wrap=True,
         )
         return
-    counts = run(_export(file, namespace, session or [], messages, uri, database))
+    counts = asyncio.run(_export(file, namespace, session or [], messages, uri, database))
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
 
 
@@ -248,7 +250,7 @@ async def _export(
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
-        with _write_file(file) as target:
+        with nullcontext(sys.stdout.buffer) if file == _STDIO else whole_file(file) as target:
             for session_id in wanted:
                 # One that the command does not name may be deleted before all of it is read.
                 with suppress(*([] if session_ids else [NotFoundError])):
@@ -275,31 +277,6 @@ async def _lines_of(
     yield write_line({**head, "messages": []}), 0
     async for message in messages:
         yield write_line({"session_id": session.id, **message_members(message)}), 1
-
-
-@contextmanager
-def _write_file(file: Path) -> Iterator[BinaryIO]:
-    """Open the target of an export; an existing file is replaced by a whole one only."""
-    if file == _STDIO:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if file.exists() and not file.is_file():
-        with file.open("wb") as target:
-            yield target
-        return
-    part = file.with_name(f"{file.name}.part")
-    try:
-        target = part.open("wb")
-    except OSError as error:
-        error.filename = str(file)
-        raise
-    try:
-        with target:
-            yield target
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _progress() -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,7 +23,6 @@ from mongostore.cli.terminal import (
     out,
     plain,
     print_json_line,
-    run,
     wants_json,
     warn,
 )
@@ -74,7 +74,7 @@ def ls(
     filter = to_filter(since, until, metadata, participant) | ({} if text is None else {"text": text})
     if user is not None:
         houses, filter["user_id"] = [one for one in houses if one is not House.ROOMS], user
-    page = run(_list(uri, database, houses, namespace, filter, limit, cursor))
+    page = asyncio.run(_list(uri, database, houses, namespace, filter, limit, cursor))
     for error in page.errors:
         warn(str(error))
     if wants_json(as_json):

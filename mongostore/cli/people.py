@@ -30,6 +30,7 @@ from mongostore.cli.terminal import (
     run_on_store,
     wants_json,
 )
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.store import AsyncMongoStore
 
@@ -77,7 +78,8 @@ def show(
 def export(
     name: Name,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The zip to write; it must not exist.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="The zip to write."),
     ],
     namespaces: Namespaces = None,
     organization: Organization = None,
@@ -155,7 +157,8 @@ async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dic
     person = await find(store)
     columns = SpinnerColumn(), TextColumn("{task.completed:,} records")
     with (
-        zipfile.ZipFile(output, "x", zipfile.ZIP_DEFLATED) as archive,
+        whole_file(output) as target,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
         Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar,
     ):
         task, number = bar.add_task(""), 0

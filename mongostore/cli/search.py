@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
@@ -29,7 +30,6 @@ from mongostore.cli.terminal import (
     out,
     plain,
     print_json_line,
-    run,
     wants_json,
     warn,
 )
@@ -78,7 +78,7 @@ def search(
     """
     houses = [*House] if house is None else [house]
     filter = {"text": text, **to_filter(since, until, None, None)}
-    count = run(_search(uri, database, houses, namespace, filter, limit, wants_json(as_json)))
+    count = asyncio.run(_search(uri, database, houses, namespace, filter, limit, wants_json(as_json)))
     if not count and not wants_json(as_json):
         out.print("Nothing found.")
 

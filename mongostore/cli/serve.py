@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from mongostore.cli.terminal import Database, Uri, err, plain, run, target_of
+from mongostore.cli.terminal import Database, Uri, err, plain, target_of
 from mongostore.errors import ConfigurationError
 from mongostore.settings import IntegratorName, Settings
 from mongostore.store import AsyncMongoStore
@@ -67,7 +68,7 @@ def sessions(
       mongostore serve sessions --uri mongodb://localhost:27017 --port 8080
     """
     log_requests()
-    run(_serve_sessions(host, port, uri, database, require_keys, rate, integrator, max_body))
+    asyncio.run(_serve_sessions(host, port, uri, database, require_keys, rate, integrator, max_body))
 
 
 async def _serve_sessions(
@@ -119,7 +120,7 @@ def threadmem(
       mongostore serve threadmem --uri mongodb://localhost:27017
     """
     log_requests()
-    run(_serve_threadmem(host, port, uri, database))
+    asyncio.run(_serve_threadmem(host, port, uri, database))
 
 
 async def _serve_threadmem(host: str, port: int, uri: str | None, database: str | None) -> None:

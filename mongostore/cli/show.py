@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from enum import StrEnum
@@ -12,7 +13,7 @@ import typer
 from mongostore.cli import formats
 from mongostore.cli.agent_forms import ClaudeForm, OpenAIForm, PydanticForm
 from mongostore.cli.conversations import Conversation, House, Part, find_conversation, iter_parts
-from mongostore.cli.terminal import Database, Uri, headline, json_line, open_store, out, plain, run, warn
+from mongostore.cli.terminal import Database, Uri, headline, json_line, open_store, out, plain, warn
 from mongostore.errors import InvalidDocumentError
 
 _LIMIT = 50
@@ -77,7 +78,7 @@ def show(
         form = Form.TEXT if out.is_terminal else Form.JSON
     if limit is None:
         limit = _LIMIT if form is Form.TEXT else 0
-    for error in run(_show(uri, database, id, form, limit, house, namespace)):
+    for error in asyncio.run(_show(uri, database, id, form, limit, house, namespace)):
         warn(str(error))
 
 

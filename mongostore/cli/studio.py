@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import webbrowser
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mongostore.cli.serve import Port, log_requests, print_line
-from mongostore.cli.terminal import Database, Uri, run, target_of
+from mongostore.cli.terminal import Database, Uri, target_of
 from mongostore.errors import ConfigurationError
 from mongostore.store import AsyncMongoStore
 
@@ -34,7 +35,7 @@ def studio(
       mongostore studio --uri mongodb://localhost:27017 --database chat
     """
     log_requests()
-    run(_serve(uri, database, port, browser, allow_erase))
+    asyncio.run(_serve(uri, database, port, browser, allow_erase))
 
 
 async def _serve(uri: str | None, database: str | None, port: int, browser: bool, allow_erase: bool) -> None:

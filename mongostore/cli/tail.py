@@ -28,7 +28,6 @@ from mongostore.cli.terminal import (
     out,
     plain,
     print_json_line,
-    run,
     wants_json,
     warn,
 )
@@ -63,7 +62,7 @@ def tail(
       mongostore tail -f --json | jq .id
     """
     with suppress(KeyboardInterrupt):
-        run(_tail(uri, database, id, follow, limit, namespace, wants_json(as_json)))
+        asyncio.run(_tail(uri, database, id, follow, limit, namespace, wants_json(as_json)))
 
 
 async def _tail(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, NoReturn, TypeVar
@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.errors import MongoStoreError
 from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore
 
@@ -55,19 +54,6 @@ Cursor = Annotated[
 ]
 
 
-def run(work: Coroutine[Any, Any, R]) -> R:
-    """Run a command; an error of ours becomes one line, and exit code 1."""
-    try:
-        return asyncio.run(work)
-    except MongoStoreError as error:
-        fail(str(error))
-    except BrokenPipeError:
-        # The reader of the output has closed it, which is no error.
-        raise
-    except OSError as error:
-        fail(f"{error.filename or 'the output'}: {error.strerror}")
-
-
 def target_of(uri: str | None) -> str:
     """Return the URI of a command: its option, the variable, or that of the embedded engine.
 
@@ -90,13 +76,13 @@ def run_on_store(
     *,
     ensure_indexes: bool | None = None,
 ) -> R:
-    """Run a command on an open store; an error of ours becomes one line, and exit code 1."""
+    """Run a command on an open store."""
 
     async def open_and_work() -> R:
         async with open_store(uri, database, ensure_indexes=ensure_indexes) as store:
             return await work(store)
 
-    return run(open_and_work())
+    return asyncio.run(open_and_work())
 
 
 def warn(text: str) -> None:

@@ -39,6 +39,7 @@ class StoredRoom(Room, Stored, Searched):
 
     `epoch` is its life: a room that is created again under its id has another one, and so have its parts.
     `log` is the open log of its events; `next_index` and the counters are those with which that began.
+    `listed_at` is the second of its newest activity, or of its creation, by which it is listed.
     `next_part_position` is that of the next binding, participant, task or observation. `state` is `open`,
     `deleting` (its parts are being deleted) or `deleted`: it was erased with a person, and has its id and an
     end alone. `ops` are the tokens of its last changes, and `delete_op` that of its deletion, by which a call
@@ -50,6 +51,7 @@ class StoredRoom(Room, Stored, Searched):
     epoch: str
     log: str
     next_index: int = 0
+    listed_at: int
     next_part_position: int = 0
     state: str = "open"
     ops: list[str] = Field(default_factory=list)
@@ -109,6 +111,11 @@ to_room: Final = reader(Room, "room")
 to_event: Final = reader(Event, "event")
 to_binding: Final = reader(Binding, "binding", "channel_id")
 to_participant: Final = reader(RoomParticipant, "participant", "participant_id")
+
+
+def second_of(micros: int) -> int:
+    """Return the second of a time, both in microseconds."""
+    return micros - micros % 1_000_000
 
 
 def is_closed(status: str) -> bool:

@@ -123,11 +123,17 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
     return check_id(name, value) if name == "user_id" else write_members(Thread, {name: value})[name]
 
 
-def to_stored_message_members(members: dict[str, Any]) -> StoredDocument:
-    """Return members of a message in their stored form, by their paths."""
+def to_stored_message(members: dict[str, Any]) -> StoredDocument:
+    """Return members of a message in their stored form."""
     stored = write_members(ThreadMessage, members)
     if "created_at" in members:
         stored |= {"created_at": to_micros("created_at", members["created_at"]), "has_created_at": True}
+    return stored
+
+
+def to_stored_message_members(members: dict[str, Any]) -> StoredDocument:
+    """Return members of a message in their stored form, by their paths."""
+    stored = to_stored_message(members)
     data = {f"data.{key}": item for key, item in stored.pop("data", {}).items()}
     return {**stored, **data}
 

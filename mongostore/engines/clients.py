@@ -61,6 +61,13 @@ def settings_of(target: object) -> ClientSettings | None:
     return ClientSettings(uri, options, database)
 
 
+def equal_client(client: AsyncMongoClient[Any], special: Mapping[str, Any]) -> AsyncMongoClient[Any]:
+    """Return a new client that is equal to another one but for special options."""
+    settings = settings_of(client)
+    assert settings is not None, "it is a client"
+    return AsyncMongoClient(settings.uri, **{**settings.options, **special})
+
+
 def _client_of(target: object) -> tuple[Any, str | None]:
     """Return the PyMongo client behind an object, and the name of the database that it is."""
     if _is_motor(target):

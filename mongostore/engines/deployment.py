@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pymongo
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, OperationFailure
@@ -17,7 +18,7 @@ from mongostore.engines.clients import settings_of
 
 PING_COUNT = 10
 _SAMPLES = 5
-_HOST_MS = 2_000
+_HOST_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +86,19 @@ async def clock_skews(client: AsyncMongoClient[Any], hosts: Iterable[str]) -> di
     settings, host = settings_of(client), ""
 
     def only_this(servers: list[Any]) -> list[Any]:
-        return [server for server in servers if "{}:{}".format(*server.address) == host]
+        return [server for server in servers if host in ("", "{}:{}".format(*server.address))]
 
     assert settings is not None, "it is a client"
-    options = {**settings.options, "server_selector": only_this, "serverSelectionTimeoutMS": _HOST_MS}
     skews = {}
-    async with AsyncMongoClient[Any](settings.uri, **options) as each:
-        for host in hosts:
-            with suppress(ConnectionFailure):
-                skews[host] = min([await _sample(each) for _ in range(_SAMPLES)])[1]
+    async with AsyncMongoClient[Any](settings.uri, **settings.options, server_selector=only_this) as each:
+        try:
+            for host in hosts:
+                # One that lags far behind may not know the user yet.
+                with suppress(ConnectionFailure, OperationFailure), pymongo.timeout(_HOST_SECONDS):
+                    skews[host] = min([await _sample(each) for _ in range(_SAMPLES)])[1]
+        finally:
+            # Closing it ends its sessions, on a server of the driver's choice.
+            host = ""
     return skews
 
 

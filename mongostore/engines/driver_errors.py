@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bson.errors import BSONError
@@ -85,6 +85,7 @@ _PASSING_REASONS = {
 _DISK_FULL = {14031, 12501}
 # What the driver says, and has no code for, of a member that has just started and is in no set yet.
 _JUST_STARTED = "Sessions are not supported"
+_IN_NO_SET = "if it stays in no replica set, run rs.initiate(), and make a client that you hand in anew"
 # The old storage engine and others' servers say so by this text; code 20 has other meanings, too.
 _NO_RETRYABLE_WRITES = ("Transaction numbers are only allowed", "does not support retryable writes")
 # The code of this one, BadValue, has other meanings, too.
@@ -157,7 +158,7 @@ def translate_error(error: Exception, where: str) -> MongoStoreError:
         return MongoStoreError(f"{where}: the driver refuses the operation")
     if isinstance(error, DriverConfigurationError):
         if _JUST_STARTED in str(error):
-            return UnavailableError(f"{where}: the server has just started")
+            return UnavailableError(f"{where}: the server has just started: {_IN_NO_SET}")
         return ConfigurationError(f"{where}: the URI's options do not go together")
     if isinstance(error, BSONError):
         return MongoStoreError(f"{where}: a stored value cannot be read: another program wrote it")
@@ -277,3 +278,11 @@ def explain_silence(errors: Mapping[str, Exception | None]) -> str:
         # A member that calls itself by another name is struck off the list.
         return _OTHER_SET
     return next((reason for sign, reason in _REASONS if sign in text), "it does not answer")
+
+
+def explain_member(hosts: Sequence[str], reason: str) -> str:
+    """Return why no member answers of a set that calls its members otherwise than the URI does."""
+    remedy = "have the set use names and ports that work here"
+    if len(hosts) == 1:
+        remedy += ", or write directConnection=true"
+    return f"the replica set calls its members {', '.join(hosts)}; {reason}: {remedy}"

@@ -28,6 +28,7 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.capabilities import ask_capabilities, primary_of, silence_command_log
 from mongostore.engines.causal import CausalReads, is_cluster
+from mongostore.engines.clients import equal_client
 from mongostore.engines.deployment import (
     CollectionUsage,
     Deployment,
@@ -37,6 +38,7 @@ from mongostore.engines.deployment import (
 )
 from mongostore.engines.driver_errors import (
     drop_driver_context,
+    explain_member,
     explain_silence,
     is_encryption_error,
     translate_error,
@@ -116,6 +118,7 @@ class MongoEngine:
         # What cannot work is refused now, and not by the first verb that meets it.
         with drop_driver_context():
             client = self._make_client()
+        self._hosts = client.topology_description.server_descriptions().keys()
         if not client.write_concern.acknowledged:
             raise ConfigurationError(
                 f"{self.address}: w=0: a store has to know what is written: leave it out"
@@ -210,13 +213,13 @@ class MongoEngine:
             raise self._explain_failure(error) from None
 
     def _make_client(self, **special: Any) -> Client:
-        """Return a client that has not connected yet, or the one that was handed in.
+        """Return a client that has not connected yet; without special options the one that was handed in.
 
         Args:
-            **special: Options that win over those of the URI.
+            **special: Options that win over those of the URI, or of the client.
         """
         if not isinstance(self._source, str):
-            return self._source
+            return equal_client(self._source, special) if special else self._source
         named = uri_options(self._source)
         options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
@@ -317,11 +320,12 @@ class MongoEngine:
     async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
         """Open a change stream of the database, with a connection of its own.
 
-        A client that was handed in lends it one of its connections.
+        A client that was handed in lends it one of its connections, if it may have more than one.
         """
-        _ = self._open_client
+        client = self._open_client
         if self._stream_client is None:
-            self._stream_client = self._make_client(**_STREAM_OPTIONS)
+            lends = client is self._source and client.options.pool_options.max_pool_size != 1
+            self._stream_client = client if lends else self._make_client(**_STREAM_OPTIONS)
         database = self._database_of(self._stream_client, self._name)
         # Most changes have no reader here, and need not be decoded.
         return await database.with_options(codec_options=_UNDECODED).watch(pipeline, resume_after=after)
@@ -359,10 +363,13 @@ class MongoEngine:
         """Run what reads, and wait beforehand if there is a new primary."""
         return await (self._majority.read(reading) if self._majority else reading())
 
-    async def wait_for_majority(self) -> None:
-        """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
+    async def wait_for_write_concern(self) -> None:
+        """Wait until what is there is stored as the write concern asks, on a cluster for w=majority alone."""
         if self._majority:
             await self._majority.wait_for_majority()
+        elif not self.is_sharded:
+            # The server acknowledges a write that changes nothing when it would all those before it.
+            await self.collection("sessions").update_one({"_id": ""}, {"$set": {"state": "open"}})
 
     async def advance_shards(self) -> None:
         """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
@@ -385,4 +392,7 @@ class MongoEngine:
         topology = self._client.topology_description if self._client else None
         servers = topology.server_descriptions() if topology else {}
         reason = explain_silence({address[0]: server.error for address, server in servers.items()})
+        # The driver leaves the hosts of a URI for those that a set itself has; those of SRV are in DNS.
+        if servers and not self._hosts & servers.keys() and self.address.startswith("mongodb://"):
+            reason = explain_member(sorted(f"{host}:{port}" for host, port in servers), reason)
         return UnavailableError(f"{self.address}: {reason}")

@@ -135,8 +135,8 @@ class Engine(Protocol):
             reading: May be called several times.
         """
 
-    async def wait_for_majority(self) -> None:
-        """Wait until nothing that is there by now is taken back any more."""
+    async def wait_for_write_concern(self) -> None:
+        """Wait until all that is there by now is stored as the write concern asks."""
 
     async def advance_shards(self) -> None:
         """Have each shard of a cluster write down the time of the latest; do nothing without shards."""

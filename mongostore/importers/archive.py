@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO, Any
 from mongostore.errors import NotFoundError
 from mongostore.importers.digests import to_text
 from mongostore.importers.ledger import NAMESPACE
+from mongostore.importers.whole_files import whole_file
 from mongostore.models import ReadMarker, Room, Session, SessionFilter, Thread, ThreadFilter
 from mongostore.models.model import Model
 from mongostore.repositories.rooms.bulk import RoomTransfer
@@ -58,36 +60,27 @@ class Archive:
 
     async def write(self, path: Path, houses: Collection[str] = HOUSES) -> None:
         """Write the archive; an existing file is replaced by a whole one only."""
-        part = path.with_name(f"{path.name}.part")
-        try:
-            with (
-                tempfile.TemporaryDirectory(prefix="mongostore-export-", dir=path.parent) as folder,
-                zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
-            ):
-                with self._open_lines(Path(folder)):
-                    if "sessions" in houses:
-                        await self._write_sessions()
-                    if "threads" in houses:
-                        await self._write_threads(archive)
-                    if "rooms" in houses and self._user_id is None:
-                        await self._write_rooms()
-                for name in MEMBERS:
-                    archive.write(Path(folder) / name, f"{name}.jsonl")
-                manifest = {"version": VERSION, "created_at": datetime.now(UTC), "counts": self.counts}
-                archive.writestr("mongostore.json", _encode(manifest))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-    @contextmanager
-    def _open_lines(self, folder: Path) -> Iterator[None]:
-        try:
-            for name in MEMBERS:
-                self._lines[name] = (folder / name).open("wb")
-            yield
-        finally:
-            for file in self._lines.values():
-                file.close()
+        with (
+            whole_file(path) as target,
+            zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
+            ExitStack() as files,
+        ):
+            # Without names: of a process that is killed they end with it.
+            self._lines = {
+                name: files.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in MEMBERS
+            }
+            if "sessions" in houses:
+                await self._write_sessions()
+            if "threads" in houses:
+                await self._write_threads(archive)
+            if "rooms" in houses and self._user_id is None:
+                await self._write_rooms()
+            for name, lines in self._lines.items():
+                lines.seek(0)
+                with archive.open(f"{name}.jsonl", "w", force_zip64=True) as member:
+                    shutil.copyfileobj(lines, member)
+            manifest = {"version": VERSION, "created_at": datetime.now(UTC), "counts": self.counts}
+            archive.writestr("mongostore.json", _encode(manifest))
 
     def _write(self, name: str, owner: Any, members: dict[str, Any]) -> None:
         self._lines[name].write(_encode([owner, members]).encode() + b"\n")

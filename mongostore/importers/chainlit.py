@@ -177,7 +177,7 @@ class _Source:
         time = f"instant({quote(column)})" if column in self._tables.columns(self._steps) else "NULL"
         # Rows lie in the order in which they were written, which breaks ties.
         sql = f"""
-            SELECT * FROM {quote(self._steps)} WHERE "threadId" = ? ORDER BY {time} IS NOT NULL, {time}, rowid
+            SELECT * FROM {quote(self._steps)} WHERE "threadId" = ? ORDER BY {time}, rowid
         """
         for row in self._tables.rows(sql, thread_id):
             data = self._step_data(row)

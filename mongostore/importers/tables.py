@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mongostore.importers.postgres import TYPES, copy_dump, copy_server
 from mongostore.importers.sources import Reading, SourceError
@@ -166,9 +168,14 @@ def _state(path: Path) -> list[tuple[int, int] | None]:
     return state
 
 
-def _to_text(text: bytes) -> str:
+def _read_wrong_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
     # SQLite keeps what it was given; half surrogate pairs come from other languages' bindings.
     try:
-        return text.decode("utf-8", "surrogatepass")
+        return codecs.lookup_error("surrogatepass")(error)
     except UnicodeDecodeError:
-        return text.decode("utf-8", "backslashreplace")
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+# By name, so that a text is read without a call of Python's.
+codecs.register_error("mongostore.sqlite", _read_wrong_bytes)
+_to_text: Final = partial(str, encoding="utf-8", errors="mongostore.sqlite")

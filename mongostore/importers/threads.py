@@ -9,7 +9,7 @@ from typing import Any
 
 from mongostore.codec import EPOCH, is_same
 from mongostore.errors import AlreadyExistsError, NotFoundError
-from mongostore.importers.batches import each, in_batches, in_thread, with_rising_times
+from mongostore.importers.batches import MESSAGES, each, in_batches, in_thread, with_rising_times
 from mongostore.importers.digests import Digest, canonical, thread_message_value
 from mongostore.importers.files import write_files
 from mongostore.importers.pace import Pace
@@ -85,6 +85,7 @@ class ThreadImport(TimelineImport[ThreadMessage]):
         self._parts: list[Any] = []
         self._active_at = EPOCH
         self._unjoined: list[ThreadMessage] = []
+        self._feedback: dict[str, Feedback] = {}
         self.key: str = f"threads/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
@@ -160,6 +161,8 @@ class ThreadImport(TimelineImport[ThreadMessage]):
             # An import that was killed may have stored them, and not have told their thread.
             if old.pinned or (old.created_at and old.created_at > self._active_at):
                 self._unjoined.append(old)
+            if old.feedback is not None:
+                self._feedback[old.id] = old.feedback
             yield old
 
     async def _update_head(self, existing: Thread) -> None:
@@ -177,11 +180,32 @@ class ThreadImport(TimelineImport[ThreadMessage]):
                 await self._threads.update(self._id, unset=[], **changes)
 
     async def _write_feedback(self) -> None:
+        new, counts = [], self._report.of("feedback")
         for feedback in self._unit.feedback:
-            old = await self._threads.feedback.find(self._id, feedback.message_id)
-            is_known = old is not None and is_same(_feedback_value(old), _feedback_value(feedback))
-            if await self._write_part("feedback", feedback.id, is_known, feedback):
-                self._parts.append(_feedback_value(feedback))
+            old = self._feedback.get(feedback.message_id)
+            if old is None:
+                new.append(feedback)
+            else:
+                await self._write_one(
+                    feedback, is_known=is_same(_feedback_value(old), _feedback_value(feedback))
+                )
+        for start in range(0, len(new), MESSAGES):
+            batch = new[start : start + MESSAGES]
+            try:
+                if self._writes:
+                    await self._batches.add_feedback(self._id, batch)
+            except REFUSALS:
+                for feedback in batch:
+                    await self._write_one(feedback, is_known=False)
+            else:
+                self._has_written = True
+                counts.read += len(batch)
+                counts.new += len(batch)
+                self._parts.extend(map(_feedback_value, batch))
+
+    async def _write_one(self, feedback: Feedback, *, is_known: bool) -> None:
+        if await self._write_part("feedback", feedback.id, is_known, feedback):
+            self._parts.append(_feedback_value(feedback))
 
     async def _write_elements(self) -> None:
         known = {one.id: _element_value(one) async for one in self._threads.elements.iter(self._id)}

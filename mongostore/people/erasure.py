@@ -73,12 +73,14 @@ class Erasure:
             for name in sorted({*self._deleted, *self._anonymized})
         ]
 
+    async def leave_tombstones(self) -> None:
+        """Leave those of the conversations that erasures which were killed deleted last."""
+        for house, key in await self._finder.deleting(self._names, self._scope):
+            await self._houses.heads.leave_tombstone(house, key)
+
     async def run_pass(self) -> bool:
         """Erase what is found now; return whether there was anything."""
         before = self._deleted.total() + self._anonymized.total()
-        for house, key in await self._finder.deleting(self._names, self._scope):
-            # An erasure that was killed may not have come to it.
-            await self._houses.heads.leave_tombstone(house, key)
         for mention in MENTIONS:
             step = self._step_of(mention)
             async with aclosing(self._finder.find(mention, self._names, self._scope)) as found:

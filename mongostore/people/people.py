@@ -141,10 +141,10 @@ class AsyncPeople(Repository):
             return ErasureReport(names=person.names, mode=mode, dry_run=True, lines=lines)
         await self._finder.store_names(person.names, scope)
         erasure = Erasure(self._finder, self._houses, person.names, scope, mode)
-        leftovers = Leftovers(self._connection, self._tail)
+        # What an erasure that was killed has begun to delete names no person any more.
+        await Leftovers(self._connection, self._tail).finish_all()
+        await erasure.leave_tombstones()
         for _ in range(_PASSES):
-            # What an erasure that was killed has begun to delete names no person any more.
-            await leftovers.finish_all()
             if not await erasure.run_pass():
                 if not erasure.errors:
                     await self._finder.delete_names(person.names, scope)

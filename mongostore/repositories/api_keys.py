@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
@@ -26,6 +25,7 @@ from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
 from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import by_creation, count_options, list_page
+from mongostore.repositories.store_collection import StoreCollection
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
@@ -151,7 +151,7 @@ class AsyncKeys(Repository):
         return has_matched(await self._keys.update_one({"_id": check_id("key_id", key_id)}, deletion))
 
     @property
-    def _keys(self) -> Any:
+    def _keys(self) -> StoreCollection:
         return self._connection.collection("api_keys")
 
 

@@ -10,20 +10,18 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents import COLLECTIONS
-from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError
 from mongostore.hooks import CallRecord, Hooks, call_hooks
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.expiry import states_of
-from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
+from mongostore.repositories.store_collection import StoreCollection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,7 +51,7 @@ class Connection:
         self.hooks = hooks
         self.clock: ServerClock = ServerClock()
         self.timeout = timeout
-        self._collections: dict[str, VersionCheckedCollection] = {}
+        self._collections: dict[str, StoreCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._closing = BackgroundTasks()
@@ -66,7 +64,7 @@ class Connection:
         """Bind the connection to the engine, now open, to this process and to this event loop."""
         for name in COLLECTIONS:
             collection = self.engine.collection(name)
-            self._collections[name] = VersionCheckedCollection(
+            self._collections[name] = StoreCollection(
                 collection,
                 self.engine.majority_collection(collection),
                 unique_keys().get(name, ()),
@@ -174,13 +172,11 @@ class Connection:
 
         return self._closing.start(close())
 
-    def collection(self, name: str) -> AsyncCollection[StoredDocument]:
+    def collection(self, name: str) -> StoreCollection:
         """Return a collection of an open store, one of `COLLECTIONS`."""
         if not self._collections:
             raise NotOpenError("the store was closed during the call")
-        guarded: Any = self._collections[name]
-        collection: AsyncCollection[StoredDocument] = guarded
-        return collection
+        return self._collections[name]
 
     def check_open(self) -> None:
         """Check that the store is open, here."""

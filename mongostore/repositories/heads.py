@@ -25,6 +25,7 @@ from mongostore.repositories.threads.thread_writes import delete_thread
 _STEP = 200
 _FIELDS = [
     "active_at",
+    "listed_at",
     "created_at",
     "expires_at",
     "namespace",
@@ -44,7 +45,7 @@ class Walk:
     """The heads of a house whose time in a field is before another one, in the order of that time.
 
     Attributes:
-        field: The field, `expires_at`, `active_at` or `created_at`.
+        field: The field, `expires_at`, `active_at`, `listed_at` or `created_at`.
         before: The time, in microseconds.
         filter: The other keys by which an index finds them.
     """
@@ -146,9 +147,7 @@ class Heads:
         return has_matched(await self._connection.collection(collection).delete_one({"_id": key}))
 
     async def _find(self, house: House, walk: Walk, last: tuple[int, Any] | None) -> Sequence[StoredDocument]:
-        found = self._connection.collection(house).find(
-            walk.after(last), _FIELDS, sort=[(walk.field, 1), ("_id", 1)], limit=_STEP, batch_size=_STEP + 1
+        documents = await self._connection.collection(house).find_all(
+            walk.after(last), _FIELDS, sort=[(walk.field, 1), ("_id", 1)], limit=_STEP
         )
-        async with found:
-            documents = await found.to_list()
         return await count_rooms_events(self._connection, documents) if house == "rooms" else documents

@@ -17,6 +17,7 @@ from mongostore.models import Lease
 from mongostore.recent import Recent
 from mongostore.repositories import Connection, Repository, current_operation, has_matched, writes
 from mongostore.repositories.lease_holder import LeaseHolder
+from mongostore.repositories.store_collection import StoreCollection
 
 _LONGEST = 24 * 3600.0
 # So many leases of other owners are watched.
@@ -86,7 +87,7 @@ class AsyncLeases(Repository):
         }
         steps: list[StoredDocument] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
         try:
-            document = await self._leases.find_one_and_update(
+            document: Any = await self._leases.find_one_and_update(
                 {"_id": name}, steps, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
@@ -152,7 +153,7 @@ class AsyncLeases(Repository):
         self._watched[lease["_id"]] = since if since and since[:2] == seen else (*seen, time.monotonic())
 
     @property
-    def _leases(self) -> Any:
+    def _leases(self) -> StoreCollection:
         return self._connection.collection("leases")
 
 

@@ -159,11 +159,8 @@ class Leftovers(Repository):
                 await retry_step(self._connection, deletions.finish, head)
 
     async def _heads(self, deletions: _Deletions, limit: int) -> list[StoredDocument]:
-        heads = self._connection.collection(deletions.collection).find(
-            deletions.filter, _HEAD_FIELDS, limit=limit
-        )
-        async with heads as found:
-            return await found.to_list()
+        heads = self._connection.collection(deletions.collection)
+        return await heads.find_all(deletions.filter, _HEAD_FIELDS, limit=limit)
 
     async def _orphans(self) -> list[tuple[str, Any]]:
         """Return the collections and ids of parts without a head.
@@ -216,20 +213,16 @@ class Leftovers(Repository):
         self, name: str, filter: StoredDocument, key: str, fields: StoredDocument, after: Any
     ) -> list[StoredDocument]:
         page_filter = {} if after is None else {"$and": [{key: {"$gt": after}}]}
-        documents = self._connection.collection(name).find(
-            {**filter, **page_filter}, fields, sort=[(key, 1)], limit=_BATCH
-        )
-        async with documents as found:
-            return await found.to_list()
+        documents = self._connection.collection(name)
+        return await documents.find_all({**filter, **page_filter}, fields, sort=[(key, 1)], limit=_BATCH)
 
     async def _without_session(self, parts: Sequence[StoredDocument]) -> list[StoredDocument]:
         keys = [*{part["session"] for part in parts}]
-        found = self._connection.collection("sessions").find({"_id": {"$in": keys}}, _SESSION_FIELDS)
-        async with found as sessions:
-            live = {
-                session["_id"]: {session.get("epoch"), session.get("create_op"), *epochs_of(session)}
-                for session in await sessions.to_list()
-            }
+        sessions = self._connection.collection("sessions")
+        live = {
+            session["_id"]: {session.get("epoch"), session.get("create_op"), *epochs_of(session)}
+            for session in await sessions.find_all({"_id": {"$in": keys}}, _SESSION_FIELDS)
+        }
         return [part for part in parts if part["epoch"] not in live.get(part["session"], ())]
 
     async def _unnamed(self, overflows: Sequence[StoredDocument]) -> set[str]:
@@ -249,17 +242,14 @@ class Leftovers(Repository):
 
     async def _without_room(self, parts: Sequence[StoredDocument]) -> set[tuple[str, str]]:
         lives = {(part["room_id"], part["epoch"]) for part in parts}
-        found = self._connection.collection("rooms").find(
-            {"_id": {"$in": [room_id for room_id, _ in lives]}}, {"epoch": 1}
-        )
-        async with found as rooms:
-            return lives - {(room["_id"], room.get("epoch")) for room in await rooms.to_list()}
+        wanted = {"_id": {"$in": [room_id for room_id, _ in lives]}}
+        rooms = await self._connection.collection("rooms").find_all(wanted, {"epoch": 1})
+        return lives - {(room["_id"], room.get("epoch")) for room in rooms}
 
     async def _without_file(self, chunks: Sequence[StoredDocument]) -> list[StoredDocument]:
-        ids = [chunk["files_id"] for chunk in chunks]
-        found = self._connection.collection("files.files").find({"_id": {"$in": ids}}, {"_id": 1})
-        async with found as files:
-            live = {file["_id"] for file in await files.to_list()}
+        wanted = {"_id": {"$in": [chunk["files_id"] for chunk in chunks]}}
+        files = await self._connection.collection("files.files").find_all(wanted, {"_id": 1})
+        live = {file["_id"] for file in files}
         return [chunk for chunk in chunks if chunk["files_id"] not in live]
 
     async def _delete(self, orphans: Sequence[tuple[str, Any]]) -> None:

@@ -221,12 +221,8 @@ class PersonFinder:
     ) -> list[StoredDocument]:
         # Beside a filter that may itself be one for ids.
         page_filter = filter if last is None else {"$and": [filter, {"_id": {"$gt": last}}]}
-        found = self._connection.collection(collection).find(
-            page_filter, fields, sort=[("_id", 1)], limit=_STEP, batch_size=_STEP + 1
-        )
-        async with found:
-            documents: list[StoredDocument] = await found.to_list()
-        return documents
+        documents = self._connection.collection(collection)
+        return await documents.find_all(page_filter, fields, sort=[("_id", 1)], limit=_STEP)
 
     async def _linked(self, names: Sequence[str], scope: Scope) -> list[str]:
         begun = await self._all("erasures", _begun(names, scope), ["names"])
@@ -267,9 +263,7 @@ class PersonFinder:
         return [name for id, known in single.items() for name in (id, *known)]
 
     async def _all(self, collection: str, filter: StoredDocument, fields: list[str]) -> list[StoredDocument]:
-        async with self._connection.collection(collection).find(filter, fields) as found:
-            documents: list[StoredDocument] = await found.to_list()
-        return documents
+        return await self._connection.collection(collection).find_all(filter, fields)
 
 
 def _stored_scope(scope: Scope) -> StoredDocument:

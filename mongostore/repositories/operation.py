@@ -80,6 +80,7 @@ class Operation:
         access: The access.
         operation: Its name, for logs.
         now: When the call began, in microseconds since 1970, by the server's clock.
+        began: The same as its first attempt had it, which wrote nothing before; 0 until then.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not answer at all when the last attempt had failed.
         memory: The certain results of earlier attempts, by names of the verb.
@@ -90,6 +91,7 @@ class Operation:
     access: Access
     operation: str = "a call"
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
+    began: int = 0
     attempt: int = 0
     is_silent: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
@@ -133,6 +135,27 @@ def current_operation() -> Operation:
     call = _call.get()
     assert call is not None, "repositories' helpers run inside a public verb"
     return call
+
+
+def life_token() -> str:
+    """Return a token of what a call creates, the same at each attempt; those of later ones are greater."""
+    call = current_operation()
+    return f"{call.began or call.now:016x}{call.token[:16]}"
+
+
+def newest_life() -> str:
+    """Return what the tokens of all that was created since the call began are greater than."""
+    call = current_operation()
+    return f"{call.began or call.now:016x}~"
+
+
+def not_made_since(field: str) -> StoredDocument:
+    """Return the filter that finds, when a call is tried again, nothing that was created since it began.
+
+    Args:
+        field: The field with the token of what was created.
+    """
+    return {field: {"$not": {"$gt": newest_life()}}} if current_operation().attempt else {}
 
 
 def has_matched(result: DeleteResult | UpdateResult) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from mongostore.arguments import check_flag, check_id, check_int, check_limit, decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError, InvalidValueError
-from mongostore.models import Page
+from mongostore.models import ListOrder, Page
 from mongostore.repositories import Connection, current_operation, majority_step
 
 V = TypeVar("V")
@@ -192,15 +192,10 @@ async def find_page(
     filter: StoredDocument,
     order: Order,
     limit: int,
-    fields: StoredDocument | None = None,
+    fields: StoredDocument | Sequence[str] | None = None,
 ) -> list[StoredDocument]:
     """Return the first documents of a list."""
-    found = connection.collection(collection).find(
-        filter, fields, sort=order.sort, limit=limit, batch_size=limit + 1
-    )
-    async with found:
-        documents: list[StoredDocument] = await found.to_list()
-    return documents
+    return await connection.collection(collection).find_all(filter, fields, sort=order.sort, limit=limit)
 
 
 async def list_page(
@@ -327,7 +322,15 @@ def check_errors(errors: list[InvalidDocumentError] | None) -> list[InvalidDocum
 
 def by_creation(newest: bool) -> SortOrder:
     """Return the order of creation, or that from the end."""
-    return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
+    return list_order("created", newest)
+
+
+def list_order(order: ListOrder, newest: bool, *, active: str = "active_at") -> SortOrder:
+    """Return the order of a list of conversations; `active` is the field by which it is that of activity."""
+    fields = {"active": active, "created": "created_at"}
+    if type(order) is not str or order not in fields:
+        raise InvalidValueError("order", "must be 'active' or 'created'")
+    return SortOrder(fields[order], is_ascending=not check_flag("newest", newest))
 
 
 async def count_documents(

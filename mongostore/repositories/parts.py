@@ -72,7 +72,8 @@ async def aggregate_parts(
     head = [{"$match": {"_id": _value_of(filter, owner)}}, _HEAD_STATE]
     union = {"$unionWith": {"coll": connection.collection(heads).name, "pipeline": head}}
     match = {"$match": hide_tombstones(filter, collection)}
-    documents = await _aggregate(connection, collection, [match, *stages, union], batch_size + 1)
+    found = connection.collection(collection)
+    documents = await found.aggregate_all([match, *stages, union], limit=batch_size + 1)
     if documents and "_id" not in documents[-1] and not is_open(documents.pop()):
         return []
     return documents
@@ -117,23 +118,13 @@ async def _find_of_all(
     seen, count = 0, max(limit, 2)
     while True:
         stages = [*candidates, {"$skip": seen}, {"$limit": count}, *last, look_up]
-        documents = await _aggregate(connection, collection, stages, count)
+        documents = await connection.collection(collection).aggregate_all(stages, limit=count)
         found += [one for one in documents if all(map(is_open, one.pop("head")))]
         if len(found) >= limit or len(documents) < count:
             return found[:limit]
         seen += count
         # Twice as many as have held the missing ones so far.
         count = min(2 * (limit - len(found)) * seen // max(len(found), 1), _CANDIDATES)
-
-
-async def _aggregate(
-    connection: Connection, collection: str, pipeline: list[StoredDocument], batch_size: int
-) -> list[StoredDocument]:
-    found = connection.collection(collection)
-    # One more than there can be, so that the first answer ends it.
-    async with await found.aggregate(pipeline, batchSize=batch_size + 1) as cursor:
-        documents: list[StoredDocument] = await cursor.to_list()
-    return documents
 
 
 def _value_of(filter: StoredDocument, owner: str) -> object:

@@ -114,12 +114,13 @@ async def _run_attempt(connection: Connection, call: Operation, action: Callable
     if connection.clock.is_stale:
         await connection.read_clock()
         call.now = connection.clock.now()
+    call.began = call.began or call.now
     if call.access is Access.READ_MAJORITY:
         return await verify_match(call, engine.read_majority(action))
     result = await verify_match(call, action())
     if call.attempt and call.access is Access.WRITE:
-        # What it found done already, the majority may not have so far.
-        await engine.wait_for_majority()
+        # What it found done already may be stored by fewer members so far than its writer has asked for.
+        await engine.wait_for_write_concern()
     return result
 
 

@@ -191,8 +191,8 @@ class _Count:
         keys = sorted(ids)
         for first in range(0, len(keys), _AT_ONCE):
             wanted = {"_id": {"$in": keys[first : first + _AT_ONCE]}, field: {"$type": kind}}
-            async with self._connection.collection(house).find(wanted, {field: 1}) as found:
-                values |= {document["_id"]: document[field] for document in await found.to_list()}
+            found = await self._connection.collection(house).find_all(wanted, {field: 1})
+            values |= {document["_id"]: document[field] for document in found}
         return values
 
     async def _count_votes(self) -> None:
@@ -220,11 +220,8 @@ class _Count:
     async def _aggregate(
         self, collection: str, pipeline: list[StoredDocument], *, newest: bool = True
     ) -> list[StoredDocument]:
-        found: Any = self._connection.collection(collection)
-        options = {"hint": {"$natural": -1}} if newest else {}
-        async with await found.aggregate(pipeline, **options) as cursor:
-            groups: list[StoredDocument] = await cursor.to_list()
-        return groups
+        options: dict[str, Any] = {"hint": {"$natural": -1}} if newest else {}
+        return await self._connection.collection(collection).aggregate_all(pipeline, **options)
 
     async def result(self, now: int) -> Statistics:
         """Return what was counted."""

@@ -119,8 +119,8 @@ class AsyncRetention(Repository):
                 yield "created_at", old
         if rules.idle_before is None:
             return
-        # A room's newest event alone has its time; no room is idle for longer than it is there.
-        field = "created_at" if house == "rooms" else "active_at"
+        # A room's newest event alone has its time, and the room the second of that.
+        field = "listed_at" if house == "rooms" else "active_at"
         async for head in self._walk(house, field, rules.idle_before, rules):
             if not rules.is_old(head) and (head.get("active_at") or head["created_at"]) < rules.idle_before:
                 yield "active_at", head

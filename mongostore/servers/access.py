@@ -20,6 +20,8 @@ bearer: HTTPBearer = HTTPBearer(
     scheme_name="key", description="A token that `mongostore keys create` has made.", auto_error=False
 )
 
+_FORWARDING = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
 
 class Access:
     """Identifies callers by their API keys, and counts their requests.
@@ -27,9 +29,11 @@ class Access:
     Args:
         store: The store with the keys, open when it is asked.
         required: Whether a key is needed even while the store has none. If None, it is needed by callers on
-            other machines, and by all callers of an application that is mounted in another one.
+            other machines, those behind a proxy among them, and by all callers of an application that is
+            inside another one.
         local: Whether, while no key is needed, only requests to this machine by its own name are answered,
-            and no page from elsewhere: a browser on this machine would let such a page call any port here.
+            and none from a proxy or a page from elsewhere: a browser on this machine would let such a page
+            call any port here.
         rate: The limit of requests of a key, or of an address without a good one.
     """
 
@@ -93,12 +97,19 @@ def unauthorized(challenge: str) -> ProblemError:
 
 def _is_stranger(request: Request) -> bool:
     """Return whether a request is from another machine, or to an application inside another one."""
-    host = request.client.host if request.client else ""
-    return "app_root_path" in request.scope or not is_loopback(host)
+    host, scope = request.client.host if request.client else "", request.scope
+    # The outermost application of Starlette is the first that routes; others name a path.
+    is_inside = scope.get("router") is not request.app.router or bool(scope.get("root_path"))
+    return is_inside or not is_loopback(host) or _is_forwarded(request.headers)
+
+
+def _is_forwarded(headers: Headers) -> bool:
+    """Return whether a proxy has sent a request, which may be on this machine while the caller is not."""
+    return any(name in headers for name in _FORWARDING)
 
 
 def _is_local(headers: Headers) -> bool:
-    """Return whether a request is to this machine by its own name, and not from a page from elsewhere."""
+    """Return whether a request is to this machine by its own name, and not from a page or a proxy."""
     host = headers.get("host", "")
     try:
         name, origin = urlsplit(f"//{host}").hostname, urlsplit(headers.get("origin", f"//{host}")).netloc
@@ -106,7 +117,8 @@ def _is_local(headers: Headers) -> bool:
         return False
     # Browsers alone send it; `none` stands for an address that a person has typed.
     site = headers.get("sec-fetch-site", "none")
-    return is_loopback(name or "") and origin == host and site in ("same-origin", "none")
+    is_own = origin == host and site in ("same-origin", "none")
+    return is_loopback(name or "") and is_own and not _is_forwarded(headers)
 
 
 def is_loopback(host: str) -> bool:

@@ -18,7 +18,6 @@ from anyio import CancelScope
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +50,7 @@ _LARGE_BODIES = 4
 BODY_SECONDS = 20.0
 _BYTES_A_SECOND = 64 * 1024
 _CLOSE = {"Connection": "close"}
+_PLAIN = {"Accept-Encoding": "identity"}
 
 
 def add_middleware(
@@ -103,18 +103,14 @@ class BodyLimits:
             await refusal(scope, receive, send)
             return
         is_json = "json" in headers.get("content-type", "").lower()
-        is_read = is_gone = False
+        is_read = False
 
         async def receive_whole() -> Message:
-            nonlocal is_read, is_gone
+            nonlocal is_read
             if is_read:
                 return await receive()
             is_read = True
-            try:
-                body = await self._read(scope, receive, stack)
-            except ClientDisconnect:
-                is_gone = True
-                raise
+            body = await self._read(scope, receive, stack)
             if is_json:
                 is_small = len(body) <= _SMALL_BYTES
                 find = self._find_problem
@@ -122,13 +118,9 @@ class BodyLimits:
                     raise ProblemError(422, errors=[{"loc": ["body"], "msg": wrong}])
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send_to_present(message: Message) -> None:
-            if not is_gone:
-                await send(message)
-
         # A slot is held until the answer is sent, as long as the body is in memory.
         async with AsyncExitStack() as stack:
-            await self._app(scope, receive_whole, send_to_present)
+            await self._app(scope, receive_whole, send)
 
     def _refuse_by_headers(self, headers: Headers, path: str) -> Response | None:
         length = headers.get("content-length", "0")
@@ -141,6 +133,9 @@ class BodyLimits:
             return problem(path, 400, "The length of the body is no number")
         if int(length[:20]) > self._max_bytes:
             return problem(path, 413, self._largest)
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            # Decoded, a small one may be of any size.
+            return problem(path, 415, "Send the body without Content-Encoding", headers=_PLAIN)
         return None
 
     @property
@@ -168,7 +163,8 @@ class BodyLimits:
                 async with asyncio.timeout_at(deadline + size / _BYTES_A_SECOND):
                     message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
+                    # The answer goes nowhere, but middleware around an application waits for it.
+                    raise ProblemError(400, "The body broke off")
                 part = message.get("body", b"")
                 if size <= _SMALL_BYTES < size + len(part):
                     waiting = loop.time()

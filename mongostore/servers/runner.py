@@ -19,6 +19,7 @@ from mongostore.servers.access import is_loopback
 LOOPBACK = "127.0.0.1"
 _END_SECONDS = 10
 _HEADER_SECONDS = 20.0
+READING_SECONDS = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -67,9 +68,13 @@ async def run_server(
 
 
 class TimedProtocol(H11Protocol):
-    """HTTP where the headers of a request have a time; a connection without a request is closed after it."""
+    """HTTP where the headers of a request have a time; a connection without a request is closed after it.
+
+    So is one whose client reads nothing for as long: what it has not read takes memory here.
+    """
 
     _timer: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as above it
         """Wait for the first request."""
@@ -84,7 +89,29 @@ class TimedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._stop_waiting()
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait until the client reads."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """Go on, as the client reads."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _expect_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(READING_SECONDS, self._end_unless_read, left)
+
+    def _end_unless_read(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() < left:
+            self._expect_reading()
+        else:
+            self.transport.abort()
 
     def _expect_request(self) -> None:
         self._stop_waiting()

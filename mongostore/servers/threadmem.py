@@ -102,7 +102,7 @@ router: Final = APIRouter(
     prefix="/v1/rolethreads",
     tags=["Role threads"],
     dependencies=[Security(_bearer)],
-    responses=problem_responses(400, 401, 408, 413, 422, 429, 503),
+    responses=problem_responses(400, 401, 408, 413, 415, 422, 429, 503),
     route_class=_Route,
 )
 

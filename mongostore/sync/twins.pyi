@@ -308,13 +308,21 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def list(
-        self, *, newest: bool = False, limit: int = 50, cursor: str | None = None, **where: Unpack[RoomSearch]
+        self,
+        *,
+        order: ListOrder = "active",
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[RoomSearch],
     ) -> Page[Room]:
-        """Return a page of rooms, by the time of their creation, then by id.
+        """Return a page of rooms, the most recently active ones first.
 
         With `text` a page may be short, even empty, while others follow.
 
         Args:
+            order: By the second of the newest activity (`active`; of the creation, before the first event),
+                or by creation (`created`), which stands still while pages are read. Then by id.
             newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
             cursor: The `next_cursor` of the page before.
@@ -369,11 +377,11 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     @staticmethod
-    def cursor_of(room: Room) -> str:
+    def cursor_of(room: Room, *, order: ListOrder = "active") -> str:
         """Return the cursor of the page behind a room, in either direction.
 
         Raises:
-            InvalidValueError: If it is no room, or none that is stored.
+            InvalidValueError: If it is no room that is stored, or there is no such order.
         """
 
     def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
@@ -389,7 +397,7 @@ class Rooms(Mirror[AsyncRooms]):
     def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace a room but for its counters, creation and private values.
 
-        Its expiry stays unless another one is set.
+        Its name and its expiry stay unless others are set.
 
         Args:
             room: The room as it is to be.
@@ -850,6 +858,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -858,6 +867,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
         """Store a task, or replace the one of that id in its place.
 
         Raises:
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -921,6 +931,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -2985,10 +2996,10 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If an argument is of the wrong type.
         """
 
-    def describe_storage(self, session_id: str) -> StorageLayout:
-        """Return where a session's messages lie: in its document or segments.
+    def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:
+        """Return where a session's messages lie; with its outline, for which the sizes of all parts are read.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If the id is no plain string, or an argument is of the wrong type.
         """

@@ -55,7 +55,7 @@ def test_what_may_be_none_is_so_by_default():
     ("record", "own", "names"),
     [
         (RoomEvent, models.Event, "change channel_id channel_type data participant_id target_event_id"),
-        (Room, models.Room, "active_at data expires_at"),
+        (Room, models.Room, "active_at data expires_at name"),
         (ChannelBinding, models.Binding, "data"),
         (Participant, models.RoomParticipant, "channel_ids data"),
     ],

@@ -1,6 +1,6 @@
 """Measures what the store costs beside others that do the same, and says which budgets hold.
 
-    python -m tests.bench            all but the growth; about five minutes
+    python -m tests.bench            all but growth and tails; about five minutes
     python -m tests.bench sessions   sessions beside the bare driver: one has 100,000 messages
     python -m tests.bench rooms      RoomKit's store beside its own on PostgreSQL and SQLite: p50 and p95
                                      in ms, calls per second, and how many times as fast ours is
@@ -10,6 +10,7 @@
     python -m tests.bench serve      the sessions service, asked by 200 clients at once for --seconds: p50,
                                      p95, p99, errors, lost turns, memory
     python -m tests.bench growth     what verbs examine, send and take as ever more is stored: --sizes
+    python -m tests.bench tails      what 1,000 live tails cost the verbs of their process: --seconds a side
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
     python -m tests.bench sessions --chart docs/pages/assets/bench.svg
@@ -104,7 +105,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="read from 1,000,000 messages, not 100,000")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
     parser.add_argument("--rounds", type=int, default=400, help="how often each piece of work is done")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long the service is under load")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="how long the load of serve and tails lasts"
+    )
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="how much is stored, growing"
     )
@@ -114,7 +117,7 @@ def main() -> None:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     report = Report(options.json)
     with _server() as uri:
-        for name in options.benches or [name for name in BENCHES if name != "growth"]:
+        for name in options.benches or [name for name in BENCHES if name not in ("growth", "tails")]:
             report.bench = name
             BENCHES[name](uri, options, report)
         if options.chart:
@@ -195,6 +198,12 @@ def _growth(uri: str, options: argparse.Namespace, report: Report) -> None:
     asyncio.run(report.add(growth.COLUMNS, growth.rows(uri, sorted(options.sizes))))
 
 
+def _tails(uri: str, options: argparse.Namespace, report: Report) -> None:
+    from tests.bench import tails
+
+    asyncio.run(report.add(sessions.COLUMNS, tails.rows(uri, options.seconds)))
+
+
 def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], report: Report) -> None:
     """Run a bench with PostgreSQL's DSN, None if it is not there, and a folder for SQLite."""
     with ExitStack() as stack:
@@ -214,6 +223,7 @@ BENCHES = {
     "roles": _roles,
     "serve": _serve,
     "growth": _growth,
+    "tails": _tails,
 }
 
 

@@ -30,7 +30,7 @@ class Row:
     ours: float
     bare: float
     budget: float
-    unit: Literal["µs", "KiB"] = "µs"
+    unit: Literal["µs", "KiB", ""] = "µs"
     compare: Literal["ratio", "difference"] = "ratio"
 
     @property
@@ -45,7 +45,7 @@ class Row:
 
     def cells(self) -> Cells:
         """Return the row as a person reads it."""
-        amounts = (f"{amount:,.0f} {self.unit}" for amount in (self.ours, self.bare))
+        amounts = (f"{amount:,.0f} {self.unit}".strip() for amount in (self.ours, self.bare))
         return [self.work, *amounts, self._format_times(self.result), f"≤ {self._format_times(self.budget)}"]
 
     def members(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Row:
         return {**asdict(self), "result": self.result, "ok": self.ok}
 
     def _format_times(self, value: float) -> str:
-        return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
+        return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}".strip()
 
 
 async def interleave(rounds: int, *works: Work) -> list[float]:

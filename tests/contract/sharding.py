@@ -17,7 +17,7 @@ from tests.contract.command_log import Sent
 _READS = {"find", "aggregate", "count", "distinct"}
 _WRITES = {"update": "updates", "delete": "deletes"}
 # The next page of a list is the same statement as its first.
-_NOT_FIRST = {"schema_version", "expires_at", "active_at", "created_at", "room_created_at"}
+_NOT_FIRST = {"schema_version", "expires_at", "active_at", "listed_at", "created_at", "room_created_at"}
 
 
 class Reach(StrEnum):

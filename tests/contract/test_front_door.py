@@ -12,17 +12,19 @@ from motor import motor_asyncio
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.monitoring import CommandListener
 
-from mongostore import AsyncMongoStore, ConfigurationError, MongoStore
+from mongostore import AsyncMongoStore, ConfigurationError, Message, MongoStore
 
 
 class CommandNames(CommandListener):
-    """The names of the commands that a client has sent."""
+    """The names of the commands that a client has sent, and the connections at the server by them."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
+        self.connections: dict[str, set[int]] = {}
 
     def started(self, event: Any) -> None:
         self.sent.append(event.command_name)
+        self.connections.setdefault(event.command_name, set()).add(event.server_connection_id)
 
     def succeeded(self, event: Any) -> None: ...
 
@@ -58,6 +60,27 @@ async def test_an_async_client_is_used_as_it_is_and_not_closed(
             await store.sessions.create()
 
     assert await client[database]["sessions"].count_documents({}) == 2
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_client_lends_a_connection_to_the_stream_of_changes_unless_it_is_its_only_one(
+    server_uri: str, database: str, most: int
+) -> None:
+    names = CommandNames()
+    async with (
+        AsyncMongoClient[Any](server_uri, maxPoolSize=most, event_listeners=[names]) as client,
+        AsyncMongoStore(client, database) as store,
+    ):
+        await store.sessions.create("s")
+        watching = asyncio.create_task(anext(store.sessions.messages.watch("s")))
+        while "getMore" not in names.sent:
+            await asyncio.sleep(0.01)
+        names.connections.pop("findAndModify", None)
+        await store.sessions.messages.append("s", Message(id="m", role="user"))
+        assert (await watching).message.id == "m"
+        assert names.connections["findAndModify"].isdisjoint(names.connections["getMore"])
+        assert store.engine.database.client is client
 
 
 @pytest.mark.server

@@ -219,11 +219,11 @@ WALKED = {"newest": True, "errors": None}
 SIGNS = {"data": {}, "metadata": {}}
 NEW_ROOM = {
     **dict.fromkeys(("created_at", "updated_at", "paused_at", "closed_at", "active_at"), SOON),
-    **{"status": "", "event_count": 0, "latest_index": 0, "delivered_index": 0, "next_index": 0},
+    **{"name": "", "status": "", "event_count": 0, "latest_index": 0, "delivered_index": 0, "next_index": 0},
     **SIGNS,
 }
 ABOUT_ROOM = {
-    **dict.fromkeys(("organization_id", "status"), ""),
+    **dict.fromkeys(("organization_id", "name", "status"), ""),
     **dict.fromkeys(("paused_at", "closed_at", "active_at"), SOON),
     **{"unset": [], **SIGNS},
 }
@@ -310,7 +310,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"session_id": n.session},
         {"conversation_id": "", "newest": True, "errors": None},
     ),
-    "sessions.describe_storage": lambda n: ({"session_id": n.session}, {}),
+    "sessions.describe_storage": lambda n: ({"session_id": n.session}, {"outline": False}),
     "sessions.list": lambda n: (
         {"user_id": n.user},
         {"deleted": None, "order": "created", "newest": True, **PAGED},
@@ -360,7 +360,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),
     "rooms.create": lambda n: ({"room_id": n.new, "organization_id": n.org}, NEW_ROOM),
-    "rooms.cursor_of": lambda n: ({"room": Room(id=n.room, created_at=SOON)}, {}),
+    "rooms.cursor_of": lambda n: ({"room": Room(id=n.room, created_at=SOON)}, {"order": "created"}),
     "rooms.delete": lambda n: ({"room_id": n.new}, {}),
     "rooms.ensure": lambda n: ({"room_id": n.new, "organization_id": n.org}, NEW_ROOM),
     "rooms.exists": lambda n: ({"room_id": n.room}, {}),
@@ -375,7 +375,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.get": lambda n: ({"room_id": n.room}, {}),
     "rooms.get_full": lambda n: ({"room_id": n.room}, {}),
     "rooms.iter": lambda n: (of_org(n), {"metadata": {}, **WALKED}),
-    "rooms.list": lambda n: (of_org(n), {"metadata": {}, **BOTH_WAYS}),
+    "rooms.list": lambda n: (of_org(n), {"metadata": {}, "order": "created", **BOTH_WAYS}),
     "rooms.list_by_channel": lambda n: (
         {"channel_id": n.channel},
         {"group": False, **BOTH_WAYS, **of_org(n)},

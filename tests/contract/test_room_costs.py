@@ -220,7 +220,7 @@ async def second_page(repository: Any, *args: Any, **options: Any) -> None:
 
 async def rooms_by_offset(s: Any) -> None:
     cursor = await s.offsets.find_room_cursor(40)
-    assert len(await s.rooms.list(limit=20, cursor=cursor)) == 20
+    assert len(await s.rooms.list(order="created", newest=False, limit=20, cursor=cursor)) == 20
 
 
 async def events_by_offset(s: Any, *, newest: bool) -> None:
@@ -249,6 +249,7 @@ def edit(n: int, **members: Any) -> Event:
 ERASURE = Event(room_id="long", channel_id="c", type="delete", change="delete", target_event_id="long-49")
 ACTIVE, LATE = RoomFilter(status="active"), RoomFilter(status=["active", "paused"])
 OF_O1 = RoomFilter(organization_id="o1")
+BY_CREATION: Any = {"order": "created", "newest": False}
 DICT = {"n": 77, "all": [77]}
 BOTH = RoomFilter(status="active", organization_id="o1")
 ALL = EventFilter(blocked=True)
@@ -294,7 +295,17 @@ CASES = [
     Case("rooms: list with metadata", 2, lambda s: s.rooms.list(metadata={"n": 77})),
     Case("rooms: list with a dict in metadata", 2, lambda s: s.rooms.list(metadata={"of": DICT})),
     Case("rooms: list a few with metadata", 2, lambda s: s.rooms.list(metadata={"seventh": True}, limit=5)),
-    Case("rooms: list the newest", 4, lambda s: second_page(s.rooms, newest=True)),
+    Case("rooms: list the newest", 4, lambda s: second_page(s.rooms, order="created")),
+    *(
+        Case(
+            f"rooms: list by creation, of {filter}",
+            4,
+            lambda s, f=filter: second_page(s.rooms, **f, **BY_CREATION),
+        )
+        for filter in ({}, ACTIVE, LATE, OF_O1, BOTH)
+    ),
+    Case("rooms: list the longest idle", 4, lambda s: second_page(s.rooms, newest=False)),
+    Case("rooms: list since", 2, lambda s: s.rooms.list(since=T, until=T + 900 * SECOND, limit=20)),
     Case("rooms: iter", 4, lambda s: length(s.rooms.iter())),
     Case("rooms: iter of an organization", 2, lambda s: length(s.rooms.iter(**OF_O1))),
     Case("rooms: count", 1, lambda s: s.rooms.count()),
@@ -335,18 +346,19 @@ CASES = [
     ),
     Case("rooms: close", 6, lambda s: s.rooms.update("visit0", status="closed")),
     Case("rooms: open", 6, lambda s: s.rooms.update("visit0", status="active")),
-    Case("events: append", 2, lambda s: s.events.append("long", Event(channel_id="c"))),
-    Case("events: append an edit", 3, lambda s: s.events.append("long", edit(5), target=event(5))),
-    Case("events: append a delete", 4, lambda s: s.events.append("long", ERASURE, target=event(49))),
+    # The first activity of a second is one command more, which lists the room by it.
+    Case("events: append", 3, lambda s: s.events.append("long", Event(channel_id="c"))),
+    Case("events: append an edit", 4, lambda s: s.events.append("long", edit(5), target=event(5))),
+    Case("events: append a delete", 5, lambda s: s.events.append("long", ERASURE, target=event(49))),
     Case("events: append a taken key", 3, lambda s: refused(s.events.append("long", taken_key()))),
     Case("events: append a taken id", 2, lambda s: refused(s.events.append("long", event(2)))),
     Case(
         "events: append 50 at once",
-        1,
+        2,
         lambda s: in_turns(s.events.append("long", one) for one in fifty()),
     ),
     # What is before and behind a refused event goes on in groups.
-    Case("events: append 50 at once, a taken key among them", 4, lambda s: in_turns(poisoned(s.events))),
+    Case("events: append 50 at once, a taken key among them", 5, lambda s: in_turns(poisoned(s.events))),
     Case("events: create", 1, lambda s: s.events.create("long", Event(channel_id="c"))),
     Case(
         "events: create at an index",

@@ -12,6 +12,7 @@ import pytest
 from mongostore import (
     AsyncMongoStore,
     Binding,
+    Event,
     InvalidDocumentError,
     InvalidValueError,
     Page,
@@ -19,11 +20,16 @@ from mongostore import (
     RoomFilter,
     RoomParticipant,
 )
-from mongostore.repositories.rooms import room_lookup
+from mongostore.codec import to_micros
+from mongostore.repositories.rooms import room_log, room_lookup
 from mongostore.repositories.rooms.offsets import Offsets
+from mongostore.repositories.rooms.room_log import LogHead, RoomLog
+from mongostore.repositories.server_clock import ServerClock
 from tests.contract.fixtures import T
 
 MICROSECOND = timedelta(microseconds=1)
+SECOND, DAY = 1_000_000, timedelta(days=1)
+CREATED: Any = {"order": "created", "newest": False}
 
 
 async def make(store: AsyncMongoStore, *rooms: tuple[str, int], **members: Any) -> None:
@@ -94,7 +100,7 @@ class TestRoomLists:
         names = ["-a", "-B", "-Z", "é", "\U0001f600", "\uffff", "10", "9", ""]
         await make(store, ("late", 1), *((name, 0) for name in names), ("early", -1))
         expected = ["early", *sorted(names), "late"]
-        assert ids(await store.rooms.list()) == expected
+        assert ids(await store.rooms.list(**CREATED)) == expected
         assert ids([room async for room in store.rooms.iter()]) == expected
         assert await store.rooms.count() == len(expected)
 
@@ -105,7 +111,7 @@ class TestRoomLists:
         seen: list[str] = []
         cursor = None
         while True:
-            page = await store.rooms.list(limit=4, cursor=cursor)
+            page = await store.rooms.list(**CREATED, limit=4, cursor=cursor)
             seen += ids(page)
             cursor = page.next_cursor
             if cursor is None:
@@ -118,9 +124,9 @@ class TestRoomLists:
 
     async def test_a_room_made_behind_the_cursor_is_met(self, store: AsyncMongoStore) -> None:
         await make(store, ("a", 0), ("c", 0))
-        page = await store.rooms.list(limit=1)
+        page = await store.rooms.list(**CREATED, limit=1)
         await make(store, ("b", 0))
-        assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["b", "c"]
+        assert ids(await store.rooms.list(**CREATED, cursor=page.next_cursor)) == ["b", "c"]
 
     async def test_iter_meets_every_room_of_three_pages(self, store: AsyncMongoStore) -> None:
         await make(store, *((f"r{n:03}", 0) for n in range(450)))
@@ -137,10 +143,10 @@ class TestRoomLists:
         for n in range(3):
             await bind(store, f"r{n}", participant_id="p")
         monkeypatch.setattr(room_lookup, "MOST_ROOMS", 3)
-        assert ids(await store.rooms.list(participant_id="p")) == ["r0", "r1", "r2"]
+        assert ids(await store.rooms.list(**CREATED, participant_id="p")) == ["r0", "r1", "r2"]
         await store.rooms.participants.upsert("r3", RoomParticipant(id="p"))
         with pytest.raises(InvalidValueError, match="participant_id: is in more than 3 rooms: iterate"):
-            await store.rooms.list(participant_id="p")
+            await store.rooms.list(**CREATED, participant_id="p")
 
     async def test_filters_and_offsets(self, store: AsyncMongoStore) -> None:
         for n in range(12):
@@ -153,7 +159,9 @@ class TestRoomLists:
             )
 
         async def found(metadata: dict[str, Any] | None = None, **filter: Unpack[RoomFilter]) -> list[int]:
-            listed = [int(name[1:]) for name in ids(await store.rooms.list(metadata=metadata, **filter))]
+            listed = [
+                int(name[1:]) for name in ids(await store.rooms.list(**CREATED, metadata=metadata, **filter))
+            ]
             assert await store.rooms.count(metadata=metadata, **filter) == len(listed)
             walk = store.rooms.iter(metadata=metadata, **filter)
             assert ids([room async for room in walk]) == [f"r{n:02}" for n in listed]
@@ -163,7 +171,7 @@ class TestRoomLists:
             cursor = await Offsets.of(store.rooms).find_room_cursor(offset, **filter)
             if cursor is None:
                 return []
-            page = await store.rooms.list(limit=limit, cursor=cursor, **filter)
+            page = await store.rooms.list(**CREATED, limit=limit, cursor=cursor, **filter)
             return [int(name[1:]) for name in ids(page)]
 
         assert await found() == [*range(12)]
@@ -179,9 +187,9 @@ class TestRoomLists:
         assert await found_by_offset(2**40) == []
         assert await found_by_offset(1, limit=2, status="paused") == [4, 7]
         assert await Offsets.of(store.rooms).find_room_cursor(0) is None
-        page = await store.rooms.list(metadata={"even": False}, limit=3)
+        page = await store.rooms.list(**CREATED, metadata={"even": False}, limit=3)
         assert ids(page) == ["r01", "r03", "r05"]
-        assert ids(await store.rooms.list(metadata={"even": False}, cursor=page.next_cursor)) == [
+        assert ids(await store.rooms.list(**CREATED, metadata={"even": False}, cursor=page.next_cursor)) == [
             "r07",
             "r09",
             "r11",
@@ -192,14 +200,14 @@ class TestRoomLists:
         names, rooms = [f"r{n}" for n in range(9)], store.rooms
         assert ids([room async for room in rooms.iter(newest=True)]) == names[::-1]
         seen: list[str] = []
-        page = await rooms.list(newest=True, limit=2)
+        page = await rooms.list(order="created", limit=2)
         while page.next_cursor:
             seen += ids(page)
-            page = await rooms.list(newest=True, limit=2, cursor=page.next_cursor)
+            page = await rooms.list(order="created", limit=2, cursor=page.next_cursor)
         assert seen + ids(page) == names[::-1]
-        cursor = rooms.cursor_of(await rooms.get("r4"))
-        assert ids(await rooms.list(cursor=cursor, limit=2)) == ["r5", "r6"]
-        assert ids(await rooms.list(cursor=cursor, limit=2, newest=True)) == ["r3", "r2"]
+        cursor = rooms.cursor_of(await rooms.get("r4"), order="created")
+        assert ids(await rooms.list(**CREATED, cursor=cursor, limit=2)) == ["r5", "r6"]
+        assert ids(await rooms.list(order="created", cursor=cursor, limit=2)) == ["r3", "r2"]
         assert [await rooms.count(limit=limit) for limit in (1, 8, 5000)] == [1, 8, 9]
 
     async def test_metadata_are_compared_as_python_compares(self, store: AsyncMongoStore) -> None:
@@ -210,7 +218,9 @@ class TestRoomLists:
             expected = [str(number) for number, value in enumerate(METADATA) if same_to_python(value, wanted)]
             if wanted is None:
                 expected = ["without", *expected]
-            assert ids(await store.rooms.list(metadata={"k": wanted}, limit=100)) == expected, wanted
+            assert ids(await store.rooms.list(**CREATED, metadata={"k": wanted}, limit=100)) == expected, (
+                wanted
+            )
             assert await store.rooms.count(metadata={"k": wanted}) == len(expected)
 
     @pytest.mark.parametrize(
@@ -219,16 +229,16 @@ class TestRoomLists:
     async def test_any_key_of_metadata_can_be_asked_for(self, store: AsyncMongoStore, key: str) -> None:
         await make(store, ("r", 0), metadata={key: "v", "other": "w"})
         await make(store, ("s", 0), metadata={"a": {"b": "v"}, "other": ["v"]})
-        assert ids(await store.rooms.list(metadata={key: "v", "other": "w"})) == ["r"]
-        assert ids(await store.rooms.list(metadata={key: "w"})) == []
+        assert ids(await store.rooms.list(**CREATED, metadata={key: "v", "other": "w"})) == ["r"]
+        assert ids(await store.rooms.list(**CREATED, metadata={key: "w"})) == []
 
     async def test_a_page_of_metadata_goes_on_until_it_is_full(self, store: AsyncMongoStore) -> None:
         # The index finds the lists as well, which are no matches.
         await make(store, *((f"a{n:02}", n) for n in range(30)), metadata={"k": ["v"]})
         await make(store, *((f"b{n}", 50 + n) for n in range(3)), metadata={"k": "v"})
-        page = await store.rooms.list(metadata={"k": "v"}, limit=2)
+        page = await store.rooms.list(**CREATED, metadata={"k": "v"}, limit=2)
         assert ids(page) == ["b0", "b1"]
-        page = await store.rooms.list(metadata={"k": "v"}, limit=2, cursor=page.next_cursor)
+        page = await store.rooms.list(**CREATED, metadata={"k": "v"}, limit=2, cursor=page.next_cursor)
         assert (ids(page), page.next_cursor) == (["b2"], None)
 
     async def test_the_latest_room_is_that_of_a_participant_or_a_correspondent(
@@ -382,10 +392,10 @@ class TestRoomLists:
     ) -> None:
         await make(store, *((name, n) for n, name in enumerate("abcd")))
         await store.engine.database["rooms"].update_one({"_id": "b"}, {"$set": {"event_count": "many"}})
-        page = await store.rooms.list(limit=2)
+        page = await store.rooms.list(**CREATED, limit=2)
         assert ids(page) == ["a", "c"]
         assert [error.id for error in page.errors] == ["b"]
-        assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["d"]
+        assert ids(await store.rooms.list(**CREATED, cursor=page.next_cursor)) == ["d"]
         for name in "abcd":
             await bind(store, name)
         page = await store.rooms.list_by_channel("c", limit=3)
@@ -398,3 +408,97 @@ class TestRoomLists:
         assert (await anext(walk)).id == "a"
         with pytest.raises(InvalidDocumentError):
             await anext(walk)
+
+
+class TestRoomsByActivity:
+    async def test_the_most_recently_active_come_first_and_then_by_id(self, store: AsyncMongoStore) -> None:
+        await make(store, ("a", 0), ("b", 1), ("c", SECOND))
+        assert ids(await store.rooms.list()) == ["c", "b", "a"], "before the first event, that of creation"
+        await store.rooms.events.append("a", Event(channel_id="x"))
+        await store.rooms.events.append("b", Event(channel_id="x"), activity=False)
+        await store.rooms.events.create("b", Event(channel_id="x"))
+        assert ids(await store.rooms.list()) == ["a", "c", "b"]
+        assert ids(await store.rooms.list(newest=False)) == ["b", "c", "a"]
+        assert [room.event_count for room in await store.rooms.list()] == [1, 0, 1]
+
+    async def test_activities_of_one_second_are_by_id(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start = to_micros("", T.replace(microsecond=0) + DAY)
+        await make(store, ("a", 0), ("b", 0))
+        for room_id, micros, expected in (
+            ("b", 0, ["b", "a"]),
+            ("a", SECOND - 1, ["b", "a"]),
+            ("a", SECOND, ["a", "b"]),
+            ("b", SECOND - 1, ["a", "b"]),
+            ("b", SECOND + 1, ["b", "a"]),
+        ):
+            monkeypatch.setattr(ServerClock, "now", lambda clock, at=micros: start + at)
+            await store.rooms.events.append(room_id, Event(channel_id="x"))
+            assert ids(await store.rooms.list()) == expected, (room_id, micros)
+
+    async def test_a_change_of_the_times_moves_a_room(self, store: AsyncMongoStore) -> None:
+        await make(store, ("a", 0), ("b", 0), ("c", 0))
+        await store.rooms.events.append("b", Event(channel_id="x"))
+        await store.rooms.events.append("c", Event(channel_id="x"))
+        await store.rooms.update("c", active_at=T - DAY)
+        assert ids(await store.rooms.list()) == ["b", "a", "c"]
+        await store.rooms.update("b", active_at=None)
+        await store.rooms.replace(Room(id="a", created_at=T - 2 * DAY))
+        assert ids(await store.rooms.list()) == ["b", "c", "a"]
+        await store.rooms.update("b", status="paused")
+        await store.rooms.events.append("a", Event(channel_id="x"))
+        await store.rooms.update("a", status="paused")
+        assert ids(await store.rooms.list()) == ["a", "b", "c"]
+
+    async def test_what_an_ended_process_left_out_is_made_up_for(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await make(store, ("a", 0), ("b", SECOND))
+
+        async def end(log: RoomLog, room_id: str, head: LogHead) -> LogHead:
+            return head
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RoomLog, "list_anew", end)
+            await store.rooms.events.append("a", Event(channel_id="x"))
+        assert ids(await store.rooms.list()) == ["b", "a"]
+        monkeypatch.setattr(room_log, "FRESH_SECONDS", 0)
+        await store.rooms.events.append("a", Event(channel_id="x"), activity=False)
+        assert ids(await store.rooms.list()) == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        "filter", [{}, {"status": "open"}, {"organization_id": "o"}, {"metadata": {"k": 1}}]
+    )
+    async def test_pages_meet_every_room_once(self, store: AsyncMongoStore, filter: Any) -> None:
+        members: Any = {"status": "open", "organization_id": "o", "metadata": {"k": 1}}
+        await make(store, *((f"r{n:02}", n // 3 * SECOND) for n in range(20)), **members)
+        seen, cursor = list[str](), None
+        while len(seen) < 20:
+            page = await store.rooms.list(limit=7, cursor=cursor, **filter)
+            seen += ids(page)
+            cursor = page.next_cursor
+        assert seen == sorted((f"r{n:02}" for n in range(20)), reverse=True)
+        assert cursor is None
+        cursor = store.rooms.cursor_of(await store.rooms.get("r12"))
+        assert ids(await store.rooms.list(cursor=cursor, limit=2, **filter)) == ["r11", "r10"]
+        assert ids(await store.rooms.list(cursor=cursor, limit=2, newest=False, **filter)) == ["r13", "r14"]
+
+    async def test_times_are_those_of_the_order(self, store: AsyncMongoStore) -> None:
+        await make(store, ("a", 0), ("b", 0))
+        for room_id, micros in (("a", 300_000), ("b", 300_002)):
+            await store.rooms.update(room_id, active_at=DAY + T + micros * MICROSECOND)
+        middle = DAY + T + 300_001 * MICROSECOND
+        assert ids(await store.rooms.list(since=middle)) == ["b"]
+        assert ids(await store.rooms.list(until=middle)) == ["a"]
+        assert ids(await store.rooms.list(**CREATED, until=middle)) == ["a", "b"]
+
+    async def test_rooms_have_names(self, store: AsyncMongoStore) -> None:
+        room = await store.rooms.create("r", name="Café Central")
+        assert (await store.rooms.get("r")).name == room.name == "Café Central"
+        assert ids(await store.rooms.list(text="cafe")) == ["r"]
+        assert (await store.rooms.update("r", name="Bar")).name == "Bar"
+        assert not await store.rooms.list(text="cafe")
+        assert ids(await store.rooms.list(text="bar")) == ["r"]
+        with pytest.raises(InvalidValueError, match="name"):
+            await store.rooms.update("r", name=1)  # type: ignore[typeddict-item]

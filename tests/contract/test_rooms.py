@@ -182,10 +182,17 @@ class TestRooms:
                 "created_at": None,
             }
         )
+        await store.rooms.update("r", name="Named since")
         replaced = await store.rooms.replace(stale)
         assert replaced == await store.rooms.get("r")
         assert replaced == stale.model_copy(
-            update={"created_at": T, "event_count": 1, "latest_index": 0, "delivered_index": 0}
+            update={
+                "name": "Named since",
+                "created_at": T,
+                "event_count": 1,
+                "latest_index": 0,
+                "delivered_index": 0,
+            }
         )
         assert await store.rooms.find_private("r", "secret") == 1
 

@@ -21,7 +21,7 @@ from mongostore import (
     NotFoundError,
     SessionUpdate,
 )
-from mongostore.repositories.schema_guard import VersionCheckedCollection
+from mongostore.repositories.store_collection import StoreCollection
 from tests.contract.fixtures import counted
 
 
@@ -490,14 +490,14 @@ async def test_a_page_of_few_matches_takes_few_reads(
     metadata = [{"k": {str(key): key for key in range(20)} | {"last": n % 50}} for n in range(100)]
     for n in range(100):
         await store.sessions.create(f"s{n:02}", metadata=metadata[n])
-    reads, find = 0, VersionCheckedCollection.find
+    reads, find = 0, StoreCollection.find
 
-    def find_and_count(self: VersionCheckedCollection, *arguments: Any, **options: Any) -> Any:
+    def find_and_count(self: StoreCollection, *arguments: Any, **options: Any) -> Any:
         nonlocal reads
         reads += 1
         return find(self, *arguments, **options)
 
-    monkeypatch.setattr(VersionCheckedCollection, "find", find_and_count)
+    monkeypatch.setattr(StoreCollection, "find", find_and_count)
     first = await store.sessions.list(metadata=metadata[7], limit=1)
     rest = await store.sessions.list(metadata=metadata[7], limit=1, cursor=first.next_cursor)
     assert [one.id for one in [*first, *rest]] == ["s57", "s07"]

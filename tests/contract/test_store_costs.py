@@ -82,7 +82,7 @@ CASES = [
     Case("people: get", 25, ada),
     Case("people: find nothing", 19, lambda s: s.people.find("unknown")),
     Case("people: export", 45, exported),
-    Case("people: erase", 116, erased),
+    Case("people: erase", 110, erased),
     Case("retention: prune nothing", 9, lambda s: s.retention.prune(idle=timedelta(days=1))),
     Case("retention: prune a few", 30, lambda s: s.retention.prune(older=timedelta(microseconds=1), limit=3)),
 ]

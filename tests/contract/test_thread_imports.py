@@ -11,11 +11,13 @@ from mongostore import (
     AsyncMongoStore,
     ConflictError,
     DocumentTooLargeError,
+    Feedback,
     InvalidValueError,
     NotFoundError,
     ThreadMessage,
 )
 from mongostore.repositories.threads.bulk import ThreadMessageBatches
+from tests.contract.command_log import CommandLog, logged_store
 
 TIME = datetime(2024, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
@@ -120,3 +122,51 @@ async def test_a_batch_takes_messages_of_no_thread(store: AsyncMongoStore) -> No
     assert message is not None
     assert message.thread_id is None
     assert [one async for one in store.threads.iter()] == []
+
+
+def feedback(*numbers: int, value: int = 1) -> list[Feedback]:
+    return [Feedback(id=f"f{number}", message_id=f"m{number}", value=value) for number in numbers]
+
+
+async def test_feedback_of_a_batch_is_as_if_it_came_one_by_one(store: AsyncMongoStore) -> None:
+    batches = ThreadMessageBatches.of(store.threads)
+    await store.threads.create("t")
+    await batches.create_many("t", messages(4))
+    await batches.add_feedback("t", feedback(0, 1))
+    await store.threads.feedback.upsert("t", feedback(2)[0])
+    stored = [one.feedback async for one in store.threads.messages.iter("t")]
+    expected = [one.model_copy(update={"thread_id": "t"}) for one in feedback(0, 1, 2)]
+    assert stored == [*expected, None]
+    assert [one.id for one in await store.threads.list(vote=1)] == ["t"]
+    # The votes by which lists are filtered are as those of feedback that comes one by one.
+    for number in range(3):
+        assert await store.threads.feedback.delete("t", f"m{number}")
+    assert not (await store.threads.list(vote=1)).items
+
+
+@pytest.mark.parametrize("thread_id", ["t", "elsewhere"])
+async def test_feedback_of_a_batch_is_stored_whole_or_not_at_all(
+    store: AsyncMongoStore, thread_id: str
+) -> None:
+    batches = ThreadMessageBatches.of(store.threads)
+    await batches.create_many("t", messages(4))
+    await batches.add_feedback("t", feedback(0))
+    refused = [feedback(1, 0), feedback(1, 9), [Feedback(id="f0", message_id="m1", value=1)]]
+    twice = [Feedback(id="f5", message_id=f"m{number}", value=1) for number in (1, 2)]
+    for some in (*refused, twice):
+        with pytest.raises(ConflictError):
+            await batches.add_feedback(thread_id, some)
+    stored = [one.feedback async for one in store.threads.messages.iter("t")]
+    assert [one and one.id for one in stored] == ["f0", None, None, None]
+
+
+async def test_feedback_of_a_batch_costs_as_much_as_one(server_uri: str, database: str) -> None:
+    wire = CommandLog()
+    async with logged_store(server_uri, database, wire) as store:
+        batches = ThreadMessageBatches.of(store.threads)
+        await store.threads.create("t")
+        await batches.create_many("t", messages(100))
+        wire.sent.clear()
+        await batches.add_feedback("t", feedback(*range(100)))
+        # The ids, the messages, the thread and the end of the transaction.
+        assert len(wire.sent) == 4

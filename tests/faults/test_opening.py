@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pymongo.errors
 import pytest
-from pymongo import MongoClient
+from pymongo import AsyncMongoClient, MongoClient
 from pymongo.server_api import ServerApi
 
 from mongostore import (
@@ -26,6 +26,7 @@ from mongostore import (
     UnavailableError,
     UnsupportedError,
 )
+from tests.cluster.messages import encode_answer, read_request
 from tests.faults.deployments import SECRET, certificate, standalone
 from tests.faults.memory_limits import Limit
 from tests.ports import free_port
@@ -105,10 +106,26 @@ async def answering() -> AsyncIterator[Callable[[bytes | None], Any]]:
         server.close()
 
 
+@asynccontextmanager
+async def member_of(*hosts: str) -> AsyncGenerator[str]:
+    """Run the primary of a set that calls its members so, as far as a driver asks, and give its address."""
+    hello = {"isWritablePrimary": True, "setName": "rs", "hosts": hosts, "me": hosts[0], "ok": 1.0}
+    hello |= {"maxWireVersion": 17, "minWireVersion": 0, "logicalSessionTimeoutMinutes": 30}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                writer.write(encode_answer(await read_request(reader), hello))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_a_member_that_is_in_no_set_yet_can_be_waited_for(mongod_binary: Path, tmp_path: Path) -> None:
     with standalone(mongod_binary, tmp_path, "--replSet=rs") as address:
         uri = f"mongodb://{address}/?directConnection=true"
-        await refused(uri, UnavailableError, "has just started")
+        await refused(uri, UnavailableError, "has just started", "rs.initiate()")
         store = AsyncMongoStore(uri)
         with pytest.raises(UnavailableError):
             await store.open()
@@ -119,6 +136,24 @@ async def test_a_member_that_is_in_no_set_yet_can_be_waited_for(mongod_binary: P
                 with suppress(UnavailableError):
                     await store.open()
         async with store:
+            assert await store.sessions.list() == Page([])
+
+
+async def test_a_client_that_connected_before_its_set_was_initiated_is_to_be_made_anew(
+    mongod_binary: Path, tmp_path: Path
+) -> None:
+    with standalone(mongod_binary, tmp_path, "--replSet=rs") as address:
+        uri = f"mongodb://{address}/?directConnection=true"
+        async with AsyncMongoClient[dict[str, Any]](uri) as client:
+            await refused(client, UnavailableError, "has just started")
+            config = {"_id": "rs", "members": [{"_id": 0, "host": address}]}
+            await client.admin.command("replSetInitiate", config)
+            async with asyncio.timeout(30):
+                while not (await client.admin.command("hello"))["isWritablePrimary"]:
+                    await asyncio.sleep(0.05)
+            # The driver's connections keep what they were told first.
+            await refused(client, UnavailableError, "make a client that you hand in anew")
+        async with AsyncMongoClient[dict[str, Any]](uri) as client, AsyncMongoStore(client) as store:
             assert await store.sessions.list() == Page([])
 
 
@@ -137,6 +172,28 @@ async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | 
     for host in hosts:
         await refused(f"mongodb+srv://u:{SECRET}@{host}", ConfigurationError, host, "DNS")
     gc.collect()
+
+
+async def test_a_set_whose_members_have_names_for_others(
+    answering: Callable[[bytes | None], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mongostore.engines.mongo.OPEN_SECONDS", 2.0)
+    silent, one = await answering(None), "or write directConnection=true"
+    cases = {
+        ("db.invalid:27017",): ["calls its members db.invalid:27017; there is no such host", one],
+        (f"127.0.0.1:{free_port()}",): ["calls its members", "nothing listens there", one],
+        ("db.invalid:27017", silent): [f"{silent}, db.invalid:27017;", "names and ports that work here"],
+    }
+    async with AsyncExitStack() as stack:
+        addresses = {
+            await stack.enter_async_context(member_of(*hosts)): words for hosts, words in cases.items()
+        }
+        uris = {
+            f"mongodb://{address}{option}": words
+            for address, words in addresses.items()
+            for option in ("", "/?replicaSet=rs")
+        }
+        await asyncio.gather(*(refused(uri, UnavailableError, *words) for uri, words in uris.items()))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -166,22 +166,27 @@ class Client:
 
 
 class LossyCollection:
-    """A collection that carries out the n-th write and loses the answer, after which another client acts."""
+    """A collection that carries out the n-th write and loses the answer, after which another client acts.
 
-    def __init__(self, collection: Any, loss: Loss) -> None:
+    A write of a transaction gets its answer: what may be lost is that to the commit.
+    """
+
+    def __init__(self, collection: Any, loss: Loss, in_transaction: ContextVar[bool] | None = None) -> None:
         self._collection = collection
         self._loss = loss
+        self._in_transaction = in_transaction
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._collection, name)
         if name == "with_options":
-            return lambda **options: LossyCollection(member(**options), self._loss)
+            return lambda **options: LossyCollection(member(**options), self._loss, self._in_transaction)
         if name not in WRITES:
             return member
 
         async def write(*arguments: Any, **options: Any) -> Any:
             result = await member(*arguments, **options)
-            await self._loss.happen()
+            if self._in_transaction is None or not self._in_transaction.get():
+                await self._loss.happen()
             return result
 
         return write

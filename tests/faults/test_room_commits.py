@@ -386,6 +386,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
 REMAINING = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
 VARYING = {
     *("op", "created_at", "updated_at", "active_at", "room_created_at"),
+    "listed_at",
     *("epoch", "log", "counters", "ops", "delete_op", "unindexed", "stored_at"),
 }
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -174,6 +178,54 @@ async def test_a_newer_archive_is_refused_whole(store: AsyncMongoStore, tmp_path
     with pytest.raises(SourceError, match="no archive"):
         await Importer(store).run("mongostore", str(tmp_path / "other.zip"))
     assert await store.sessions.count() == 0
+
+
+KILLED_EXPORT = """
+import asyncio, os, signal, sys, zipfile
+from pathlib import Path
+from mongostore import AsyncMongoStore, Message
+from mongostore.importers.archive import Archive
+from mongostore.repositories.sessions import AsyncSessionMessages
+
+moments = {"reading": (AsyncSessionMessages, "iter"), "packing": (zipfile.ZipFile, "writestr")}
+moments["end"] = os, "fsync"
+
+async def main():
+    async with AsyncMongoStore("mongomock://") as store:
+        message = Message(role="user", content="secret" * 20_000)
+        await store.sessions.messages.append("s", message, create=True)
+        setattr(*moments[sys.argv[2]], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        await Archive(store).write(Path(sys.argv[1]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", ["reading", *(pytest.param(one, marks=pytest.mark.long) for one in ("packing", "end"))]
+)
+def test_an_export_that_is_killed_leaves_no_file_that_looks_whole(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "all.zip"
+    path.write_bytes(b"of before")
+    killed = subprocess.run([sys.executable, "-c", KILLED_EXPORT, path, moment], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"of before"
+    [part] = [file for file in tmp_path.iterdir() if file != path]
+    assert part.suffix == ".part"
+    assert zipfile.is_zipfile(part) == (moment == "end")
+
+
+async def test_exports_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "all.zip"
+    async with AsyncMongoStore(f"mongomock://{uuid4().hex}") as store:
+        for n in range(50):
+            message = Message(role="user", content=f"{n}" * 2000)
+            await store.sessions.messages.append(f"s{n}", message, create=True)
+        await asyncio.gather(*(Archive(store).write(path) for _ in range(3)))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert len(archive.read("messages.jsonl").splitlines()) == 50
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_the_command_writes_and_reads_an_archive(tmp_path: Path) -> None:

@@ -141,6 +141,25 @@ async def test_a_vote_that_is_no_integer_stays_with_the_message_of_any_layer(
     assert ("feedbacks", f"{ID}5d") in named(report, "warnings")
 
 
+@pytest.mark.parametrize("value", [-1, 1])
+async def test_feedback_that_was_changed_meanwhile_is_taken_by_a_second_import(
+    store: AsyncMongoStore, tmp_path: Path, value: int
+) -> None:
+    source = tmp_path / "chainlit.db"
+    shutil.copy(DATA / "chainlit" / "chainlit.db", source)
+    first = await Importer(store).run("chainlit", str(source))
+    assert first.of("feedback").new == first.of("feedback").read > 0
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE feedbacks SET value = ? WHERE id = ?", (value, f"{ID}5d"))
+    database.close()
+    second = await Importer(store).run("chainlit", str(source))
+    assert second.is_complete
+    message = await store.threads.messages.find_by_id(f"{ID}10")
+    assert message is not None
+    assert message.feedback is not None
+    assert (message.feedback.id, message.feedback.value) == (f"{ID}5d", value)
+
+
 async def test_an_element_of_no_step_is_left_out_of_the_official_layer(
     store: AsyncMongoStore, tmp_path: Path
 ) -> None:

@@ -82,6 +82,9 @@ PAGES = [
     ({"Origin": "http://evil.example"}, 403),
     ({"Origin": "http://127.0.0.1:9"}, 403),
     ({"Origin": "null"}, 403),
+    ({"Forwarded": "for=192.0.2.7"}, 403),
+    ({"X-Forwarded-For": "192.0.2.7"}, 403),
+    ({"Via": "1.1 proxy"}, 403),
     ({"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
 ]
 

@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
+import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.responses import Response
+from starlette.routing import Host, Mount, Router
+from starlette.types import Receive, Scope, Send
 
 from mongostore import AsyncMongoStore, MongoStore
 from mongostore.servers.sessions import create_app, sessions_router
+from mongostore.servers.studio import create_app as create_studio
+from mongostore.servers.threadmem import create_app as create_threadmem_app
 from mongostore.testing.service.parts import ROOT, S1
 from tests.servers.parts import client
 
 SECRET = "secret words"
+ADA = "ada"
 Embed = Callable[[FastAPI, AsyncMongoStore | None], str]
 
 
@@ -77,6 +87,73 @@ async def test_embedded_service_refuses_strangers_by_default(
                 assert answer.status_code == 401
                 assert answer.headers["content-type"] == "application/problem+json"
         assert await store.sessions.in_namespace("acme").count() == 0
+
+
+async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand requests on as frameworks do that are not Starlette."""
+    inner: FastAPI = scope["inner"]
+    await inner({**scope, "root_path": "/chat"}, receive, send)
+
+
+@pytest.mark.parametrize("how", ["host", "router", "dispatcher", "proxy"])
+async def test_service_refuses_strangers_however_it_is_inside_of_something(how: str) -> None:
+    async with AsyncMongoStore("mongomock://") as store:
+        inner = create_app(store)
+        address = f"http://127.0.0.1{'/chat' if how in ('router', 'dispatcher') else ''}{ROOT}"
+        outer: Any = {
+            "host": Starlette(routes=[Host("127.0.0.1", inner)]),
+            "router": Router([Mount("/chat", inner)]),
+            "dispatcher": lambda scope, *both: dispatch({**scope, "inner": inner}, *both),
+            "proxy": inner,
+        }[how]
+        headers = {"X-Forwarded-For": "192.0.2.7"} if how == "proxy" else {}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(outer)) as stranger:
+            assert (await stranger.post(address, json={}, headers=headers)).status_code == 401
+            # By itself it is open to this machine.
+            own = httpx.ASGITransport(inner)
+            async with httpx.AsyncClient(transport=own) as local:
+                assert (await local.post(f"http://127.0.0.1{ROOT}", json={})).status_code == 201
+
+
+@pytest.mark.parametrize("mounts", ["sessions", "roles", "studio"])
+async def test_who_goes_away_is_no_error_of_the_application_around(mounts: str) -> None:
+    class Own(BaseHTTPMiddleware):
+        async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+            return await call_next(request)
+
+    with MongoStore("mongomock://") as blocking:
+        async with AsyncMongoStore("mongomock://") as store:
+            key = await store.keys.create(name="k", namespaces=["*"])
+            role = blocking.keys.create(name="k", owner_id=ADA).token
+            inner, path, token = {
+                "sessions": (create_app(store), ROOT, key.token),
+                "roles": (create_threadmem_app(store=blocking), "/v1/rolethreads", role),
+                "studio": (create_studio(store), "/open", key.token),
+            }[mounts]
+            whole = FastAPI()
+            whole.add_middleware(Own)
+            whole.mount("/inner", inner)
+            coming = iter(
+                [
+                    {"type": "http.request", "body": b'{"id":', "more_body": True},
+                    {"type": "http.disconnect"},
+                ]
+            )
+
+            async def receive() -> Any:
+                return next(coming)
+
+            sent: list[Any] = []
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+
+            headers = [(b"content-type", b"application/json"), (b"authorization", f"Bearer {token}".encode())]
+            scope = {"type": "http", "method": "POST", "path": f"/inner{path}", "query_string": b""}
+            scope |= {"headers": headers, "client": ("127.0.0.1", 1), "server": None, "scheme": "http"}
+            # An error would be raised to the server.
+            await whole({**scope, "http_version": "1.1", "root_path": ""}, receive, send)
+    assert sent[0]["status"] == 400
 
 
 async def test_mounted_service_is_open_where_its_application_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -88,7 +89,7 @@ async def test_a_body_that_says_it_is_too_large_is_not_even_read(app: FastAPI) -
     assert sent[0]["status"] == 413
 
 
-async def test_who_goes_away_in_the_middle_of_a_body_is_not_answered(app: FastAPI) -> None:
+async def test_who_goes_away_in_the_middle_of_a_body_has_changed_nothing(app: FastAPI) -> None:
     coming: Iterator[dict[str, Any]] = iter(
         [
             {"type": "http.request", "body": b'{"name": "x"}', "more_body": True},
@@ -99,12 +100,26 @@ async def test_who_goes_away_in_the_middle_of_a_body_is_not_answered(app: FastAP
     async def receive() -> dict[str, Any]:
         return next(coming)
 
+    sent = []
+
     async def send(message: dict[str, Any]) -> None:
-        raise AssertionError("it was answered")
+        sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/things/a", "query_string": b""}
     scope |= {"headers": [(b"content-type", b"application/json")]}
     await app({**scope, **ANYWHERE}, receive, send)
+    assert sent[0]["status"] == 400
+
+
+async def test_a_body_in_another_coding_is_refused_unread(asking: httpx.AsyncClient) -> None:
+    packed = gzip.compress(b'{"name": "x"}')
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await asking.post("/things/a", content=packed, headers=headers)
+    assert is_problem(answer, 415, "/things/a")["detail"] == "Send the body without Content-Encoding"
+    assert answer.headers["accept-encoding"] == "identity"
+    plain = {"name": "x"}
+    answer = await asking.post("/things/a", json=plain, headers={"Content-Encoding": "identity"})
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(

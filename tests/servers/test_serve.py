@@ -60,6 +60,8 @@ def eventually(check: Callable[[], bool]) -> None:
 def test_it_says_where_it_listens_and_that_nothing_lasts(serve: Serve) -> None:
     serving = serve()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", serving.url)
+    # Lines of the start come one by one.
+    eventually(lambda: "when the server ends\n" in serving.log)
     assert f"shown at {serving.url}/docs\n" in serving.log
     assert (
         "data is stored in mongomock://\nthis is the embedded engine: all data is lost when the server ends\n"
@@ -333,6 +335,54 @@ async def test_headers_that_do_not_come_end_their_connection(
         writer.write(sent)
         async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
+        writer.close()
+        server.should_exit = True
+        await serving
+
+
+async def test_client_that_reads_nothing_is_cut_off_and_a_slow_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "READING_SECONDS", 0.5)
+    size, protocols = 32 * 1024 * 1024, set()
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    class Seen(runner.TimedProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            protocols.add(self)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            protocols.discard(self)
+
+    config = uvicorn.Config(large, http=Seen, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    with runner.bind_socket(runner.LOOPBACK, 0) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        address = listening.getsockname()[:2]
+        request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        with socket.create_connection(address) as deaf:
+            deaf.sendall(request)
+            async with asyncio.timeout(PATIENCE):
+                while not protocols:
+                    await asyncio.sleep(0.05)
+                while protocols:
+                    await asyncio.sleep(0.05)
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(request)
+        read, waits = 0, 0
+        while part := await reader.read(2 * 1024 * 1024):
+            read += len(part)
+            # In all it takes longer than nothing may be read.
+            if read > waits * 8 * 1024 * 1024:
+                waits += 1
+                await asyncio.sleep(0.3)
+        assert read > size
+        assert waits >= 4
         writer.close()
         server.should_exit = True
         await serving

@@ -67,6 +67,23 @@ async def test_each_path_names_its_methods_where_one_is_wrong(asking: httpx.Asyn
         ), path
 
 
+async def test_what_a_reader_knows_is_not_sent_again(asking: httpx.AsyncClient) -> None:
+    await make(asking)
+    await asking.post(f"{S1}/messages", json={"messages": [{"id": "m", "role": "user", "content": "hay"}]})
+    await asking.put(f"{S1}/context", json={"value": [1]})
+    for path in (S1, f"{S1}/messages/m", f"{S1}/context"):
+        etag = (await asking.get(path)).headers["etag"]
+        for header in (etag, f'"x", W/{etag}', "*"):
+            answer = await asking.get(path, headers={"If-None-Match": header})
+            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag), path
+        assert (await asking.get(path, headers={"If-None-Match": '"x"'})).status_code == 200
+        # What would be done only if nothing is there is not done in any case.
+        changing = {"json": {"value": 2}} if path.endswith("context") else {"json": {}}
+        method = "PUT" if path.endswith("context") else "PATCH"
+        problem(await asking.request(method, path, headers={"If-None-Match": "*"}, **changing), 400)  # type: ignore[arg-type]
+    assert (await asking.get(f"{S1}/context")).json() == {"value": [1]}
+
+
 async def test_what_is_no_tag_matches_nothing(asking: httpx.AsyncClient) -> None:
     await make(asking)
     for header in ("", "nonsense"):

@@ -1,9 +1,11 @@
+import errno
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,6 +15,8 @@ from typer.testing import CliRunner
 import mongostore
 from mongostore import Message, MongoStore
 from mongostore.cli import app, load_command
+
+FULL = Path("/dev/full")
 
 
 def run(*arguments, **options):
@@ -307,3 +311,47 @@ def test_output_has_no_control_characters_of_stored_texts():
             output = result.output.replace("\n", "").replace("\u202e", "")
             assert output.isprintable(), (command, output)
             assert command[0] not in ("export", "keys") or "[2J" in output or result.exit_code
+
+
+def end(error: BaseException):
+    raise error
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["import -", "export -", "people erase ada --yes", "prune --idle 1d --yes", "indexes apply", "stats"],
+)
+def test_an_interrupt_ends_a_command_with_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mongostore.store.AsyncMongoStore.open", lambda self: end(KeyboardInterrupt()))
+    result = run(*command.split(), "--uri", f"mongomock://{uuid4().hex}")
+    assert (result.exit_code, result.output) == (130, "interrupted\n")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no full device")
+@pytest.mark.parametrize("command", ["stats", "doctor --json", "docs", "ping"])
+def test_an_output_that_takes_no_more_is_one_line_of_an_error(command: str) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mongostore", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "MONGOSTORE_URI": "mongomock://"},
+        )
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_an_export_of_a_person_that_fails_leaves_what_was_there(tmp_path, monkeypatch) -> None:
+    uri, path = f"mongomock://{uuid4().hex}", tmp_path / "ada.zip"
+    path.write_bytes(b"earlier")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("zipfile.ZipFile.writestr", lambda *arguments: end(full))
+    with MongoStore(uri) as store:
+        store.sessions.create("s", user_id="ada")
+        result = run("people", "export", "ada", "-o", path, "--uri", uri)
+    assert (result.exit_code, result.output) == (1, "error: the output: No space left on device\n")
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"earlier"

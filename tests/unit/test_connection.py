@@ -37,7 +37,7 @@ from mongostore.repositories.operation import (
     find_operation,
 )
 from mongostore.repositories.retry import majority_step, open_stream, retry_step, run_with_retry
-from mongostore.repositories.schema_guard import VersionCheckedCollection
+from mongostore.repositories.store_collection import StoreCollection
 
 R = TypeVar("R")
 
@@ -80,8 +80,8 @@ class ScriptedEngine(EmbeddedEngine):
         self.asked.append("read_majority")
         return await reading()
 
-    async def wait_for_majority(self) -> None:
-        self.asked.append("wait_for_majority")
+    async def wait_for_write_concern(self) -> None:
+        self.asked.append("wait_for_write_concern")
         if self.confirmations:
             raise self.confirmations.pop(0)
 
@@ -188,7 +188,7 @@ async def test_collections_are_there_while_it_is_open(engine: ScriptedEngine) ->
     connection = Connection(engine, 5)
     connection.attach()
     collections: list[Any] = [connection.collection(name) for name in COLLECTIONS]
-    assert all(isinstance(collection, VersionCheckedCollection) for collection in collections)
+    assert all(isinstance(collection, StoreCollection) for collection in collections)
     assert [collection.name for collection in collections] == list(COLLECTIONS)
 
     connection.detach()
@@ -420,7 +420,7 @@ async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngi
     [
         (Access.READ, ["recover", "recover"]),
         (Access.READ_MAJORITY, ["read_majority", "recover", "read_majority", "recover", "read_majority"]),
-        (Access.WRITE, ["recover", "recover", "wait_for_majority"]),
+        (Access.WRITE, ["recover", "recover", "wait_for_write_concern"]),
     ],
 )
 async def test_the_engine_is_asked_for_what_the_kind_of_call_needs(
@@ -439,7 +439,7 @@ async def test_a_change_that_cannot_be_confirmed_is_tried_again(
 
     assert await run_with_retry(connection, action, Access.WRITE) == "second"
 
-    assert engine.asked == ["recover", "wait_for_majority", "recover", "wait_for_majority"]
+    assert engine.asked == ["recover", "wait_for_write_concern", "recover", "wait_for_write_concern"]
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,8 @@ def test_options_that_do_not_go_together_are_a_matter_of_configuration() -> None
 
 def test_a_server_that_has_just_started_is_away() -> None:
     error = driver.ConfigurationError(f"Sessions are not supported by this MongoDB deployment {SECRET}")
-    assert_translated(error, UnavailableError, f"{WHERE}: the server has just started")
+    advice = "if it stays in no replica set, run rs.initiate(), and make a client that you hand in anew"
+    assert_translated(error, UnavailableError, f"{WHERE}: the server has just started: {advice}")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ class MongoSessionStore:
         """Append to a main transcript, and fold the entries into its summary in the same write."""
         sessions, session_id = self._mains(store, key["project_key"]), id_of(key["session_id"])
         seen: tuple[int, int] | None = None
-        async for _ in _attempts():
+        async for _ in _attempts(session_id):
             session = await sessions.find(session_id)
             if session is not None and seen == (session.revision, session.count):
                 # No other process has written: a uuid is stored with other content.
@@ -178,7 +178,6 @@ class MongoSessionStore:
                     # Some of them were there: what is folded twice may be told wrong.
                     await self._fold_anew(store, key)
                 return
-        raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
 
     def _folded(
         self, key: SessionKey, session: Session | None, entries: Sequence[SessionStoreEntry], count: int
@@ -218,7 +217,7 @@ class MongoSessionStore:
         mains, subs = self._mains(store, key["project_key"]), self._subs(store, key["project_key"])
         session_id, sub_id = id_of(key["session_id"]), id_of(key["session_id"], key["subpath"])
         create: Any = False
-        async for _ in _attempts():
+        async for _ in _attempts(session_id):
             try:
                 if messages := to_messages(entries):
                     await subs.messages.append_many(sub_id, messages, create=create)
@@ -231,30 +230,27 @@ class MongoSessionStore:
                 create = {"user_id": self._user(key)}
             except ConflictError:
                 entries = await _without_stored(subs, sub_id, entries)
-        raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
 
     async def _name(self, mains: AsyncSessions, session_id: str, subpath: str) -> None:
         """Have a main transcript, begun if need be, name the one of a subagent, unless it does."""
-        async for _ in _attempts():
+        async for _ in _attempts(session_id):
             main = await mains.ensure(session_id)
             if subpath in _subkeys(main):
                 return
             with suppress(NotFoundError):
                 await mains.update(session_id, metadata={_SUBKEY + subpath: True})
                 return
-        raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
 
     async def _load(self, store: AsyncMongoStore, key: SessionKey) -> list[Any] | None:
         sessions, session_id = self._transcript(store, key)
-        async for _ in _attempts():
-            try:
-                return [to_entry(one) async for one in sessions.messages.iter(session_id)] or None
-            except NotFoundError:
-                return None
-            except ConflictError:
-                # It was emptied while it was read.
-                continue
-        raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
+        entries = list[Any]()
+        async for _ in _attempts(session_id):
+            # Others may empty it while it is read.
+            with suppress(ConflictError):
+                with suppress(NotFoundError):
+                    entries = [to_entry(one) async for one in sessions.messages.iter(session_id)]
+                break
+        return entries or None
 
     def _transcript(self, store: AsyncMongoStore, key: SessionKey) -> tuple[AsyncSessions, str]:
         if subpath := key.get("subpath"):
@@ -276,7 +272,7 @@ class MongoSessionStore:
     async def _delete(self, store: AsyncMongoStore, key: SessionKey) -> None:
         mains, session_id = self._mains(store, key["project_key"]), id_of(key["session_id"])
         subs, subpath = self._subs(store, key["project_key"]), key.get("subpath")
-        async for _ in _attempts():
+        async for _ in _attempts(session_id):
             session = await mains.find(session_id)
             if session is None:
                 return
@@ -290,7 +286,6 @@ class MongoSessionStore:
                     gone = {_SUBKEY + subpath: None}
                     await mains.update(session_id, metadata=gone, revision=session.revision)
                 return
-        raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
 
     async def _list_subkeys(self, store: AsyncMongoStore, key: SessionListSubkeysKey) -> list[str]:
         session = await self._mains(store, key["project_key"]).find(id_of(key["session_id"]))
@@ -309,11 +304,13 @@ async def _without_stored(
     ]
 
 
-async def _attempts() -> AsyncIterator[int]:
+async def _attempts(session_id: str) -> AsyncIterator[int]:
+    """Count the attempts of a change of a session, and raise behind the last one."""
     for attempt in range(_ATTEMPTS):
         if attempt > 1:
             await asyncio.sleep(random.random() * 0.002 * min(attempt, 20))
         yield attempt
+    raise ConflictError(f"session {session_id!r}: others changed it at every attempt")
 
 
 def _subkeys(session: Session) -> list[str]:

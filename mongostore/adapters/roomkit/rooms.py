@@ -143,7 +143,7 @@ class RoomMethods(ConversationStore):
             if (cursor := await Offsets.of(rooms).find_room_cursor(offset, **filter)) is None:
                 return []
             offset = 0
-        list_page = partial(rooms.list, metadata=metadata_filter, **filter)
+        list_page = partial(rooms.list, order="created", newest=False, metadata=metadata_filter, **filter)
         found = await collect_pages(list_page, offset + max(limit, 0), cursor)
         return [to_room(room) for room in found[offset:]]
 

@@ -85,7 +85,7 @@ class EmbeddedEngine:
         """Run what reads."""
         return await reading()
 
-    async def wait_for_majority(self) -> None:
+    async def wait_for_write_concern(self) -> None:
         """Do nothing: nothing is ever taken back."""
 
     async def advance_shards(self) -> None:

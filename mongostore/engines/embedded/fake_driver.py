@@ -20,7 +20,7 @@ from mongomock.store import ServerStore
 from pymongo import IndexModel, ReturnDocument
 from pymongo.common import validate_ok_for_replace, validate_ok_for_update
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
-from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.embedded.operators import Document, deep_copy, matches, project
@@ -235,9 +235,10 @@ class FakeCollection:
         self.storage.insert(deep_copy({"_id": document["_id"], **document}))
         return InsertOneResult(document["_id"], True)
 
-    async def bulk_write(self, requests: Iterable[Any], ordered: bool = True) -> None:
-        for request in requests:
-            await self.update_one(request._filter, request._doc)
+    @_locked
+    def bulk_write(self, requests: Iterable[Any], ordered: bool = True) -> BulkWriteResult:
+        updates = [self.storage.update(one._filter, one._doc, False, limit=1) for one in requests]
+        return BulkWriteResult({"nMatched": sum(result.matched_count for result, _, _ in updates)}, True)
 
     @_locked
     def insert_many(

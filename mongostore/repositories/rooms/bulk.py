@@ -17,10 +17,12 @@ from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.operation import life_token
 from mongostore.repositories.paging import KeyOrder, walk
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
 from mongostore.repositories.rooms.room_log import RoomLog, emptied, free_ids, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class EventBatches(Repository):
@@ -81,9 +83,8 @@ class EventBatches(Repository):
     async def _taken(self, room_id: str, documents: Sequence[StoredDocument]) -> set[str]:
         """Return the ids of the documents whose index another event has."""
         indexes = {"$in": [document["index"] for document in documents]}
-        found = self._events.find({"room_id": room_id, "index": indexes}, {"index": 1})
-        async with found:
-            holders = {event["index"]: event["_id"] for event in await found.to_list()}
+        found = await self._events.find_all({"room_id": room_id, "index": indexes}, {"index": 1})
+        holders = {event["index"]: event["_id"] for event in found}
         return {one["_id"] for one in documents if holders.get(one["index"], one["_id"]) != one["_id"]}
 
     async def _insert(self, documents: list[StoredDocument]) -> list[StoredDocument]:
@@ -103,8 +104,8 @@ class EventBatches(Repository):
 
         Return the ids of the others that are not the same as what is stored.
         """
-        async with self._events.find({"_id": {"$in": [one["_id"] for one in refused]}}) as found:
-            stored = {one["_id"]: one for one in await found.to_list()}
+        found = await self._events.find_all({"_id": {"$in": [one["_id"] for one in refused]}})
+        stored = {one["_id"]: one for one in found}
         deleted = {event_id: one["op"] for event_id, one in stored.items() if "emptied_at" in one}
         present = [one for one in refused if one["_id"] not in deleted]
         taken = {one["_id"] for one in present if not _is_equal(stored.get(one["_id"]), one)}
@@ -117,7 +118,7 @@ class EventBatches(Repository):
         return taken
 
     @property
-    def _events(self) -> Any:
+    def _events(self) -> StoreCollection:
         return self._connection.collection("events")
 
 
@@ -127,7 +128,7 @@ def _is_equal(stored: StoredDocument | None, document: StoredDocument) -> bool:
 
 def _to_document(room_id: str, event: Event) -> StoredDocument:
     of_room = event.model_copy(update={"room_id": room_id})
-    document = to_stored_event(of_room, current_operation().now) | {"op": current_operation().token}
+    document = to_stored_event(of_room, current_operation().now) | {"op": life_token()}
     size = check_size(f"event {event.id!r}", document)
     return {**document, "merged_size": size, "index": check_position("index", event.index)}
 

@@ -26,6 +26,7 @@ from mongostore.errors import (
 )
 from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.operation import life_token
 from mongostore.repositories.rooms.pending_events import (
     PendingEvent,
     TargetReplacement,
@@ -35,6 +36,7 @@ from mongostore.repositories.rooms.pending_events import (
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_log import LogHead, RoomLog, free_ids, position_below
 from mongostore.repositories.rooms.shared_inserts import SharedInserts
+from mongostore.repositories.store_collection import StoreCollection
 
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
@@ -57,7 +59,7 @@ class CommitQueue:
     async def commit(self, pending: PendingEvent) -> int:
         """Store an event and return the index that it got."""
         call = current_operation()
-        pending.event["op"] = call.token
+        pending.event["op"] = life_token()
         pending.seconds, pending.is_retry = call.attempt_seconds(), call.attempt > 0
         self._enqueue(pending)
         return await pending.done
@@ -128,6 +130,7 @@ class CommitQueue:
         head = ends[stored]
         if stored and first.wakes(head):
             head = replace(head, is_paused=False)
+        head = await self._log.list_anew(room_id, head)
         for document in documents[:stored]:
             group.popleft().resolve(document["index"])
         if "log_index" in refusal.get("keyPattern", {}):
@@ -287,7 +290,7 @@ class CommitQueue:
             if await self._collection("events").find_one(key, {"_id": 1}) is not None:
                 raise IdempotencyKeyError(event["idempotency_key"])
 
-    def _collection(self, name: str) -> Any:
+    def _collection(self, name: str) -> StoreCollection:
         # The store may have been closed at each wait.
         self._connection.check_open()
         return self._connection.collection(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
-from typing import Any
 
 from mongostore.arguments import (
     check_flag,
@@ -27,6 +26,7 @@ from mongostore.repositories.paging import KeyOrder, read_page, walk
 from mongostore.repositories.parts import aggregate_parts, count_parts, find_part, find_parts
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
+from mongostore.repositories.store_collection import StoreCollection
 
 _BLOCKED = "blocked"
 # What only commits need would be a fifth of what a list reads.
@@ -126,7 +126,7 @@ class EventQueries:
         }
 
     @property
-    def _events(self) -> Any:
+    def _events(self) -> StoreCollection:
         return self._connection.collection("events")
 
     async def _check_room(self, room_id: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import to_event
@@ -16,6 +15,7 @@ from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import find_page
 from mongostore.repositories.rooms.event_queries import event_order
 from mongostore.repositories.rooms.room_counters import find_room
+from mongostore.repositories.store_collection import StoreCollection
 
 _log = logging.getLogger("mongostore.documents")
 
@@ -55,7 +55,7 @@ class EventStream:
                         yield event
 
     @property
-    def _events(self) -> Any:
+    def _events(self) -> StoreCollection:
         return self._connection.collection("events")
 
     async def _latest_index(self, room_id: str) -> int:

@@ -15,7 +15,7 @@ from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.operation import find_done, update_once
+from mongostore.repositories.operation import find_done, not_made_since, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
@@ -23,6 +23,7 @@ from mongostore.repositories.rooms.room_log import RoomLog, emptied
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import in_room
 from mongostore.repositories.size_limits import SizeLimit
+from mongostore.repositories.store_collection import StoreCollection
 
 # The rest of an event is short.
 _MERGED = SizeLimit("event", ("content", "data", "metadata", "delivery_results"), MAX_VALUE_BYTES)
@@ -64,7 +65,7 @@ class EventUpdates:
         update = to_replacement(event)
 
         async def replace(session: Any) -> Event:
-            own = {"_id": event.id, "room_id": room_id, "index": HAS_INDEX}
+            own = _own_filter(room_id, event.id)
             if done := await find_done(self._events, own, session=session):
                 return to_event(done)
             replaced = await self._change(room_id, event.id, update, session)
@@ -115,11 +116,11 @@ class EventUpdates:
         return removed
 
     @property
-    def _events(self) -> Any:
+    def _events(self) -> StoreCollection:
         return self._connection.collection("events")
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
     async def _commit(
@@ -139,7 +140,7 @@ class EventUpdates:
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
     async def _change(self, room_id: str, event_id: str, update: StoredDocument, session: Any) -> Event:
-        event = {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}
+        event = _own_filter(room_id, event_id)
         run = partial(update_once, self._events, session=session)
         document = await _MERGED.write(self._events, event_id, event, update, run)
         if document is None:
@@ -172,6 +173,11 @@ class EventUpdates:
         async with self._events.find(filter, fields, sort=[("index", 1)], session=session) as found:
             documents: list[StoredDocument] = await found.to_list()
         return documents
+
+
+def _own_filter(room_id: str, event_id: str) -> StoredDocument:
+    """Return the filter of an event that is there, and was when the call began."""
+    return {"_id": event_id, "room_id": room_id, "index": HAS_INDEX, **not_made_since("op")}
 
 
 def _update(arguments: EventUpdate) -> StoredDocument:

@@ -21,6 +21,7 @@ from mongostore.repositories import Repository, current_operation, long_running,
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, list_page, walk
 from mongostore.repositories.size_limits import SizeLimit
+from mongostore.repositories.store_collection import StoreCollection
 
 MERGED = SizeLimit("identity", ("addresses", "data"), MAX_VALUE_BYTES)
 
@@ -182,11 +183,11 @@ class AsyncIdentities(Repository):
         return to_identity(await self._connection.engine.transact(unlink))
 
     @property
-    def _identities(self) -> Any:
+    def _identities(self) -> StoreCollection:
         return self._connection.collection("identities")
 
     @property
-    def _addresses(self) -> Any:
+    def _addresses(self) -> StoreCollection:
         return self._connection.collection("identity_addresses")
 
     async def _find_done(self, identity_id: str, session: Any) -> StoredDocument | None:

@@ -8,8 +8,9 @@ from mongostore.arguments import check_offset, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models import EventFilter, RoomFilter
 from mongostore.repositories import Repository, reads, reads_majority
-from mongostore.repositories.paging import Order, by_creation
+from mongostore.repositories.paging import Order
 from mongostore.repositories.rooms.event_queries import event_filter, event_order
+from mongostore.repositories.rooms.room_lists import room_order
 from mongostore.repositories.rooms.room_lookup import room_filter
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
@@ -29,7 +30,7 @@ class Offsets(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        order = by_creation(False)
+        order = room_order("created", False)
         last = await self._find_last("rooms", room_filter(filter), order, offset)
         return None if last is None else order.cursor(order.sort_key(last))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
@@ -19,6 +18,7 @@ from mongostore.repositories.parts import count_parts
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import RoomList
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncReadMarkers(RoomList[ReadMarker]):
@@ -49,6 +49,8 @@ class AsyncReadMarkers(RoomList[ReadMarker]):
         else:
             room = await self._rooms.find_one(open_room_filter(room_id), {"epoch": 1})
             read = room and {"epoch": room["epoch"], "index": check_position("index", index)}
+        # Once read, for another event may have the id by now, and another room.
+        read = current_operation().memory.setdefault("read", read)
         if read is None:
             return False
         # A room that is made anew has markers of its own, whatever comes late.
@@ -79,8 +81,7 @@ class AsyncReadMarkers(RoomList[ReadMarker]):
             {"$project": {"epoch": 1}},
             {"$unionWith": {"coll": self._collection.name, "pipeline": [{"$match": marker}]}},
         ]
-        async with await self._rooms.aggregate(pipeline) as cursor:
-            documents = await cursor.to_list()
+        documents = await self._rooms.aggregate_all(pipeline)
         if not documents or "room_id" in documents[0]:
             # There is no room, but something that belonged to one.
             return None
@@ -118,7 +119,7 @@ class AsyncReadMarkers(RoomList[ReadMarker]):
         return await events.find_one(filter, fields, sort=[("index", -1)])
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
     @staticmethod

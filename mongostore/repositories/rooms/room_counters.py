@@ -95,13 +95,11 @@ async def count_rooms_events(
     ]
     events = connection.collection("events")
     newest: dict[str, StoredDocument] = {}
-    async with await events.aggregate(pipeline, batchSize=len(rooms) + 1) as cursor:
-        for event in await cursor.to_list():
-            if not isinstance(event.get("epoch"), str):
-                # What others have written there is in front of it.
-                async with await events.aggregate(_newest_pipeline(event["_id"])) as own:
-                    event |= next(iter(await own.to_list()), {})
-            newest[event["_id"]] = event
+    for event in await events.aggregate_all(pipeline, limit=len(rooms)):
+        if not isinstance(event.get("epoch"), str):
+            # What others have written there is in front of it.
+            event |= next(iter(await events.aggregate_all(_newest_pipeline(event["_id"]))), {})
+        newest[event["_id"]] = event
     return [count_events(room, newest.get(room["_id"])) for room in rooms]
 
 

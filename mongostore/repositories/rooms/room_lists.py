@@ -1,4 +1,4 @@
-"""Rooms as a list, in the order of their creation."""
+"""Rooms as a list, by their creation or their newest activity."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from mongostore.arguments import check_id
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
-from mongostore.documents.rooms import to_room
-from mongostore.models import Room, RoomSearch
+from mongostore.documents.rooms import second_of, to_room
+from mongostore.models import ListOrder, Room, RoomSearch
 from mongostore.repositories import Connection, read_step
 from mongostore.repositories.paging import (
     SortKey,
     SortOrder,
-    by_creation,
     count_documents,
     count_options,
     find_page,
+    list_order,
 )
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_lookup import find_rooms_of, room_search_filter
@@ -25,20 +25,32 @@ from mongostore.repositories.search.lists import ConversationList, both, has_met
 from mongostore.repositories.search.words import Terms
 
 
+def room_order(order: ListOrder, newest: bool) -> SortOrder:
+    """Return the order of a list of rooms."""
+    return list_order(order, newest, active="listed_at")
+
+
 async def list_rooms(
-    connection: Connection, newest: bool, where: RoomSearch, *, is_counted: bool = True
+    connection: Connection, order: SortOrder, where: RoomSearch, *, is_counted: bool = True
 ) -> ConversationList[Room]:
     """Return the list of rooms that a filter means.
 
     Args:
         connection: The connection.
-        newest: Whether the newest ones come first.
+        order: The order.
         where: The filter.
         is_counted: Whether the counters of the rooms are up to date.
     """
-    order, terms = by_creation(newest), Terms.parse(where.get("text"))
+    terms = Terms.parse(where.get("text"))
     filter = await _filter_of(connection, where, order)
-    metadata = where.get("metadata")
+    metadata, since, until = where.get("metadata"), where.get("since"), where.get("until")
+    # Their index knows but the second of an activity.
+    is_timed = order.field == "listed_at" and (since is not None or until is not None)
+
+    def matches(room: Room) -> bool:
+        at = room.active_at or room.created_at
+        is_in_time = not is_timed or (at and (not since or since <= at) and (not until or at < until))
+        return bool(is_in_time) and has_metadata(room.metadata, metadata)
 
     async def find(more: StoredDocument, after: SortKey | None, limit: int) -> Sequence[StoredDocument]:
         following = order.keyset_filter(both(filter, more), after)
@@ -50,7 +62,7 @@ async def list_rooms(
         order,
         find,
         to_room,
-        (lambda room: has_metadata(room.metadata, metadata)) if metadata else None,
+        matches if metadata or is_timed else None,
         TextSearch(connection, ROOMS, terms) if terms else None,
     )
 
@@ -58,9 +70,10 @@ async def list_rooms(
 async def count_rooms(connection: Connection, limit: int | None, where: RoomSearch) -> int:
     """Return how many rooms a filter means, `limit` at most."""
     count_options(limit)
+    order = room_order("created", True)
     if Terms.parse(where.get("text")) or where.get("metadata"):
-        return await (await list_rooms(connection, True, where, is_counted=False)).count(limit)
-    filter = await _filter_of(connection, where, by_creation(True))
+        return await (await list_rooms(connection, order, where, is_counted=False)).count(limit)
+    filter = await _filter_of(connection, where, order)
     return await read_step(connection, count_documents, connection, "rooms", filter, limit)
 
 
@@ -73,7 +86,10 @@ async def _filter_of(connection: Connection, where: RoomSearch, order: SortOrder
     return both(filter, await read_step(connection, find_rooms_of, connection, person))
 
 
-def cursor_after(room: Room) -> str:
+def cursor_after(room: Room, order: ListOrder) -> str:
     """Return the cursor of the page that begins behind a room."""
-    created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
-    return by_creation(False).cursor((created_at, check_id("id", room.id)))
+    by, time = room_order(order, True), check_instance("room", room, Room).created_at
+    if order == "active":
+        time = room.active_at or time
+    micros = to_micros("created_at", time)
+    return by.cursor((second_of(micros) if order == "active" else micros, check_id("id", room.id)))

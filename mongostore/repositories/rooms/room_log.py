@@ -14,6 +14,9 @@ Three rules make it right:
 2. A log is used only if the majority has the room with it, and left only behind a fence that the majority
    has.
 3. After an unknown outcome the same event is inserted again, with the same id and operation token.
+
+A room is listed by the second of its newest activity, which is in its document: the first activity of a
+second puts it there, and the next event does so where a process ended in between.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -31,11 +34,11 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
-from mongostore.documents.rooms import is_closed
+from mongostore.documents.rooms import is_closed, second_of
 from mongostore.errors import NotFoundError
 from mongostore.recent import Recent
-from mongostore.repositories import Connection
-from mongostore.repositories.operation import UnmatchedWrite
+from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.operation import UnmatchedWrite, newest_life
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_with_newest
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -60,6 +63,7 @@ class LogHead:
         next_index: The index of the next event.
         counters: The room's counters by now.
         is_paused: Whether the room waits for an activity.
+        listed_at: The second of an activity by which the room is listed, as far as this process knows.
         expires_at: From when on the room is not found any more; None for never.
     """
 
@@ -69,6 +73,7 @@ class LogHead:
     next_index: int
     counters: StoredDocument
     is_paused: bool
+    listed_at: int
     expires_at: int | None = None
 
     @classmethod
@@ -77,17 +82,24 @@ class LogHead:
         head = cls(
             *(room["epoch"], room["log"], -1, room["next_index"], _counters(room)),
             is_paused=room["status"] == "paused",
+            listed_at=room["listed_at"],
             expires_at=room.get("expires_at"),
         )
         return head if newest is None or newest.get("log") != head.log else head.advanced_by(newest)
 
     def advanced_by(self, event: StoredDocument) -> LogHead:
         """Return the end of the same log behind a later event."""
-        return LogHead(
-            *(self.epoch, self.log, event["log_index"], event["index"] + 1, event["counters"]),
-            is_paused=self.is_paused,
-            expires_at=self.expires_at,
+        return replace(
+            self,
+            log_index=event["log_index"],
+            next_index=event["index"] + 1,
+            counters=event["counters"],
         )
+
+    @property
+    def active_second(self) -> int:
+        """The second by which the room is to be listed."""
+        return max(self.listed_at, second_of(self.counters["active_at"] or 0))
 
 
 class RoomLog:
@@ -132,6 +144,16 @@ class RoomLog:
         # The counters that the log began with are the head's, if it has no event.
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
+    async def list_anew(self, room_id: str, head: LogHead) -> LogHead:
+        """List a room by the second of its newest activity, and return the end of its log."""
+        if head.active_second == head.listed_at:
+            return head
+        life = {"_id": room_id, "state": "open", "epoch": head.epoch}
+        await self._connection.collection("rooms").update_one(
+            life, {"$max": {"listed_at": head.active_second}}
+        )
+        return replace(head, listed_at=head.active_second)
+
     async def catch_up(self, room_id: str, head: LogHead) -> LogHead:
         """Return the end of a room's open log, of which another process has taken the next position."""
         newest = await self._newest(room_id, head)
@@ -165,6 +187,9 @@ class RoomLog:
         """
         while True:
             room, head = await self.read(room_id, is_expired=is_expired)
+            if current_operation().attempt and room["epoch"] > newest_life():
+                # An earlier attempt may have changed the one before.
+                raise NotFoundError("room", room_id)
             update, guard = decide(room)
             closes, same = _closes(room, update), StoredDocument()
             if "status" in update.get("$set", {}):
@@ -175,6 +200,10 @@ class RoomLog:
             if not _needs_fence(room, update, guard):
                 changed = await self._update_beside(room, update, same, closes)
             elif await self.fence(room_id, head):
+                if {"active_at", "created_at"} & (sets := update.get("$set", {})).keys():
+                    times = {**room, **sets}
+                    listed_at = second_of(times["active_at"] or times["created_at"])
+                    update = {**update, "$set": {**sets, "listed_at": listed_at}}
                 changed = await self._open_next(room_id, head, update, {**same, **guard}, closes)
             else:
                 changed = None
@@ -217,9 +246,9 @@ class RoomLog:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
         self._connection.check_open()
-        base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
+        base = {"log": uuid4().hex, "next_index": head.next_index, "listed_at": head.active_second}
         log = {"_id": room_id, "state": "open", "log": head.log, **guard}
-        update = {**update, "$set": {**base, **update.get("$set", {})}}
+        update = {**update, "$set": {**base, **head.counters, **update.get("$set", {})}}
         return await update_room(self._connection, log, update, closes=closes)
 
     async def _newest(self, room_id: str, head: LogHead) -> StoredDocument | None:
@@ -239,7 +268,8 @@ def _needs_fence(room: StoredDocument, update: StoredDocument, guard: StoredDocu
     sets = update.get("$set")
     if not sets or guard or {"state", "next_index"} & sets.keys() or sets.get("status") == "paused":
         return True
-    return any(sets.get(name, room.get(name)) != room.get(name) for name in ("active_at", "expires_at"))
+    times = ("active_at", "created_at", "expires_at")
+    return any(sets.get(name, room.get(name)) != room.get(name) for name in times)
 
 
 def _closes(room: StoredDocument, update: StoredDocument) -> bool | None:
@@ -305,8 +335,7 @@ async def free_ids(connection: Connection, event_ids: Sequence[str]) -> None:
 
     async def move(session: Any) -> None:
         empty: StoredDocument = {"_id": {"$in": [*event_ids]}, "emptied_at": {"$exists": True}}
-        async with events.find(empty, session=session) as found:
-            documents = await found.to_list()
+        documents = await events.find_all(empty, session=session)
         if documents:
             rooms = {"$in": sorted({document["room_id"] for document in documents})}
             await events.delete_many({**empty, "room_id": rooms}, session=session)

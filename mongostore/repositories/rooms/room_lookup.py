@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_list, check_members, check_text
+from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument
-from mongostore.documents.rooms import correspondent_key, is_closed, recipient_key, route_key, to_room
+from mongostore.documents.rooms import (
+    correspondent_key,
+    is_closed,
+    recipient_key,
+    route_key,
+    second_of,
+    to_room,
+)
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter, RoomSearch
 from mongostore.repositories import Connection
@@ -119,8 +127,7 @@ class RoomLookup:
                 *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": PUBLIC_FIELDS}),
                 {"$unionWith": {"coll": collection.name, "pipeline": more}},
             ]
-            async with await collection.aggregate(pipeline, batchSize=limit + 2) as cursor:
-                documents = await cursor.to_list()
+            documents = await collection.aggregate_all(pipeline, limit=limit + 1)
             has_more = bool(documents) and "room_id" in documents[-1]
             found += documents[:-1] if has_more else documents
             if len(found) == limit or not has_more:
@@ -157,6 +164,9 @@ def room_search_filter(where: RoomSearch, order: SortOrder) -> StoredDocument:
     own: Any = {name: value for name, value in members.items() if name in RoomFilter.__annotations__}
     query = room_filter(own) | metadata_filter(members.get("metadata"))
     conditions = time_conditions(order, members.get("since"), members.get("until"))
+    if order.field == "listed_at" and members.get("since") is not None:
+        # The list knows the second of an activity alone.
+        conditions[0] = {"listed_at": {"$gte": second_of(to_micros("since", members["since"]))}}
     return {**query, "$and": conditions} if conditions else query
 
 
@@ -164,9 +174,9 @@ async def find_rooms_of(connection: Connection, participant_id: str) -> StoredDo
     """Return the query of the rooms that a person is in, as a participant or by a binding."""
     person, rooms = {"participant_id": participant_id}, set[str]()
     for parts in ("participants", "bindings"):
-        found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=MOST_ROOMS + 1)
-        async with found:
-            rooms |= {part["room_id"] for part in await found.to_list()}
+        documents, fields = connection.collection(parts), {"_id": 0, "room_id": 1}
+        found = await documents.find_all(person, fields, limit=MOST_ROOMS + 1)
+        rooms |= {part["room_id"] for part in found}
     if len(rooms) > MOST_ROOMS:
         raise InvalidValueError("participant_id", f"is in more than {MOST_ROOMS:,} rooms: iterate over all")
     return {"_id": {"$in": sorted(rooms)}}

@@ -21,11 +21,19 @@ from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidV
 from mongostore.models import Page
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
 from mongostore.repositories.expiry import expired
-from mongostore.repositories.operation import MOST_OPS, find_done, remember, update_once
+from mongostore.repositories.operation import (
+    MOST_OPS,
+    find_done,
+    newest_life,
+    not_made_since,
+    remember,
+    update_once,
+)
 from mongostore.repositories.paging import Order, SortOrder, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.store_collection import StoreCollection
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
@@ -67,7 +75,7 @@ class RoomList(Repository, Generic[V]):
     _NAME: ClassVar[str]
 
     @property
-    def _collection(self) -> Any:
+    def _collection(self) -> StoreCollection:
         return self._connection.collection(self._NAME)
 
     @staticmethod
@@ -117,11 +125,12 @@ class RoomParts(RoomList[V]):
 
         Raises:
             _DoneError: An earlier attempt of the call has taken one.
+            NotFoundError: The room was made since the call began, which has meant the one before.
         """
         rooms, call = self._rooms, current_operation()
         # Without transactions an earlier attempt may have taken a place and no more.
         is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
-        open_room = {"_id": room_id, "state": "open"}
+        open_room = {"_id": room_id, "state": "open", **not_made_since("epoch")}
         room = await rooms.find_one_and_update(
             {**open_room, **({"ops": {"$ne": call.token}} if is_atomic else {})},
             {"$inc": {"next_part_position": 1}, "$push": remember(call.token)},
@@ -130,6 +139,8 @@ class RoomParts(RoomList[V]):
         )
         if room is None and is_atomic and await find_done(rooms, open_room, session=session):
             raise _DoneError
+        if room is None and call.attempt:
+            await self._check_life(room_id, session)
         return room and {
             "position": room["next_part_position"],
             "room_created_at": room["created_at"],
@@ -137,6 +148,11 @@ class RoomParts(RoomList[V]):
             "epoch": room["epoch"],
             "stored_at": call.now,
         }
+
+    async def _check_life(self, room_id: str, session: Any) -> None:
+        later = {"_id": room_id, "state": "open", "epoch": {"$gt": newest_life()}}
+        if await self._rooms.find_one(later, {"_id": 1}, session=session) is not None:
+            raise NotFoundError("room", room_id)
 
     async def _upsert_part(self, key: Any, stored: StoredDocument) -> None:
         """Store something under its key, in the place that it has or in the next one."""
@@ -209,14 +225,14 @@ class RoomParts(RoomList[V]):
             await updates.delete_if(room["_id"], {"expires_at": room["expires_at"]})
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
 
 def _not_later() -> StoredDocument:
     """Return the filter that finds nothing that was stored since an earlier attempt of the call."""
     call = current_operation()
-    return {"stored_at": {"$not": {"$gt": call.now}}} if call.attempt else {}
+    return {"stored_at": {"$not": {"$gt": call.began}}} if call.attempt else {}
 
 
 class _DoneError(Exception):

@@ -10,15 +10,16 @@ from uuid import uuid4
 from mongostore.arguments import check_flag, check_id, check_members, check_position, check_text, check_unset
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_instance, write_members
-from mongostore.documents.rooms import to_room, to_stored_room
+from mongostore.documents.rooms import second_of, to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired, resolve_expiry
-from mongostore.repositories.operation import find_done, remember
+from mongostore.repositories.operation import find_done, life_token, not_made_since, remember
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_log import MERGED, LogHead, RoomLog, emptied, update_room
 from mongostore.repositories.rooms.room_lookup import open_room_filter
+from mongostore.repositories.store_collection import StoreCollection
 
 _METADATA = "metadata."
 # The collections of what belongs to rooms, beside events.
@@ -36,7 +37,7 @@ class RoomUpdates:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), resolve_expiry(check_members(arguments, RoomCreate))
         key = call.token if room_id is None else check_id("room_id", room_id)
-        epoch = call.memory.setdefault("epoch", uuid4().hex)
+        epoch = life_token()
         next_index = check_position("next_index", members.pop("next_index", 0))
         stored = _to_new_room(Room.model_construct(id=key, **members), next_index, epoch)
         while True:
@@ -86,7 +87,7 @@ class RoomUpdates:
         """Replace a room that is still in the expected state, and return it."""
         call, guard = current_operation(), StoredDocument()
         sets = to_stored_room(room, call.now)
-        for name in ("created_at", "expires_at"):
+        for name in ("created_at", "expires_at", "name"):
             if getattr(room, name) is None:
                 del sets[name]
         if expected is not None:
@@ -116,11 +117,12 @@ class RoomUpdates:
             raise InvalidValueError("index", "must be an integer")
         call = current_operation()
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
+        room = {**open_room_filter(room_id), **not_made_since("epoch")}
         moved = await self._rooms.update_one(
-            {**open_room_filter(room_id), "delivered_index": before, "ops": {"$ne": call.token}},
+            {**room, "delivered_index": before, "ops": {"$ne": call.token}},
             {"$set": {"delivered_index": index}, "$push": remember(call.token)},
         )
-        return bool(moved.matched_count) or bool(await find_done(self._rooms, open_room_filter(room_id)))
+        return bool(moved.matched_count) or bool(await find_done(self._rooms, room))
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a private value of a room, and remove the key from its metadata."""
@@ -134,7 +136,7 @@ class RoomUpdates:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        open_room = open_room_filter(room_id)
+        open_room = {**open_room_filter(room_id), **not_made_since("epoch")}
         once = {**open_room, "ops": {"$ne": current_operation().token}}
         if not await update_room(self._connection, once, update) and not await find_done(
             self._rooms, open_room
@@ -157,6 +159,7 @@ class RoomUpdates:
             unmoved = {name: value for name, value in guard.items() if name != "active_at"}
             return {"$set": {"state": "deleting", "delete_op": call.token}}, unmoved
 
+        room: StoredDocument | None
         try:
             room = await self._log.change(room_id, decide, is_expired="expires_at" in guard)
         except NotFoundError:
@@ -203,7 +206,7 @@ class RoomUpdates:
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")
 
 
@@ -229,6 +232,7 @@ def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
         "epoch": epoch,
         "log": uuid4().hex,
         "next_index": max(next_index, 0 if latest is None else latest + 1),
+        "listed_at": second_of(stored["active_at"] or stored["created_at"]),
         "next_part_position": 0,
         "state": "open",
         "ops": [],

@@ -11,7 +11,17 @@ from mongostore.arguments import check_flag, check_id, check_limit, check_text
 from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
-from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomSearch, RoomState, RoomUpdate
+from mongostore.models import (
+    FullRoom,
+    ListOrder,
+    Page,
+    Room,
+    RoomCreate,
+    RoomFilter,
+    RoomSearch,
+    RoomState,
+    RoomUpdate,
+)
 from mongostore.repositories import Connection, Repository, long_running, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.rooms.bindings import AsyncRoomBindings
@@ -21,13 +31,14 @@ from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
 from mongostore.repositories.rooms.room_counters import find_full_room, find_room
-from mongostore.repositories.rooms.room_lists import count_rooms, cursor_after, list_rooms
+from mongostore.repositories.rooms.room_lists import count_rooms, cursor_after, list_rooms, room_order
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
 from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncRooms(Repository):
@@ -210,16 +221,19 @@ class AsyncRooms(Repository):
     async def list(
         self,
         *,
-        newest: bool = False,
+        order: ListOrder = "active",
+        newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
         **where: Unpack[RoomSearch],
     ) -> Page[Room]:
-        """Return a page of rooms, by the time of their creation, then by id.
+        """Return a page of rooms, the most recently active ones first.
 
         With `text` a page may be short, even empty, while others follow.
 
         Args:
+            order: By the second of the newest activity (`active`; of the creation, before the first event),
+                or by creation (`created`), which stands still while pages are read. Then by id.
             newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
             cursor: The `next_cursor` of the page before.
@@ -230,7 +244,8 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         check_limit("limit", limit)
-        return await (await list_rooms(self._connection, newest, where)).page(limit, cursor)
+        rooms = await list_rooms(self._connection, room_order(order, newest), where)
+        return await rooms.page(limit, cursor)
 
     @reads
     async def list_by_channel(
@@ -280,19 +295,19 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a room cannot be read and `errors` is None.
         """
-        found = await list_rooms(self._connection, newest, where)
+        found = await list_rooms(self._connection, room_order("created", newest), where)
         async with aclosing(found.iterate(errors)) as rooms:
             async for room in rooms:
                 yield room
 
     @staticmethod
-    def cursor_of(room: Room) -> str:
+    def cursor_of(room: Room, *, order: ListOrder = "active") -> str:
         """Return the cursor of the page behind a room, in either direction.
 
         Raises:
-            InvalidValueError: If it is no room, or none that is stored.
+            InvalidValueError: If it is no room that is stored, or there is no such order.
         """
-        return cursor_after(room)
+        return cursor_after(room, order)
 
     @writes
     async def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
@@ -310,7 +325,7 @@ class AsyncRooms(Repository):
     async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace a room but for its counters, creation and private values.
 
-        Its expiry stays unless another one is set.
+        Its name and its expiry stay unless others are set.
 
         Args:
             room: The room as it is to be.
@@ -378,5 +393,5 @@ class AsyncRooms(Repository):
         return await self._updates.delete(room_id)
 
     @property
-    def _rooms(self) -> Any:
+    def _rooms(self) -> StoreCollection:
         return self._connection.collection("rooms")

@@ -25,6 +25,7 @@ class AsyncRoomTasks(RoomParts[Task]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -37,6 +38,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         """Store a task, or replace the one of that id in its place.
 
         Raises:
+            NotFoundError: If the room was deleted during the call, and made anew.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """

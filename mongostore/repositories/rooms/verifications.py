@@ -23,6 +23,7 @@ from mongostore.models.fields import organization_key
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, walk
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncVerifications(Repository):
@@ -73,7 +74,7 @@ class AsyncVerifications(Repository):
         return walk(self._connection, "verifications", ending, KeyOrder("_id"), to_verification, errors)
 
     @property
-    def _verifications(self) -> Any:
+    def _verifications(self) -> StoreCollection:
         return self._connection.collection("verifications")
 
 
@@ -132,7 +133,7 @@ class AsyncVerificationRequests(Repository):
         return None if document is None else to_request(document)
 
     @property
-    def _requests(self) -> Any:
+    def _requests(self) -> StoreCollection:
         return self._connection.collection("verification_requests")
 
 

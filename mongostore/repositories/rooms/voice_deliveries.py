@@ -17,8 +17,10 @@ from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository, reads, writes
+from mongostore.repositories.operation import not_made_since
 from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.room_parts import in_room
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncVoiceDeliveries(Repository):
@@ -92,7 +94,7 @@ class AsyncVoiceDeliveries(Repository):
         rest = {name: value for name, value in stored.items() if name not in own}
         # A write, though it changes nothing: it conflicts with a deletion of the room.
         room = await self._connection.collection("rooms").find_one_and_update(
-            {"_id": own["room_id"], "state": "open"},
+            {"_id": own["room_id"], "state": "open", **not_made_since("epoch")},
             {"$inc": {"next_part_position": 0}},
             projection={"epoch": 1},
             session=session,
@@ -109,5 +111,5 @@ class AsyncVoiceDeliveries(Repository):
         return dict(holding)
 
     @property
-    def _deliveries(self) -> Any:
+    def _deliveries(self) -> StoreCollection:
         return self._connection.collection("voice_deliveries")

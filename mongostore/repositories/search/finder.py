@@ -243,10 +243,9 @@ class TextSearch:
             {"$match": filter},
             {"$group": {"_id": f"${self._owners[collection]}"}},
         ]
-        found: Any = self._connection.collection(collection)
-        options = {} if self._owners[collection] == "_id" else {"hint": _INDEXES[collection]}
-        async with await found.aggregate(pipeline, **options) as cursor:
-            return {group["_id"] for group in await cursor.to_list()}
+        options: dict[str, Any] = {} if self._owners[collection] == "_id" else {"hint": _INDEXES[collection]}
+        found = await self._connection.collection(collection).aggregate_all(pipeline, **options)
+        return {group["_id"] for group in found}
 
     async def _checked(self, collection: str, filter: StoredDocument, ids: list[Any]) -> set[str]:
         """Return those conversations whose texts have the terms; half of them at a time if that is much."""
@@ -267,9 +266,5 @@ class TextSearch:
         limit: int = FEW + 1,
         hint: str | None = None,
     ) -> list[StoredDocument]:
-        found = self._connection.collection(collection).find(
-            filter, fields, limit=limit, batch_size=limit + 1, hint=hint
-        )
-        async with found:
-            documents: list[StoredDocument] = await found.to_list()
-        return documents
+        documents = self._connection.collection(collection)
+        return await documents.find_all(filter, fields, limit=limit, hint=hint)

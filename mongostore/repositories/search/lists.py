@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -57,14 +57,7 @@ class ConversationList(Generic[V]):
         while True:
             documents, after = await self._step(after, size)
             for document in documents:
-                try:
-                    item = self._read(document)
-                except InvalidDocumentError as error:
-                    page.errors.append(error)
-                    continue
-                if self._matches and not self._matches(item):
-                    continue
-                page.items.append(item)
+                page.items.extend(self._matching([document], page.errors))
                 if len(page.items) == limit:
                     more = after is not None or document is not documents[-1]
                     last = (self._search and after) or self._order.sort_key(document)
@@ -81,9 +74,8 @@ class ConversationList(Generic[V]):
         errors, after = check_errors(errors), None
         while True:
             documents, after = await self._step(after, _PAGE, majority_step)
-            for one in read_each(documents, self._read, errors):
-                if not self._matches or self._matches(one):
-                    yield one
+            for one in self._matching(documents, errors):
+                yield one
             if after is None:
                 return
 
@@ -92,12 +84,18 @@ class ConversationList(Generic[V]):
         count, after = 0, None
         while True:
             documents, after = await self._step(after, _PAGE)
-            readable = read_each(documents, self._read, [])
-            count += sum(1 for one in readable if not self._matches or self._matches(one))
+            count += sum(1 for _ in self._matching(documents, []))
             if limit is not None and count >= limit:
                 return limit
             if after is None:
                 return count
+
+    def _matching(
+        self, documents: Sequence[StoredDocument], errors: list[InvalidDocumentError] | None
+    ) -> Iterator[V]:
+        """Yield the conversations of documents that have the values; `errors` collects the unreadable."""
+        readable = read_each(documents, self._read, errors)
+        return readable if self._matches is None else filter(self._matches, readable)
 
     async def _step(
         self, after: SortKey | None, limit: int, step: Any = read_step

@@ -19,15 +19,6 @@ STATE_FILTERS: Mapping[bool | None, Any] = {
     None: {"$in": ["open", "deleted"]},
 }
 
-_FIELDS: Mapping[str, str] = {"active": "active_at", "created": "created_at"}
-
-
-def list_order(order: str, newest: bool) -> SortOrder:
-    """Return the order of a list as callers name it."""
-    if type(order) is not str or order not in _FIELDS:
-        raise InvalidValueError("order", f"must be one of {', '.join(_FIELDS)}")
-    return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
-
 
 def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter) -> StoredDocument:
     """Return the filter of a namespace's sessions, or of all: the one place where such a filter begins."""

@@ -79,8 +79,8 @@ class InsightLog:
                 break
             ids = [loaded[i]["_id"] for i in unread]
             same = {"_id": {"$in": ids}, "state": {"$ne": "deleting"}}
-            async with self._tail.sessions.find(same, PUBLIC_FIELDS) as cursor:
-                now = {document["_id"]: document for document in await cursor.to_list()}
+            again = await self._tail.sessions.find_all(same, PUBLIC_FIELDS)
+            now = {document["_id"]: document for document in again}
             unread = [i for i in unread if loaded[i]["_id"] in now]
             for i in unread:
                 loaded[i] = now[loaded[i]["_id"]]

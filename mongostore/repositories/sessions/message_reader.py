@@ -9,10 +9,9 @@ from itertools import pairwise
 from mongostore.arguments import MAX_LIMIT
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_messages
-from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
+from mongostore.errors import ConflictError, InvalidDocumentError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, current_operation, majority_step
-from mongostore.repositories.expiry import is_open
 from mongostore.repositories.paging import page_around
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.lines import HeadOf, Lines, find_lines
@@ -174,7 +173,7 @@ class MessageReader:
     ) -> list[Positioned] | None:
         """Return the last `wanted` messages between two positions, None where the reader met a gap."""
         sliced = before is None and conversation_id is None and head_of is None
-        document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
+        document = await self._tail.read(key, wanted if sliced else None)
         lines = await find_lines(self._tail, document, conversation_id, head_of)
         if lines is not None and not lines:
             return []
@@ -195,10 +194,8 @@ class MessageReader:
             if lines is not None:
                 filter["messages.conversation_id"] = {"$in": [*lines]}
             count = (wanted - len(found)) // self._limits.keep + 1
-            async with self._tail.segments.find(
-                filter, sort=[("start", -1)], limit=count, batch_size=count + 1
-            ) as cursor:
-                segments = (await cursor.to_list())[::-1]
+            segments = await self._tail.segments.find_all(filter, sort=[("start", -1)], limit=count)
+            segments.reverse()
             if lines is None and not _has_no_gap(segments, None, upper):
                 return None
             if not segments:
@@ -270,18 +267,8 @@ class MessageReader:
         )
         if lines is not None:
             filter["messages.conversation_id"] = {"$in": [*lines]}
-        async with self._tail.segments.find(
-            filter, sort=[("start", 1)], limit=count, batch_size=count + 1
-        ) as cursor:
-            segments = await cursor.to_list()
+        segments = await self._tail.segments.find_all(filter, sort=[("start", 1)], limit=count)
         return segments if lines is not None or _has_no_gap(segments, start, None) else None
-
-    async def _newest(self, key: str, count: int) -> StoredDocument:
-        """Return the document of an open session with the newest messages of its tail alone."""
-        document = await self._tail.sessions.find_one({"_id": key}, {"messages": {"$slice": -count}})
-        if not is_open(document):
-            raise NotFoundError("session", session_id_of(key))
-        return document
 
     async def _decode_page(self, key: str, positioned: Sequence[Positioned]) -> Page[Message] | None:
         """Return messages as callers see them, None where a large one has just been replaced."""

@@ -149,7 +149,7 @@ class MessageUpdater:
             # Text that has left the message has to be deleted.
             unsplit: StoredDocument = {"stream.parts": []} if patch.drops_stream else {"stream": None}
             one |= unsplit
-        changed = await self._tail.checked_sessions.find_and_modify(
+        changed = await self._tail.sessions.find_and_modify(
             {
                 "_id": key,
                 "state": "open",

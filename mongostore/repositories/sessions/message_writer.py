@@ -225,7 +225,7 @@ class MessageWriter:
             }
         )
         try:
-            pushed = await self._tail.checked_sessions.find_and_modify(
+            pushed = await self._tail.sessions.find_and_modify(
                 guard, update, {"_id": 0, "next_position": 1}, upsert=change.may_create
             )
         except DuplicateKeyError:

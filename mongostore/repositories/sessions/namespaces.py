@@ -10,7 +10,7 @@ from mongostore.arguments import check_flag, check_id, check_limit, decode_curso
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Session, SessionFilter
 from mongostore.repositories import Repository, long_running, majority_step, reads
-from mongostore.repositories.sessions.filters import list_order
+from mongostore.repositories.paging import list_order
 from mongostore.repositories.sessions.session_lists import list_sessions
 from mongostore.repositories.sessions.storage import SessionStorage
 

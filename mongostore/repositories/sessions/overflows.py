@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from pymongo.asynchronous.collection import AsyncCollection
-
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import EMPTY_BODY
 from mongostore.repositories import Connection
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class Overflows:
@@ -25,7 +24,7 @@ class Overflows:
         self._connection = connection
 
     @property
-    def _collection(self) -> AsyncCollection[StoredDocument]:
+    def _collection(self) -> StoreCollection:
         return self._connection.collection("session_overflows")
 
     async def put(self, key: str, epoch: str, what: str, value: Any) -> str:
@@ -89,6 +88,6 @@ class Overflows:
         keys = parts_of(message)
         if not keys:
             return []
-        async with self._collection.find({"session": key, "_id": {"$in": keys}}) as cursor:
-            texts = {part["_id"]: part["value"] for part in await cursor.to_list()}
+        found = await self._collection.find_all({"session": key, "_id": {"$in": keys}})
+        texts = {part["_id"]: part["value"] for part in found}
         return [texts[key] for key in keys] if texts.keys() >= {*keys} else None

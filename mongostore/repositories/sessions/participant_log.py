@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.codec import unescape_key
@@ -21,6 +20,7 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import operation_token, record_operation
 from mongostore.repositories.sessions.tail import other_revision_error, session_id_of
+from mongostore.repositories.store_collection import StoreCollection
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class ParticipantLog:
         self._totals = totals
 
     @property
-    def batches(self) -> AsyncCollection[StoredDocument]:
+    def batches(self) -> StoreCollection:
         """The collection of the batches."""
         return self._connection.collection(self._name)
 
     @property
-    def _sessions(self) -> AsyncCollection[StoredDocument]:
+    def _sessions(self) -> StoreCollection:
         return self._connection.collection("sessions")
 
     async def append(

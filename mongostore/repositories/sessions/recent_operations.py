@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import current_operation
+from mongostore.repositories.operation import newest_life
 
 # So many writes of one document may come between an attempt and its retry.
 _REMEMBERED = 32
@@ -36,12 +37,6 @@ def record_operation(
     return {"recent_ops": {"$each": tokens, "$slice": -_REMEMBERED}}
 
 
-def life_token() -> str:
-    """Return the token of the session that the current operation creates: those of later ones are greater."""
-    call = current_operation()
-    return f"{call.now:016x}{operation_token()}"
-
-
 def life_since(span: timedelta) -> str:
     """Return what the tokens of the sessions are greater than that were created in a time before now."""
     return f"{current_operation().now - span // timedelta(microseconds=1):016x}"
@@ -54,12 +49,12 @@ def not_later() -> StoredDocument:
     """
     call = current_operation()
     call.memory.setdefault("written", call.attempt)
-    return {"create_op": {"$not": {"$gt": _newest_life()}}} if _knows_lives() else {}
+    return {"create_op": {"$not": {"$gt": newest_life()}}} if _knows_lives() else {}
 
 
 def is_later(session: StoredDocument) -> bool:
     """Return whether a session was created since the current operation began, which has written before."""
-    return _knows_lives() and session["create_op"] > _newest_life()
+    return _knows_lives() and session["create_op"] > newest_life()
 
 
 def not_done() -> StoredDocument:
@@ -86,7 +81,3 @@ def _knows_lives() -> bool:
     call = current_operation()
     # A call that may create its session means any one of that id.
     return call.memory.get("written", call.attempt) < call.attempt and "may_create" not in call.memory
-
-
-def _newest_life() -> str:
-    return f"{current_operation().now:016x}~"

@@ -16,8 +16,8 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import resolve_expiry
+from mongostore.repositories.operation import life_token
 from mongostore.repositories.sessions.filters import check_number, revision_guard
-from mongostore.repositories.sessions.recent_operations import life_token
 from mongostore.repositories.size_limits import SizeLimit
 
 MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)

@@ -8,7 +8,7 @@ from functools import partial
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.models import Session, SessionFilter
-from mongostore.repositories.paging import SortKey, SortOrder
+from mongostore.repositories.paging import SortKey, SortOrder, find_page
 from mongostore.repositories.search.finder import SESSIONS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both, has_metadata
 from mongostore.repositories.search.words import Terms
@@ -47,13 +47,6 @@ async def _find(
     sort_key: SortKey | None,
     limit: int,
 ) -> Sequence[StoredDocument]:
-    found = storage.sessions.find(
-        order.keyset_filter_of_any(filters_of_states(both(filter, more)), sort_key),
-        PUBLIC_FIELDS,
-        sort=order.sort,
-        limit=limit,
-        batch_size=limit + 1,
-    )
-    async with found:
-        documents: Sequence[StoredDocument] = await found.to_list()
+    page_filter = order.keyset_filter_of_any(filters_of_states(both(filter, more)), sort_key)
+    documents = await find_page(storage.connection, "sessions", page_filter, order, limit, PUBLIC_FIELDS)
     return await storage.insights.load_into(documents)

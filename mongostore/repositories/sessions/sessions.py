@@ -10,7 +10,7 @@ from typing import Final, Unpack
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_id, check_limit
+from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.session_participants import truncated_fields
@@ -33,11 +33,11 @@ from mongostore.models import (
 )
 from mongostore.repositories import Repository, current_operation, long_running, read_step, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
-from mongostore.repositories.paging import count_options
+from mongostore.repositories.paging import count_options, list_order
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.conversations import AsyncSessionConversations
-from mongostore.repositories.sessions.filters import list_order, revision_guard, session_filter
+from mongostore.repositories.sessions.filters import revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants
@@ -374,14 +374,15 @@ class AsyncSessions(Repository):
         return await self._storage.deleter.delete_session(self._key(session_id), revision_guard(revision))
 
     @reads
-    async def describe_storage(self, session_id: str) -> StorageLayout:
-        """Return where a session's messages lie: in its document or segments.
+    async def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:
+        """Return where a session's messages lie; with its outline, for which the sizes of all parts are read.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If the id is no plain string, or an argument is of the wrong type.
         """
-        return await self._storage.tail.describe(self._key(session_id))
+        check_flag("outline", outline)
+        return await self._storage.tail.describe(self._key(session_id), outline=outline)
 
     async def _update(self, key: str, guard: StoredDocument, update: StoredDocument) -> StoredDocument | None:
         """Change a session, however often it is tried, and return it; None if the guard does not hold."""

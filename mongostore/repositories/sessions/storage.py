@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Final
 
-from pymongo.asynchronous.collection import AsyncCollection
-
 from mongostore.arguments import check_id
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_session
@@ -21,6 +19,7 @@ from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.turn_log import TurnLog
+from mongostore.repositories.store_collection import StoreCollection
 
 
 class SessionStorage:
@@ -48,7 +47,7 @@ class SessionStorage:
         self.reader: Final = MessageReader(connection, tail, self.overflows)
 
     @property
-    def sessions(self) -> AsyncCollection[StoredDocument]:
+    def sessions(self) -> StoreCollection:
         """The collection of sessions."""
         return self.tail.sessions
 

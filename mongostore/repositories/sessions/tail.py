@@ -13,10 +13,9 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
@@ -27,9 +26,9 @@ from mongostore.recent import Recent
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
-from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.recent_operations import is_later
+from mongostore.repositories.store_collection import StoreCollection
 
 # So many documents are kept for callers who append to what they have just read.
 _CACHED_DOCUMENTS = 64
@@ -64,19 +63,12 @@ class Tail:
         self._cached_documents = Recent[str, StoredDocument](_CACHED_DOCUMENTS)
 
     @property
-    def sessions(self) -> AsyncCollection[StoredDocument]:
+    def sessions(self) -> StoreCollection:
         """The collection of sessions."""
         return self._connection.collection("sessions")
 
     @property
-    def checked_sessions(self) -> VersionCheckedCollection:
-        """The same one with the command that the driver's collections do not have."""
-        sessions: Any = self.sessions
-        checked: VersionCheckedCollection = sessions
-        return checked
-
-    @property
-    def segments(self) -> AsyncCollection[StoredDocument]:
+    def segments(self) -> StoreCollection:
         """The collection of sealed messages."""
         return self._connection.collection("session_segments")
 
@@ -136,17 +128,21 @@ class Tail:
             await UnmatchedWrite(self.sessions, {"_id": key}).verify()
         return found
 
-    async def describe(self, key: str) -> StorageLayout:
+    async def describe(self, key: str, *, outline: bool) -> StorageLayout:
         """Return where the messages of an open session lie."""
         fields = ("create_op", "epoch", "messages_bytes", "next_position", "tail_start")
         document = await self.read_fields(key, *fields)
         base, in_tail = document["tail_start"], tail_length(document)
+        if not outline:
+            below = {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}}
+            segments = await self.segments.count_documents(below) if base else 0
+            return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=[])
         found = await self._outline(document) if base else []
         segments = sum(one.pop("segments") for one in found)
         if in_tail:
             found.append({"start": base, "end": base + in_tail, "bytes": document["messages_bytes"]})
-        outline = [StorageStretch(**one) for one in found]
-        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=outline)
+        stretches = [StorageStretch(**one) for one in found]
+        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=stretches)
 
     async def _outline(self, document: StoredDocument) -> list[StoredDocument]:
         """Return the segments of a session in so many stretches; the index has all that is asked for."""
@@ -156,8 +152,8 @@ class Tail:
         ends = {"start": {"$min": "$start"}, "end": {"$max": "$end"}}
         sums = {"bytes": {"$sum": "$size"}, "segments": {"$sum": 1}}
         pipeline = [{"$match": below}, {"$group": {"_id": number, **ends, **sums}}]
-        async with await self.segments.aggregate(pipeline) as cursor:
-            return sorted(await cursor.to_list(), key=lambda one: int(one.pop("_id")))
+        stretches = await self.segments.aggregate_all(pipeline)
+        return sorted(stretches, key=lambda one: int(one.pop("_id")))
 
     async def find_in_segments(
         self, key: str, position: TailPosition, message_ids: Sequence[str]
@@ -171,8 +167,7 @@ class Tail:
             "messages.id": {"$in": list(message_ids)},
             "start": {"$lt": position.base},
         }
-        async with self.segments.find(filter) as cursor:
-            segments = await cursor.to_list()
+        segments = await self.segments.find_all(filter)
         wanted = set(message_ids)
         return [
             (position, message)

@@ -241,8 +241,7 @@ class TurnLog:
         """Return those of the turns that are stored up to the end of a log, by id; None if they went."""
         wanted = {turn["id"]: turn for turn in turns}
         filter = {"session": key, "epoch": end.epoch, "turns.id": {"$in": [*wanted]}}
-        async with self._log.batches.find(filter) as cursor:
-            batches = await cursor.to_list()
+        batches = await self._log.batches.find_all(filter)
         found = [turn for turn in _numbered(batches) if turn["id"] in wanted and turn["number"] <= end.number]
         filled = await self._overflows.load_into(key, found)
         for turn in filled or ():
@@ -278,9 +277,7 @@ class TurnLog:
         # A batch that holds the first of them begins so far before it at most.
         starts = {"$gt": after - BATCH_MESSAGES, "$lte": last}
         filter = {"session": key, "epoch": epoch, "number": starts, "end": {"$gt": after}}
-        order = [("number", 1)]
-        async with self._log.batches.find(filter, sort=order, limit=wanted, batch_size=wanted + 1) as cursor:
-            batches = await cursor.to_list()
+        batches = await self._log.batches.find_all(filter, sort=[("number", 1)], limit=wanted)
         found = [turn for turn in _numbered(batches) if after < turn["number"] <= last]
         return found[:wanted] if len(found) >= wanted else None
 

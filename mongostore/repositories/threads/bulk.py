@@ -10,14 +10,15 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from mongostore.arguments import check_id
 from mongostore.codec import from_micros, is_same, to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
-from mongostore.documents.threads import to_stored_message_members, to_thread_message
+from mongostore.documents.threads import to_stored_feedback, to_stored_message, to_thread_message
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.models import ThreadMessage
+from mongostore.models import Feedback, ThreadMessage
 from mongostore.repositories import Repository, current_operation, long_running, writes
+from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import by_creation, walk
 from mongostore.repositories.threads.message_writer import MERGED
-from mongostore.repositories.threads.thread_writes import record_activity
+from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_new_votes
 from mongostore.repositories.threads.threads import AsyncThreads
 
 
@@ -88,6 +89,46 @@ class ThreadMessageBatches(Repository):
             collection = self._connection.collection("messages")
             await collection.update_many(_of_thread(thread_id, messages), {"$set": {"life": life}})
 
+    @writes
+    async def add_feedback(self, thread_id: str, feedback: Sequence[Feedback]) -> None:
+        """Store the feedback of messages of a thread that have none.
+
+        Raises:
+            ConflictError: If a message has feedback, an id is there, or there is no such message or thread;
+                nothing is stored where the server has transactions.
+            InvalidValueError: If a value cannot be stored; nothing is stored.
+            DocumentTooLargeError: If the thread would take too much.
+        """
+        votes = {check_id("message_id", one.message_id): to_stored_feedback(one) for one in feedback}
+        messages = self._connection.collection("messages")
+        of_thread = {"thread_id": check_id("thread_id", thread_id)}
+        refusal = ConflictError(f"thread {thread_id!r} does not take the feedback at once")
+
+        async def put(session: Any) -> None:
+            first = {"_id": next(iter(votes)), **of_thread}
+            if await find_done(messages, first, projection={"_id": 1}, session=session):
+                return
+            push = remember(current_operation().token)
+            found = await messages.update_each(
+                [
+                    ({"_id": id, **of_thread, "feedback": None}, {"$set": {"feedback": vote}, "$push": push})
+                    for id, vote in votes.items()
+                ],
+                session=session,
+            )
+            values = {id: vote["value"] for id, vote in votes.items()}
+            if found < len(votes) or not await record_new_votes(self._connection, thread_id, values, session):
+                raise refusal
+
+        await check_same_life(self._connection, thread_id)
+        ids = {"feedback.id": {"$in": [vote["id"] for vote in votes.values()]}}
+        if await messages.find_one(ids, {"_id": 1}) is not None:
+            raise refusal
+        try:
+            await self._connection.engine.transact(put)
+        except (BulkWriteError, DuplicateKeyError):
+            raise refusal from None
+
     @long_running
     def iter_loose(self) -> AsyncIterator[ThreadMessage]:
         """Yield the messages that belong to no thread."""
@@ -114,14 +155,11 @@ def _to_document(thread_id: str | None, message: ThreadMessage) -> StoredDocumen
     }
     if message.pinned:
         members["pinned"] = True
-    document: StoredDocument = {
+    document = {
         "_id": check_id("message.id", message.id),
         "thread_id": thread_id,
-        "data": {},
+        **to_stored_message(members),
         "revision": 1,
         "schema_version": SCHEMA_VERSION,
     }
-    for path, value in to_stored_message_members(members).items():
-        parent, dot, name = path.partition(".")
-        (document[parent] if dot else document)[name or parent] = value
     return document | MERGED.count(message.id, document)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
@@ -19,6 +18,7 @@ from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import by_creation, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import (
     FILES,
     check_same_life,
@@ -173,7 +173,7 @@ class AsyncThreadElements(Repository):
         return deleted or current_operation().attempt > 0
 
     @property
-    def _elements(self) -> Any:
+    def _elements(self) -> StoreCollection:
         return self._connection.collection("elements")
 
     async def _replace(self, stored: StoredDocument, began: int) -> set[str]:

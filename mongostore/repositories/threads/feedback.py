@@ -15,6 +15,7 @@ from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import by_creation, list_page
 from mongostore.repositories.parts import find_part, find_parts
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import check_same_life, record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
@@ -161,7 +162,7 @@ class AsyncThreadFeedback(Repository):
         return await self._connection.engine.transact(remove) or current_operation().attempt > 0
 
     @property
-    def _messages(self) -> Any:
+    def _messages(self) -> StoreCollection:
         return self._connection.collection("messages")
 
 

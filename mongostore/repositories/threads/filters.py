@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from mongostore.arguments import check_flag, check_id, check_members, check_vote
+from mongostore.arguments import check_id, check_members, check_vote
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
-from mongostore.errors import InvalidValueError
-from mongostore.models import ListOrder, Thread, ThreadFilter
+from mongostore.models import Thread, ThreadFilter
 from mongostore.repositories.paging import SortOrder
 from mongostore.repositories.search.lists import both, has_metadata, members_filter, time_conditions
 
 _OF_PARTICIPANT = ("user_id", "user_identifier", "owner_id")
-
-
-def thread_order(order: ListOrder, newest: bool) -> SortOrder:
-    """Return the order of a list of threads."""
-    if order not in ("active", "created"):
-        raise InvalidValueError("order", "must be 'active' or 'created'")
-    return SortOrder(f"{order}_at", is_ascending=not check_flag("newest", newest))
 
 
 def thread_filters(where: ThreadFilter, order: SortOrder) -> list[StoredDocument]:

@@ -13,6 +13,7 @@ from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.search.texts import units_of
 from mongostore.repositories.search.words import words_of
 from mongostore.repositories.size_limits import SizeLimit
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_vote
 
 NOT_DELETED = {"$ne": "deleted"}
@@ -72,7 +73,7 @@ class MessageWriter:
                 return
 
     @property
-    def _messages(self) -> Any:
+    def _messages(self) -> StoreCollection:
         return self._connection.collection("messages")
 
     async def _merge_start(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:

@@ -30,6 +30,7 @@ from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import SortOrder, find_page, list_page, page_of, walk
 from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.search.lists import value_filter
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
@@ -251,8 +252,7 @@ class AsyncThreadMessages(Repository):
         check_limit("limit", limit)
         threads = self._connection.collection("threads")
         with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
-        async with threads.find(with_pinned, {"_id": 1}) as found:
-            ids = [document["_id"] for document in await found.to_list()]
+        ids = [thread["_id"] for thread in await threads.find_all(with_pinned, {"_id": 1})]
         order = _by_arrival(newest)
         where: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
         if sort_key := order.decode(await self._with_arrival(order, cursor)):
@@ -329,7 +329,7 @@ class AsyncThreadMessages(Repository):
         return cursor
 
     @property
-    def _messages(self) -> Any:
+    def _messages(self) -> StoreCollection:
         return self._connection.collection("messages")
 
 

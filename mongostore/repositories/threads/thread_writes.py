@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -130,7 +130,7 @@ async def check_same_life(connection: Connection, thread_id: str | None, begun_a
     """
     call, threads = current_operation(), connection.collection("threads")
     if call.attempt and thread_id is not None:
-        deleted = {"_id": thread_id, "deleted_at": {"$gte": begun_at or call.now}}
+        deleted = {"_id": thread_id, "deleted_at": {"$gte": begun_at or call.began}}
         if await threads.find_one(deleted, {"_id": 1}) is not None:
             raise NotFoundError("thread", thread_id)
 
@@ -138,7 +138,7 @@ async def check_same_life(connection: Connection, thread_id: str | None, begun_a
 def not_begun_since(field: str) -> StoredDocument:
     """Return the filter that finds, when a call is tried again, nothing that was begun since the call was."""
     call = current_operation()
-    return {field: {"$not": {"$gt": call.now}}} if call.attempt else {}
+    return {field: {"$not": {"$gt": call.began}}} if call.attempt else {}
 
 
 def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
@@ -261,24 +261,32 @@ async def record_vote(
     if not (await threads.update_one(thread, pull, session=session)).matched_count:
         return False
     if value is not None:
-        vote = {"message_id": message_id, "value": value}
-        push = {"$push": {"votes": {"$each": [vote]}}}
-
-        async def run(filter: StoredDocument, update: StoredDocument) -> bool | None:
-            pushed = await threads.update_one(filter, update, session=session)
-            return bool(pushed.matched_count) or None
-
-        await VOTES.write(threads, thread_id, thread, push, run, session)
+        await record_new_votes(connection, thread_id, {message_id: value}, session)
     return True
+
+
+async def record_new_votes(
+    connection: Connection, thread_id: str, values: Mapping[str, int], session: Any
+) -> bool:
+    """Record in a thread votes on messages that have none, and return whether there is such a thread."""
+    threads = connection.collection("threads")
+    votes = [{"message_id": message_id, "value": value} for message_id, value in values.items()]
+
+    async def run(filter: StoredDocument, update: StoredDocument) -> bool | None:
+        pushed = await threads.update_one(filter, update, session=session)
+        return bool(pushed.matched_count) or None
+
+    push = {"$push": {"votes": {"$each": votes}}}
+    thread = {"_id": thread_id, "state": "open"}
+    return await VOTES.write(threads, thread_id, thread, push, run, session) is not None
 
 
 async def delete_elements(
     connection: Connection, filter: StoredDocument, tombstone: StoredDocument | None = None
 ) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether this call did."""
-    elements = connection.collection("elements")
-    async with elements.find(filter, FILES) as found:
-        return await delete_found_elements(connection, await found.to_list(), filter, tombstone)
+    found = await connection.collection("elements").find_all(filter, FILES)
+    return await delete_found_elements(connection, found, filter, tombstone)
 
 
 async def delete_found_elements(

@@ -35,11 +35,12 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import find_done, remember, update_once
-from mongostore.repositories.paging import count_documents, count_options
+from mongostore.repositories.paging import count_documents, count_options, list_order
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
-from mongostore.repositories.threads.filters import thread_filters, thread_order
+from mongostore.repositories.threads.filters import thread_filters
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.thread_lists import list_threads
 from mongostore.repositories.threads.thread_updates import MERGED, MERGED_MEMBERS, to_update
@@ -125,7 +126,9 @@ class AsyncThreads(Repository):
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
         new = {"$setOnInsert": await self._new(thread_id, members)}
         try:
-            document = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
+            document: Any = await self._threads.find_one_and_update(
+                where, new, upsert=True, return_document=AFTER
+            )
         except DuplicateKeyError:
             # Deleted, or created by another call at the same time.
             return await self.get(thread_id)
@@ -238,7 +241,7 @@ class AsyncThreads(Repository):
         count_options(limit)
         # By creation, in which more indexes have threads; only times are those of the activity.
         has_times = where.get("since") or where.get("until")
-        sort = thread_order("active" if has_times else "created", False)
+        sort = list_order("active" if has_times else "created", False)
         filter = sort.keyset_filter_of_any(thread_filters(where, sort), None)
         if where.get("text") or where.keys() & {*MERGED_MEMBERS}:
             return await list_threads(self._connection, sort, where).count(limit)
@@ -271,7 +274,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit, sort = check_limit("limit", limit), thread_order(order, newest)
+        limit, sort = check_limit("limit", limit), list_order(order, newest)
         return await list_threads(self._connection, sort, where).page(limit, cursor)
 
     @long_running
@@ -293,7 +296,7 @@ class AsyncThreads(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a thread cannot be read and there is no list of `errors`.
         """
-        return list_threads(self._connection, thread_order("created", newest), where).iterate(errors)
+        return list_threads(self._connection, list_order("created", newest), where).iterate(errors)
 
     @staticmethod
     def cursor_of(thread: Thread, *, order: ListOrder = "active") -> str:
@@ -302,7 +305,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        checked, sort = check_instance("thread", thread, Thread), thread_order(order, True)
+        checked, sort = check_instance("thread", thread, Thread), list_order(order, True)
         return sort.cursor((to_micros(sort.field, getattr(checked, sort.field)), check_id("id", checked.id)))
 
     @writes
@@ -318,7 +321,7 @@ class AsyncThreads(Repository):
         return await delete_thread(self._connection, check_id("thread_id", thread_id))
 
     @property
-    def _threads(self) -> Any:
+    def _threads(self) -> StoreCollection:
         return self._connection.collection("threads")
 
     async def _new(self, thread_id: str, members: ThreadUpdate) -> StoredDocument:

@@ -20,6 +20,7 @@ from mongostore.repositories import Repository, current_operation, has_matched, 
 from mongostore.repositories.expiry import new_tombstone, tombstone_end
 from mongostore.repositories.operation import remember
 from mongostore.repositories.paging import by_creation, count_documents, list_page, walk
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import not_begun_since
 
 # A deleted user's id stays, with the operations by which those know it who have just stored it.
@@ -170,7 +171,7 @@ class AsyncUsers(Repository):
         )
 
     @property
-    def _users(self) -> Any:
+    def _users(self) -> StoreCollection:
         return self._connection.collection("users")
 
     async def _find_deleted(self) -> StoredDocument | None:
@@ -195,7 +196,7 @@ class AsyncUsers(Repository):
                 members = {**update.get("$setOnInsert", {}), **update.get("$set", {}), **where}
                 return to_user({**members, "_id": deleted["_id"], "created_at": deleted["began_at"]})
             try:
-                document = await self._users.find_one_and_update(
+                document: Any = await self._users.find_one_and_update(
                     where, update, upsert=True, return_document=ReturnDocument.AFTER
                 )
             except DuplicateKeyError:

@@ -10,11 +10,18 @@ from starlette.responses import JSONResponse, Response
 from mongostore.errors import NotFoundError
 from mongostore.servers.error_responses import problem_responses
 from mongostore.servers.sessions.models import ContextV1, to_json_safe
-from mongostore.servers.sessions.parameters import ETAG, namespace_path_param, session_path_param, sessions_of
+from mongostore.servers.sessions.parameters import (
+    ETAG,
+    READ,
+    namespace_path_param,
+    session_path_param,
+    sessions_of,
+)
 from mongostore.servers.sessions.preconditions import (
     check_match,
     etag_of_value,
     if_match_header,
+    if_none_match_header,
     is_bound,
     matched,
 )
@@ -24,7 +31,10 @@ context_router: Final = APIRouter(route_class=SessionsRoute)
 
 
 @context_router.get(
-    "/{activity_session}/context", response_model=ContextV1, responses={200: {"headers": ETAG}}
+    "/{activity_session}/context",
+    response_model=ContextV1,
+    responses=READ,
+    dependencies=[Depends(if_none_match_header)],
 )
 async def get_context(
     fastapi_request: Request,

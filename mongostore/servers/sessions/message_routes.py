@@ -28,6 +28,7 @@ from mongostore.servers.sessions.models import ID_PATTERN
 from mongostore.servers.sessions.pages import page_response
 from mongostore.servers.sessions.parameters import (
     ETAG,
+    READ,
     backwards_query_param,
     cursor_query_param,
     limit_query_param,
@@ -41,6 +42,7 @@ from mongostore.servers.sessions.preconditions import (
     check_match,
     etag_of_message,
     if_match_header,
+    if_none_match_header,
     is_bound,
     matched,
 )
@@ -143,7 +145,10 @@ async def stream_messages(
 
 
 @messages_router.get(
-    "/{activity_session}/messages/{message}", response_model=MessageV1, responses={200: {"headers": ETAG}}
+    "/{activity_session}/messages/{message}",
+    response_model=MessageV1,
+    responses=READ,
+    dependencies=[Depends(if_none_match_header)],
 )
 async def get_message(
     fastapi_request: Request,

@@ -45,6 +45,11 @@ _MAX_METADATA = 4096
 ETAG: Final[dict[str, Any]] = {
     "ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}}
 }
+# The answers with an entity that has a version.
+READ: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"headers": ETAG},
+    304: {"headers": ETAG, "description": "It still has the version that `If-None-Match` names"},
+}
 LOCATION: Final[dict[str, Any]] = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from fastapi import Header, Request
+from starlette.responses import Response
 
 from mongostore.codec import to_micros
 from mongostore.errors import ConflictError
@@ -27,6 +28,12 @@ async def if_match_header(
     if_match: str | None = Header(None, description="The ETag that it must still have."),
 ) -> None:
     """Declare the header, which an operation looks at when it knows what is to be changed."""
+
+
+async def if_none_match_header(
+    if_none_match: str | None = Header(None, description="The ETags of versions that need not be sent."),
+) -> None:
+    """Declare the header, which the route looks at when it knows the answer."""
 
 
 def etag_of(session: Session) -> str:
@@ -74,6 +81,21 @@ async def matched(request: Request, change: Awaitable[R]) -> R:
         if not is_bound(request):
             raise
         raise ProblemError(412, NO_MATCH) from None
+
+
+def check_none_match(request: Request) -> None:
+    """Refuse a change that an If-None-Match header binds, which the operations do not look at."""
+    if request.method != "GET" and "if-none-match" in request.headers:
+        raise ProblemError(400, "If-None-Match is for reading: bind a change by If-Match")
+
+
+def unless_known(request: Request, response: Response) -> Response:
+    """Return the answer to a request; without its body if an If-None-Match header names its version."""
+    etag, header = response.headers.get("etag"), ",".join(request.headers.getlist("if-none-match"))
+    is_known = header.strip() == "*" or etag in {f'"{tag}"' for _, tag in _TAG.findall(header)}
+    if request.method != "GET" or etag is None or not is_known:
+        return response
+    return Response(status_code=304, headers={"ETag": etag})
 
 
 def _if_match(request: Request) -> str:

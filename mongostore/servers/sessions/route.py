@@ -14,6 +14,7 @@ from starlette.responses import Response
 from mongostore.errors import MongoStoreError, NotFoundError
 from mongostore.models import ApiKey
 from mongostore.servers.error_responses import ProblemError, to_problem
+from mongostore.servers.sessions.preconditions import check_none_match, unless_known
 from mongostore.servers.sessions.service import service_of
 
 
@@ -34,7 +35,8 @@ class SessionsRoute(APIRoute):
                 _check_namespace(request, await service.access.authenticate(request))
                 if self.body_field is not None:
                     _check_media_type(request)
-                return await answer(request)
+                check_none_match(request)
+                return unless_known(request, await answer(request))
             except (HTTPException, RequestValidationError, MongoStoreError) as error:
                 return to_problem(request, error)
 

@@ -40,6 +40,7 @@ from mongostore.servers.sessions.parameters import (
     ETAG,
     LOCATION,
     METADATA_PARAM,
+    READ,
     cursor_query_param,
     job_pool_dependency,
     limit_query_param,
@@ -57,6 +58,7 @@ from mongostore.servers.sessions.preconditions import (
     bound_revision,
     etag_of,
     if_match_header,
+    if_none_match_header,
     is_bound,
     matched,
 )
@@ -154,7 +156,12 @@ async def list_sessions(
     return await page_response(read, to_session_v1, limit, cursor)
 
 
-@sessions_router.get("/{activity_session}", response_model=SessionV1, responses={200: {"headers": ETAG}})
+@sessions_router.get(
+    "/{activity_session}",
+    response_model=SessionV1,
+    responses=READ,
+    dependencies=[Depends(if_none_match_header)],
+)
 async def get_session(
     fastapi_request: Request,
     namespace: str = namespace_path_param,

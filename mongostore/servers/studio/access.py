@@ -18,8 +18,6 @@ from mongostore.servers.access import is_loopback
 from mongostore.servers.error_responses import ProblemError
 from mongostore.store import AsyncMongoStore
 
-_COOKIE = "mongostore_studio"
-
 
 @dataclass(frozen=True)
 class Viewer:
@@ -62,7 +60,7 @@ class StudioAccess:
     async def authenticate(self, request: Request) -> Viewer:
         """Return who looks."""
         self.check_source(request)
-        cookie = request.cookies.get(_COOKIE, "")
+        cookie = request.cookies.get(self._cookie_name(request), "")
         if self._token is not None:
             if not hmac.compare_digest(cookie.encode(), self._cookie_of(self._token).encode()):
                 raise ProblemError(401, "Open the address that `mongostore studio` has printed")
@@ -92,7 +90,7 @@ class StudioAccess:
                 raise ProblemError(401, "The key is not valid")
             value = secret
         response.set_cookie(
-            _COOKIE,
+            self._cookie_name(request),
             value,
             path=request.scope.get("root_path", "") or "/",
             httponly=True,
@@ -112,6 +110,11 @@ class StudioAccess:
     def _check_host(self, request: Request) -> None:
         if self._token is not None and not _is_loopback(request.headers):
             raise ProblemError(403, "Without keys, the studio answers this machine alone")
+
+    def _cookie_name(self, request: Request) -> str:
+        """Return a name of this studio's own: those of one host share its cookies, whatever their ports."""
+        named = (request.headers.get("host", ""), request.scope.get("root_path", ""), self._token or "")
+        return f"mongostore_studio_{hashlib.sha256(repr(named).encode()).hexdigest()[:16]}"
 
     @staticmethod
     def _cookie_of(token: str) -> str:

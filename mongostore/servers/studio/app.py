@@ -117,16 +117,17 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     """Answer an error as a page to those who ask for pages, as a problem to all others."""
     if "text/html" not in request.headers.get("accept", ""):
         return to_problem(request, error)
-    studio = Studio.of(request)
-    status = to_problem(request, error).status_code
+    studio, answer = Studio.of(request), to_problem(request, error)
+    status = answer.status_code
     if status == 401:
         # The secret that was sent was wrong; where there was none, the page says all.
         wrong = error.detail if request.url.path.endswith("/open") and isinstance(error, ProblemError) else ""
-        return await page_response(
+        page = await page_response(
             request, "login.html", {}, status=401, needs_key=studio.access.needs_key, wrong=wrong
         )
+        return _with_headers(page, answer)
     title, text = _words(error, status)
-    return await page_response(
+    page = await page_response(
         request,
         "error.html",
         await _frame_of(request, studio, error),
@@ -136,6 +137,14 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         error_status=status,
         detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
     )
+    return _with_headers(page, answer)
+
+
+def _with_headers(page: Response, answer: Response) -> Response:
+    """Return a page with what the headers of a problem say beside its text, such as when to come again."""
+    for name, value in answer.headers.items():
+        page.headers.setdefault(name, value)
+    return page
 
 
 async def _frame_of(request: Request, studio: Studio, error: Exception) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def _of_threads(store: AsyncMongoStore, user: str | None, text: str | None) -> _
 
 def _of_rooms(store: AsyncMongoStore, text: str | None) -> _Source:
     return _Source(
-        lambda cursor, limit: store.rooms.list(text=text, newest=True, cursor=cursor, limit=limit),
+        lambda cursor, limit: store.rooms.list(text=text, cursor=cursor, limit=limit),
         room_row,
         store.rooms.cursor_of,
     )
@@ -209,7 +209,7 @@ def thread_row(thread: Thread) -> Row:
 
 def room_row(room: Room) -> Row:
     """Return a room as lists show it."""
-    created = room.created_at or datetime.min.replace(tzinfo=UTC)
+    active = room.active_at or room.created_at or datetime.min.replace(tzinfo=UTC)
     preview = " · ".join(
         part for part in (room.status, room.organization_id, f"{room.event_count} events") if part
     )
@@ -218,15 +218,18 @@ def room_row(room: Room) -> Row:
         "room",
         room_title(room),
         preview,
-        room.active_at or created,
-        created,
+        active,
+        # Rooms are listed by the second of their activity.
+        active.replace(microsecond=0),
         path,
         room.organization_id or "",
     )
 
 
 def room_title(room: Room) -> str:
-    """Return what a room is called: the name in its metadata or data, else its id."""
+    """Return what a room is called: its name, or one in its metadata or data, else its id."""
+    if room.name:
+        return room.name
     for members in (room.metadata, room.data):
         for name in ("name", "title", "subject"):
             if isinstance(text := members.get(name), str) and text:

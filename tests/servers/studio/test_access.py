@@ -96,6 +96,22 @@ async def test_mounted_it_needs_a_key(seeded: AsyncMongoStore, mounted: httpx.As
     assert (await mounted.get("/studio/")).status_code == 401
 
 
+async def test_studios_of_one_host_do_not_close_each_other(seeded: AsyncMongoStore) -> None:
+    tokens, stored = ("one", "two"), httpx.Cookies()
+    apps = [create_app(seeded, token=token) for token in tokens]
+    for turn in range(2):
+        for port, (app, token) in enumerate(zip(apps, tokens, strict=True), start=8000):
+            # Browsers keep cookies by hosts, whatever the port.
+            base = f"http://127.0.0.1:{port}"
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url=base, cookies=stored) as browser:
+                if turn == 0:
+                    await browser.get("/open", params={"token": token})
+                    stored.update(browser.cookies)
+                else:
+                    assert (await browser.get("/")).status_code == 200
+
+
 async def test_a_key_sees_its_namespaces_alone(seeded: AsyncMongoStore, mounted: httpx.AsyncClient) -> None:
     key = await seeded.keys.create(name="tea", namespaces=["tea-party"])
     mounted.headers["Authorization"] = f"Bearer {key.token}"

@@ -22,9 +22,11 @@ async def test_a_store_that_does_not_answer_is_said_and_asked_again() -> None:
     async with open_client(store) as asking:
         answer = await asking.get("/")
         assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
         assert "MongoDB does not answer" in answer.text
         assert 'data-retry="5"' in answer.text
         assert "password" not in answer.text
+        assert (await asking.put("/")).headers["allow"] == "GET, HEAD"
         problem = await asking.get("/", headers={"Accept": "application/json"})
         assert problem.json()["status"] == 503
 

@@ -1,8 +1,9 @@
-"""Documents of a newer version of this package are read as far as they fit, and never changed.
+"""A collection as repositories use it: what they must not see or change, it keeps from them.
 
-A filter that names a state does not find an expired document, unless it names `expires_at` as well. Readers
-that go on from their last read do not see a write that a failover may take back. A write that an index of
-others refuses differs from one that meets a document of ours.
+Documents of a newer version of this package are read as far as they fit, and never changed. A filter that
+names a state does not find an expired document, unless it names `expires_at` as well. Readers that go on from
+their last read do not see a write that a failover may take back. A write that an index of others refuses
+differs from one that meets a document of ours.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
-from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import find_duplicate
@@ -27,8 +29,8 @@ _MISSES = 2
 _PASSED_ON = frozenset({"aggregate", "database", "delete_many", "name", "watch"})
 
 
-class VersionCheckedCollection:
-    """A collection in which updates and single deletions meet no newer document; else the driver's.
+class StoreCollection:
+    """A collection of the store.
 
     Args:
         collection: The driver's.
@@ -66,23 +68,46 @@ class VersionCheckedCollection:
         is_majority = call is not None and call.access is Access.READ_MAJORITY
         return self._majority if is_majority else self._collection
 
-    def with_options(self, **options: Any) -> VersionCheckedCollection:
+    def with_options(self, **options: Any) -> StoreCollection:
         """Return the same collection with other options of the driver's."""
         collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
-        return VersionCheckedCollection(
-            collection, majority, self._unique_keys, self._states, self._now, self._kind
-        )
+        return StoreCollection(collection, majority, self._unique_keys, self._states, self._now, self._kind)
 
     def find(self, where: Any = None, projection: Any = None, **options: Any) -> Any:
         """Find documents."""
         return self._read_from.find(self._visible(where), hide_words(self._kind, projection), **options)
 
-    async def find_one(self, where: Any = None, projection: Any = None, **options: Any) -> Any:
+    async def find_all(
+        self, where: StoredDocument, projection: Any = None, *, limit: int = 0, **options: Any
+    ) -> list[StoredDocument]:
+        """Return the documents that are found, `limit` at most unless that is 0."""
+        if limit:
+            # One more than there can be, so that the first answer ends it.
+            options |= {"limit": limit, "batch_size": limit + 1}
+        async with self.find(where, projection, **options) as cursor:
+            documents: list[StoredDocument] = await cursor.to_list()
+        return documents
+
+    async def aggregate_all(
+        self, pipeline: Sequence[StoredDocument], *, limit: int = 0, **options: Any
+    ) -> list[StoredDocument]:
+        """Return all that a pipeline makes, `limit` documents at most unless that is 0."""
+        if limit:
+            options["batchSize"] = limit + 1
+        async with await self._read_from.aggregate(pipeline, **options) as cursor:
+            documents: list[StoredDocument] = await cursor.to_list()
+        return documents
+
+    async def find_one(
+        self, where: Any = None, projection: Any = None, **options: Any
+    ) -> StoredDocument | None:
         """Find a document."""
         fields = dict.fromkeys(projection, 1) if isinstance(projection, list) else projection
         fields = hide_words(self._kind, fields)
+        found: StoredDocument | None
         if not self._is_key_and_state(where) or not _is_plain(fields):
-            return await self._read_from.find_one(self._visible(where), fields, **options)
+            found = await self._read_from.find_one(self._visible(where), fields, **options)
+            return found
         # By its key alone a server finds the document at once; for its state and its end it makes a plan.
         if fields and any(fields.values()):
             fields = {**fields, "state": 1, "expires_at": 1}
@@ -115,8 +140,7 @@ class VersionCheckedCollection:
         gone = {**where, **expired(self._time())}
         less = {"coll": self.name, "pipeline": [{"$match": gone}, {"$group": {"_id": 0, "n": {"$sum": -1}}}]}
         pipeline = [{"$match": where}, {"$group": {"_id": 0, "n": {"$sum": 1}}}, {"$unionWith": less}]
-        async with await self._read_from.aggregate(pipeline, batchSize=3) as cursor:
-            return sum(part["n"] for part in await cursor.to_list())
+        return sum(part["n"] for part in await self.aggregate_all(pipeline, limit=2))
 
     def _visible(self, where: Any) -> Any:
         visible = hide_tombstones(where or {}, self._kind)
@@ -161,9 +185,11 @@ class VersionCheckedCollection:
 
     async def find_one_and_update(
         self, where: StoredDocument, update: Any, *args: Any, **options: Any
-    ) -> Any:
+    ) -> StoredDocument | None:
         """Update a document and return it."""
-        found = await self._change(self._collection.find_one_and_update, where, update, *args, **options)
+        found: StoredDocument | None = await self._change(
+            self._collection.find_one_and_update, where, update, *args, **options
+        )
         met = found is not None or options.get("upsert", False)
         await self._record_match(where, met, _is_final(update))
         return found
@@ -209,9 +235,13 @@ class VersionCheckedCollection:
         await self._record_match(where, bool(result.deleted_count), True)
         return result
 
-    async def find_one_and_delete(self, where: StoredDocument, fields: StoredDocument, **options: Any) -> Any:
+    async def find_one_and_delete(
+        self, where: StoredDocument, fields: StoredDocument, **options: Any
+    ) -> StoredDocument | None:
         """Delete a document and return it."""
-        found = await self._collection.find_one_and_delete(self._id_filter(where), fields, **options)
+        found: StoredDocument | None = await self._collection.find_one_and_delete(
+            self._id_filter(where), fields, **options
+        )
         await self._record_match(where, found is not None, True)
         return found
 
@@ -223,6 +253,18 @@ class VersionCheckedCollection:
                 self._id_filter(where), indexed, **options
             )
         return result
+
+    async def update_each(
+        self, updates: Sequence[tuple[StoredDocument, StoredDocument]], **options: Any
+    ) -> int:
+        """Update one document by each filter and update, and return how many there were."""
+        requests = [
+            UpdateOne(self._id_filter(where), add_words_to_update(self._kind, update))
+            for where, update in updates
+        ]
+        with self._check_index():
+            result: BulkWriteResult = await self._collection.bulk_write(requests, ordered=False, **options)
+        return result.matched_count
 
     async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
         """Record in the current call whether an update found its document."""

@@ -14,7 +14,7 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import IndexConflictError, UnsupportedError
 from mongostore.repositories.operation import Access, running
-from mongostore.repositories.schema_guard import VersionCheckedCollection
+from mongostore.repositories.store_collection import StoreCollection
 
 CURRENT: StoredDocument = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
 OLD: StoredDocument = {"_id": "old", "place": 3}
@@ -64,8 +64,8 @@ async def things() -> Any:
 
 
 @pytest.fixture
-def guarded(things: Any) -> VersionCheckedCollection:
-    return VersionCheckedCollection(things, things.database["settled"])
+def guarded(things: Any) -> StoreCollection:
+    return StoreCollection(things, things.database["settled"])
 
 
 async def stored(things: Any) -> list[StoredDocument]:
@@ -77,20 +77,18 @@ async def stored(things: Any) -> list[StoredDocument]:
     ("access", "name"), [(Access.WRITE, "things"), (Access.READ, "things"), (Access.READ_MAJORITY, "settled")]
 )
 async def test_settled_calls_read_what_is_settled(
-    guarded: VersionCheckedCollection, access: Access, name: str
+    guarded: StoreCollection, access: Access, name: str
 ) -> None:
     with running(1, access):
         assert guarded.name == name
         assert (await guarded.find_one({"_id": "settled"}) is not None) == (name == "settled")
 
 
-def test_outside_of_a_call_nothing_is_settled(guarded: VersionCheckedCollection) -> None:
+def test_outside_of_a_call_nothing_is_settled(guarded: StoreCollection) -> None:
     assert guarded.name == "things"
 
 
-async def test_settled_calls_change_what_others_change(
-    guarded: VersionCheckedCollection, things: Any
-) -> None:
+async def test_settled_calls_change_what_others_change(guarded: StoreCollection, things: Any) -> None:
     with running(1, Access.READ_MAJORITY):
         assert (await guarded.update_one({"_id": "old"}, {"$set": {"place": 9}})).matched_count == 1
 
@@ -101,7 +99,7 @@ async def test_settled_calls_change_what_others_change(
 @pytest.mark.parametrize("id", ["current", "old"])
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_what_is_not_newer_is_changed(
-    guarded: VersionCheckedCollection,
+    guarded: StoreCollection,
     things: Any,
     method: str,
     update: StoredDocument,
@@ -124,7 +122,7 @@ async def test_what_is_not_newer_is_changed(
 @pytest.mark.parametrize("where", [{"_id": "newer"}, {"_id": "newer", "place": 7}, {"place": 2}])
 @pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
 async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
-    guarded: VersionCheckedCollection,
+    guarded: StoreCollection,
     things: Any,
     method: str,
     arguments: list[StoredDocument],
@@ -138,7 +136,7 @@ async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stays(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: StoredDocument
+    guarded: StoreCollection, things: Any, method: str, update: StoredDocument
 ) -> None:
     change = getattr(guarded, method)
 
@@ -154,7 +152,7 @@ async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stay
 
 @pytest.mark.parametrize(("method", "arguments"), URGENT)
 async def test_what_ends_something_newer_is_told_at_once(
-    guarded: VersionCheckedCollection, things: Any, method: str, arguments: list[StoredDocument]
+    guarded: StoreCollection, things: Any, method: str, arguments: list[StoredDocument]
 ) -> None:
     with running(1, Access.WRITE), pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)({"_id": "newer"}, *arguments)
@@ -164,7 +162,7 @@ async def test_what_ends_something_newer_is_told_at_once(
 
 @pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
 async def test_what_is_not_there_may_be_missed_as_often_as_one_likes(
-    guarded: VersionCheckedCollection, method: str, arguments: list[StoredDocument]
+    guarded: StoreCollection, method: str, arguments: list[StoredDocument]
 ) -> None:
     await getattr(guarded, method)({"_id": "nobody"}, *arguments)
     with running(1, Access.WRITE):
@@ -172,7 +170,7 @@ async def test_what_is_not_there_may_be_missed_as_often_as_one_likes(
             await getattr(guarded, method)({"_id": "nobody"}, *arguments)
 
 
-async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: VersionCheckedCollection) -> None:
+async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: StoreCollection) -> None:
     with running(1, Access.WRITE) as call:
         for _ in range(3):
             await guarded.update_one({"_id": "nobody"}, {"$set": {"place": 9}})
@@ -181,7 +179,7 @@ async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: VersionChecked
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_a_miss_is_forgotten_once_the_document_is_met(
-    guarded: VersionCheckedCollection, method: str, update: StoredDocument
+    guarded: StoreCollection, method: str, update: StoredDocument
 ) -> None:
     with running(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "old", "place": 7}, update)
@@ -191,7 +189,7 @@ async def test_a_miss_is_forgotten_once_the_document_is_met(
 
 
 async def test_a_miss_is_forgotten_once_the_document_is_inserted(
-    guarded: VersionCheckedCollection, things: Any
+    guarded: StoreCollection, things: Any
 ) -> None:
     with running(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "made"}, {"$set": {"place": 9}})
@@ -203,7 +201,7 @@ async def test_a_miss_is_forgotten_once_the_document_is_inserted(
 
 
 async def test_a_miss_is_forgotten_once_the_document_is_deleted(
-    guarded: VersionCheckedCollection, things: Any
+    guarded: StoreCollection, things: Any
 ) -> None:
     with running(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "old", "place": 7}, {"$set": {"place": 9}})
@@ -213,7 +211,7 @@ async def test_a_miss_is_forgotten_once_the_document_is_deleted(
     assert await things.find_one({"_id": "old"}) is None
 
 
-async def test_misses_of_different_documents_are_counted_apart(guarded: VersionCheckedCollection) -> None:
+async def test_misses_of_different_documents_are_counted_apart(guarded: StoreCollection) -> None:
     with running(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "a"}, {"$set": {"place": 9}})
         await guarded.update_one({"place": 7}, {"$set": {"place": 9}})
@@ -227,7 +225,7 @@ async def test_misses_of_different_documents_are_counted_apart(guarded: VersionC
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_what_an_upsert_makes_is_not_missed(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: StoredDocument
+    guarded: StoreCollection, things: Any, method: str, update: StoredDocument
 ) -> None:
     with running(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "made"}, update, upsert=True)
@@ -239,7 +237,7 @@ async def test_what_an_upsert_makes_is_not_missed(
 @pytest.mark.parametrize("is_called", [False, True])
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_an_upsert_of_what_is_newer_changes_nothing(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: StoredDocument, is_called: bool
+    guarded: StoreCollection, things: Any, method: str, update: StoredDocument, is_called: bool
 ) -> None:
     call = running(1, Access.WRITE) if is_called else nullcontext()
 
@@ -254,7 +252,7 @@ async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: 
     contended = Contended(things, times)
 
     with running(1, Access.WRITE) as call:
-        result = await VersionCheckedCollection(contended, things).update_one(
+        result = await StoreCollection(contended, things).update_one(
             {"_id": "old"}, {"$set": {"place": 9}}, upsert=True
         )
         assert call.missed == {}
@@ -278,7 +276,7 @@ async def test_any_other_taken_key_is_told(
     contended = Contended(things, 1, key)
 
     with running(1, Access.WRITE), pytest.raises(DuplicateKeyError) as raised:
-        await VersionCheckedCollection(contended, things, [["place"]]).update_one(
+        await StoreCollection(contended, things, [["place"]]).update_one(
             where, {"$set": {"place": 9}}, upsert=True, **options
         )
 
@@ -298,7 +296,7 @@ WRITES: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("method", WRITES)
 async def test_a_unique_index_of_others_is_named_at_once(
-    guarded: VersionCheckedCollection, things: Any, method: str
+    guarded: StoreCollection, things: Any, method: str
 ) -> None:
     await things.create_indexes([IndexModel([("place", 1)], name="theirs", unique=True)])
     refused = r"^things: the unique index theirs is not the store's and refuses its documents: drop it, or "
@@ -310,13 +308,13 @@ async def test_a_unique_index_of_others_is_named_at_once(
 @pytest.mark.parametrize("method", WRITES)
 async def test_a_unique_index_of_ours_is_a_taken_key(things: Any, method: str) -> None:
     await things.create_indexes([IndexModel([("place", 1)], name="ours", unique=True)])
-    ours = VersionCheckedCollection(things, things, [["place"]])
+    ours = StoreCollection(things, things, [["place"]])
 
     with running(1, Access.WRITE), pytest.raises((DuplicateKeyError, BulkWriteError)):
         await getattr(ours, method)(*WRITES[method])
 
 
-def test_whatever_else_changes_documents_is_not_let_through(guarded: VersionCheckedCollection) -> None:
+def test_whatever_else_changes_documents_is_not_let_through(guarded: StoreCollection) -> None:
     reading = {"aggregate", "count_documents", "find", "find_one"}
     changing = {*WRITES, "delete_one", "find_one_and_delete", "with_options"}
     harmless = {"database", "delete_many", "name", "watch"}
@@ -325,7 +323,7 @@ def test_whatever_else_changes_documents_is_not_let_through(guarded: VersionChec
     assert {name for name in public if hasattr(guarded, name)} <= reading | changing | harmless
 
 
-async def test_many_are_updated_but_the_newer_one(guarded: VersionCheckedCollection, things: Any) -> None:
+async def test_many_are_updated_but_the_newer_one(guarded: StoreCollection, things: Any) -> None:
     result = await guarded.update_many({}, {"$set": {"seen": True}})
 
     assert result.matched_count == 2
