@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bson import MaxKey, MinKey
+from bson import MaxKey, MinKey, json_util
 from bson.int64 import Int64
+from bson.json_util import CANONICAL_JSON_OPTIONS
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mongostore.engines import Engine
@@ -104,22 +105,24 @@ def plan_commands(database: str, prefix: str, shards: Sequence[str]) -> list[tup
     return commands
 
 
-def format_command(value: Any, *, is_json: bool = False) -> str:
-    """Return a command as mongosh, or JSON, writes it."""
+def format_command(value: Any) -> str:
+    """Return a command as mongosh reads it."""
     match value:
         case dict():
-            members = (f"{json.dumps(n)}: {format_command(v, is_json=is_json)}" for n, v in value.items())
+            members = (f"{json.dumps(name)}: {format_command(member)}" for name, member in value.items())
             return "{" + ", ".join(members) + "}"
         case MinKey():
-            return '{"$minKey": 1}' if is_json else "MinKey()"
+            return "MinKey()"
         case MaxKey():
-            return '{"$maxKey": 1}' if is_json else "MaxKey()"
-        case bool():
-            return json.dumps(value)
+            return "MaxKey()"
         case int():
-            number = json.dumps(str(value))
-            return f'{{"$numberLong": {number}}}' if is_json else f"NumberLong({number})"
+            return f"NumberLong({json.dumps(str(value))})"
     return json.dumps(value)
+
+
+def to_extended_json(command: Mapping[str, Any]) -> Any:
+    """Return a command in MongoDB's Extended JSON."""
+    return json.loads(json_util.dumps(command, json_options=CANONICAL_JSON_OPTIONS))
 
 
 async def list_shards(engine: Engine) -> list[str]:

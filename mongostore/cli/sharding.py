@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -21,6 +20,7 @@ from mongostore.sharding import (
     diff_sharding,
     format_command,
     plan_commands,
+    to_extended_json,
 )
 
 _STYLES = {ShardState.SHARDED: "green", ShardState.MISSING: "red", ShardState.DIFFERS: "red"}
@@ -50,12 +50,8 @@ def plan(
     settings, names = Settings(), [f"shard{number}" for number in range(shards)]
     commands = plan_commands(database or settings.database or "mongostore", settings.prefix, names)
     if as_json:
-        print_json(
-            {
-                "commands": [json.loads(format_command(command, is_json=True)) for _, command in commands],
-                "unsharded": load_sharding().unsharded,
-            }
-        )
+        written = [to_extended_json(command) for _, command in commands]
+        print_json({"commands": written, "unsharded": load_sharding().unsharded})
         return
     for _, command in commands:
         out.print(plain(f"db.adminCommand({format_command(command)});"), soft_wrap=True)

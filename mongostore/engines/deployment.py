@@ -12,7 +12,7 @@ from typing import Any
 import pymongo
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure
+from pymongo.errors import ConnectionFailure, OperationFailure
 
 from mongostore.engines.clients import settings_of
 
@@ -93,7 +93,8 @@ async def clock_skews(client: AsyncMongoClient[Any], hosts: Iterable[str]) -> di
     async with AsyncMongoClient[Any](settings.uri, **settings.options, server_selector=only_this) as each:
         try:
             for host in hosts:
-                with suppress(ConnectionFailure, ExecutionTimeout), pymongo.timeout(_HOST_SECONDS):
+                # One that lags far behind may not know the user yet.
+                with suppress(ConnectionFailure, OperationFailure), pymongo.timeout(_HOST_SECONDS):
                     skews[host] = min([await _sample(each) for _ in range(_SAMPLES)])[1]
         finally:
             # Closing it ends its sessions, on a server of the driver's choice.

@@ -210,7 +210,7 @@ class StorageLayout(Model):
         in_segments: The number of older ones, which have moved to segments.
         segments: The number of segments.
         outline: The whole session in about a hundred stretches at the most, in order; the last one is the
-            tail.
+            tail. It is empty where it was not asked for.
     """
 
     in_tail: int

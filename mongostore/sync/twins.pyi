@@ -2996,10 +2996,10 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If an argument is of the wrong type.
         """
 
-    def describe_storage(self, session_id: str) -> StorageLayout:
-        """Return where a session's messages lie: in its document or segments.
+    def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:
+        """Return where a session's messages lie; with its outline, for which the sizes of all parts are read.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If the id is no plain string, or an argument is of the wrong type.
         """

@@ -224,6 +224,7 @@ CASES = [
     Case("sum up the conversations", 11, lambda s: s.conversations.list("long")),
     Case("count messages", 1, lambda s: s.messages.count("long")),
     Case("tell where messages lie", 2, lambda s: s.describe_storage("long")),
+    Case("tell where messages lie without stretches", 2, lambda s: s.describe_storage("long", outline=False)),
     Case("set a small context", 1, lambda s: s.context.set("long", [1])),
     Case("get a small context", 1, lambda s: s.context.get("long")),
     Case("find a small context", 1, lambda s: s.context.find("long")),
@@ -276,7 +277,10 @@ WIDE = dict.fromkeys((case.claim for case in CASES if "by metadata" in case.clai
 BEYOND = dict.fromkeys(
     ("count sessions", "count sessions of a user", "count sessions, deleted or not"),
     "a key of an index for each session that is counted",
-) | {"list a few by metadata that many have": _BY_VALUE}
+) | {
+    "list a few by metadata that many have": _BY_VALUE,
+    "tell where messages lie without stretches": "a key of an index for each segment that is counted",
+}
 
 
 @dataclass

@@ -24,6 +24,8 @@ async def test_the_outline_of_a_session_leaves_no_position_out(store: AsyncMongo
         await sessions.messages.append_many("s", many)
         layout = await sessions.describe_storage("s")
         outline = layout.outline
+        without = await sessions.describe_storage("s", outline=False)
+        assert without == layout.model_copy(update={"outline": []})
         assert len(outline) <= 100
         assert [one.start for one in outline] == [0, *(one.end for one in outline[:-1])]
         assert outline[-1].end == end == layout.in_tail + layout.in_segments

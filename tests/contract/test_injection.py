@@ -310,7 +310,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"session_id": n.session},
         {"conversation_id": "", "newest": True, "errors": None},
     ),
-    "sessions.describe_storage": lambda n: ({"session_id": n.session}, {}),
+    "sessions.describe_storage": lambda n: ({"session_id": n.session}, {"outline": False}),
     "sessions.list": lambda n: (
         {"user_id": n.user},
         {"deleted": None, "order": "created", "newest": True, **PAGED},

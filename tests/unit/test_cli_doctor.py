@@ -204,13 +204,15 @@ def test_each_user_s_rights_are_told(mongod_binary: Path, tmp_path: Path) -> Non
 
 @pytest.mark.server
 def test_the_clocks_of_all_members_that_answer_are_compared(mongod_binary: Path, tmp_path: Path) -> None:
-    with cluster(mongod_binary, tmp_path) as three:
-        uri = three.uri_of()
+    with cluster(mongod_binary, tmp_path, login=True) as three:
+        primary = three.primary()
+        paused, _ = (member for member in three.members if member is not primary)
+        # It does not know the user yet.
+        three.ask(paused, {"configureFailPoint": "rsSyncApplyStop", "mode": "alwaysOn"})
+        uri = three.add_user("ada", {"role": "readWrite", "db": "mongostore"})
         CliRunner().invoke(app, ["indexes", "apply", "--uri", uri])
         findings = run_doctor(uri)
         assert findings["topology"][:2] == ("ok", "replica set rs of 3")
         assert (findings["clocks"][0], "the members'" in findings["clocks"][1]) == ("ok", True)
-        primary = three.primary()
-        paused, _ = (member for member in three.members if member is not primary)
         paused.send(signal.SIGSTOP)
         assert run_doctor(uri)["clocks"][0] == "ok"

@@ -37,7 +37,7 @@ from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, Stored
 from mongostore.documents.rooms import is_closed, second_of
 from mongostore.errors import NotFoundError
 from mongostore.recent import Recent
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.operation import UnmatchedWrite, newest_life
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_with_newest
 from mongostore.repositories.size_limits import SizeLimit
@@ -105,6 +105,8 @@ class LogHead:
 class RoomLog:
     """The open logs of rooms: read, remembered, and closed for a change."""
 
+    _rooms = CollectionOf("rooms")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._heads = Recent[str, tuple[LogHead, float]](_MOST_HEADS)
@@ -140,7 +142,7 @@ class RoomLog:
         if room is None:
             raise NotFoundError("room", room_id)
         if room["schema_version"] > SCHEMA_VERSION:
-            await UnmatchedWrite(self._connection.collection("rooms"), {"_id": room_id}).verify()
+            await UnmatchedWrite(self._rooms, {"_id": room_id}).verify()
         # The counters that the log began with are the head's, if it has no event.
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
@@ -149,9 +151,7 @@ class RoomLog:
         if head.active_second == head.listed_at:
             return head
         life = {"_id": room_id, "state": "open", "epoch": head.epoch}
-        await self._connection.collection("rooms").update_one(
-            life, {"$max": {"listed_at": head.active_second}}
-        )
+        await self._rooms.update_one(life, {"$max": {"listed_at": head.active_second}})
         return replace(head, listed_at=head.active_second)
 
     async def catch_up(self, room_id: str, head: LogHead) -> LogHead:

@@ -10,7 +10,7 @@ from typing import Any, Final, Unpack
 from mongostore.arguments import check_flag, check_id, check_limit, check_text
 from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
-from mongostore.errors import InvalidDocumentError, NotFoundError
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import (
     FullRoom,
     ListOrder,
@@ -22,7 +22,7 @@ from mongostore.models import (
     RoomState,
     RoomUpdate,
 )
-from mongostore.repositories import Connection, Repository, long_running, reads, writes
+from mongostore.repositories import CollectionOf, Connection, Repository, long_running, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.rooms.bindings import AsyncRoomBindings
 from mongostore.repositories.rooms.events import AsyncRoomEvents
@@ -38,7 +38,6 @@ from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
 from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
-from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncRooms(Repository):
@@ -64,6 +63,8 @@ class AsyncRooms(Repository):
         identities: People across rooms.
         verifications: Whether people have proved who they are.
     """
+
+    _rooms = CollectionOf("rooms")
 
     def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         super().__init__(connection)
@@ -124,8 +125,7 @@ class AsyncRooms(Repository):
             InvalidDocumentError: If the room or one of the others cannot be read.
         """
         room, parts = await find_full_room(self._connection, check_id("room_id", room_id))
-        if room is None:
-            raise NotFoundError("room", room_id)
+        room = self._check_found("room", room_id, room)
         bindings = [to_binding(document) for document in parts if "correspondents" in document]
         participants = [to_participant(document) for document in parts if "routes" in document]
         return FullRoom(to_room(room), bindings, participants)
@@ -391,7 +391,3 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
         """
         return await self._updates.delete(room_id)
-
-    @property
-    def _rooms(self) -> StoreCollection:
-        return self._connection.collection("rooms")

@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from pymongo.errors import DuplicateKeyError
@@ -23,12 +23,11 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, bson_si
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout, StorageStretch
 from mongostore.recent import Recent
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.recent_operations import is_later
-from mongostore.repositories.store_collection import StoreCollection
 
 # So many documents are kept for callers who append to what they have just read.
 _CACHED_DOCUMENTS = 64
@@ -54,6 +53,9 @@ class Tail:
         limits: When messages leave the document.
     """
 
+    sessions: Final = CollectionOf("sessions")
+    segments: Final = CollectionOf("session_segments")
+
     def __init__(self, connection: Connection, limits: TailLimits | None = None) -> None:
         self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
@@ -61,16 +63,6 @@ class Tail:
         self._cached_positions = Recent[str, TailPosition](self.limits.cached_positions)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cached_documents = Recent[str, StoredDocument](_CACHED_DOCUMENTS)
-
-    @property
-    def sessions(self) -> StoreCollection:
-        """The collection of sessions."""
-        return self._connection.collection("sessions")
-
-    @property
-    def segments(self) -> StoreCollection:
-        """The collection of sealed messages."""
-        return self._connection.collection("session_segments")
 
     def cached_position(self, key: str) -> TailPosition:
         """Return where the tail of a session began when last seen."""
@@ -128,17 +120,21 @@ class Tail:
             await UnmatchedWrite(self.sessions, {"_id": key}).verify()
         return found
 
-    async def describe(self, key: str) -> StorageLayout:
+    async def describe(self, key: str, *, outline: bool) -> StorageLayout:
         """Return where the messages of an open session lie."""
         fields = ("create_op", "epoch", "messages_bytes", "next_position", "tail_start")
         document = await self.read_fields(key, *fields)
         base, in_tail = document["tail_start"], tail_length(document)
+        if not outline:
+            below = {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}}
+            segments = await self.segments.count_documents(below) if base else 0
+            return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=[])
         found = await self._outline(document) if base else []
         segments = sum(one.pop("segments") for one in found)
         if in_tail:
             found.append({"start": base, "end": base + in_tail, "bytes": document["messages_bytes"]})
-        outline = [StorageStretch(**one) for one in found]
-        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=outline)
+        stretches = [StorageStretch(**one) for one in found]
+        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=stretches)
 
     async def _outline(self, document: StoredDocument) -> list[StoredDocument]:
         """Return the segments of a session in so many stretches; the index has all that is asked for."""

@@ -41,7 +41,7 @@ async def session_page(
         bounds = {"around": at} if at is not None else {"after": after}
     session, layout, page, around = await asyncio.gather(
         sessions.get(session_id),
-        sessions.describe_storage(session_id),
+        sessions.describe_storage(session_id, outline=False),
         sessions.messages.list(session_id, limit=PAGE, conversation_id=conversation, **bounds),
         view.frame(request),
     )
@@ -130,7 +130,9 @@ async def session_map(request: Request, view: InSession, first: int = 0, last: i
 async def session_part(request: Request, view: InSession, part: str) -> Response:
     """Show the participants of a session, its context, or where its messages are stored."""
     sessions = view.sessions
-    session, layout = await asyncio.gather(sessions.get(view.id), sessions.describe_storage(view.id))
+    session, layout = await asyncio.gather(
+        sessions.get(view.id), sessions.describe_storage(view.id, outline=False)
+    )
     known: dict[str, Any] = {"session": session, "layout": layout, "part": part}
     match part:
         case "participants" | "documents":
