@@ -22,8 +22,7 @@ def to_message(
         return None
     role, data = item.get("role"), rest_of(item, "role", "content")
     if not isinstance(role, str) or not role:
-        kind = item.get("type")
-        role = "tool" if isinstance(kind, str) and kind.endswith("_output") else "assistant"
+        role = role_of(item)
         if "role" in item:
             data["role"] = item["role"]
     if "content" in item and item["content"] is None:
@@ -36,6 +35,12 @@ def to_message(
         data=data,
         created_at=created_at,
     )
+
+
+def role_of(item: dict[str, Any]) -> str:
+    """Return the role of the speaker of an item that has none."""
+    kind = item.get("type")
+    return "tool" if isinstance(kind, str) and kind.endswith("_output") else "assistant"
 
 
 def parse_item(text: Any, table: str, key: object, report: Report) -> Any:

@@ -38,6 +38,11 @@ class _Layer:
 
 
 _OF_THREAD = ("id", "createdAt", "name", "userId", "userIdentifier", "tags", "metadata")
+# The columns of users and of feedback: there is nowhere to keep any other.
+_TAKEN = {
+    *("id", "identifier", "metadata", "createdAt", "updatedAt"),
+    *("forId", "stepId", "threadId", "name", "value", "comment"),
+}
 _SQLALCHEMY = _Layer(
     required={
         "users": ("id", "identifier"),
@@ -103,6 +108,10 @@ class _Source:
             (self._feedback, layer.of_step),
         ):
             tables.index(table, column)
+        for table in (self._users, self._feedback):
+            for column in tables.columns(table):
+                if column not in _TAKEN and tables.has_values(table, column):
+                    self._report.leave_out(table, column, "a column that Chainlit does not have")
         tables.add_function("instant", _instant)
         reading.total = tables.count(self._users) + tables.count(self._threads)
 

@@ -14,10 +14,12 @@ from mongostore.importers.conversations import Conversation, to_session
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
-from mongostore.importers.values import from_epoch, rest_of, text_or_none
+from mongostore.importers.values import rest_of, text_or_none, to_time, unread_times
 
 _CONVERSATIONS = re.compile(r"(.*/)?conversations(-\d+)?\.json")
 _POINTER = re.compile(r"(?:file-service|sediment)://(.+)")
+# A page that shows the conversations, and links to them, say nothing more.
+_KNOWN = ("chat.html", "message_feedback.json", "shared_conversations.json", "user.json")
 _HEAD = ("id", "conversation_id", "title", "create_time", "mapping")
 _OF_MESSAGE = ("id", "author", "create_time", "content")
 
@@ -31,27 +33,34 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     if not parts:
         raise SourceError(f"{reading.location} has no conversations.json")
     user = next(iter(archive.read_objects("user.json")), {})
-    export = _Export(reading, archive, reading.options.user_id or text_or_none(user.get("id")))
+    export = _Export(reading, archive, parts, reading.options.user_id or text_or_none(user.get("id")))
     for part in parts:
         for number, conversation in archive.iter_items(part):
             if isinstance(conversation, dict) and isinstance(conversation.get("mapping"), dict):
                 yield export.session(part, conversation)
             else:
                 reading.report.refuse(part, number, "is no conversation")
-    for id in export.feedback:
-        reading.report.warn("message_feedback.json", id, "no such message")
+    export.report_rest()
 
 
 class _Export:
-    def __init__(self, reading: Reading, archive: Archive, user_id: str | None) -> None:
+    def __init__(self, reading: Reading, archive: Archive, parts: list[str], user_id: str | None) -> None:
         self._report = reading.report
         self._archive = archive
         self._user_id = user_id
+        self._unused = {name for name in archive.names if name.rpartition("/")[2] not in _KNOWN} - {*parts}
         self.feedback = {
             row["id"]: _feedback(row)
             for row in archive.read_objects("message_feedback.json")
             if isinstance(row.get("id"), str)
         }
+
+    def report_rest(self) -> None:
+        """Name what belongs to no message."""
+        for id in self.feedback:
+            self._report.warn("message_feedback.json", id, "no such message")
+        for name in sorted(self._unused):
+            self._report.leave_out("files", name, "no message points at it")
 
     def session(self, part: str, value: dict[str, Any]) -> SessionUnit:
         """Return a conversation as a session."""
@@ -64,8 +73,8 @@ class _Export:
                 members={
                     "user_id": self._user_id,
                     "name": text_or_none(value.get("title")),
-                    "data": rest_of(value, *_HEAD),
-                    "created_at": from_epoch(value.get("create_time")),
+                    "data": {**rest_of(value, *_HEAD), **unread_times(value, "create_time")},
+                    "created_at": to_time(value.get("create_time")),
                 },
                 nodes=[self._node(part, id, node) for id, node in value["mapping"].items()],
                 current=value.get("current_node"),
@@ -81,12 +90,12 @@ class _Export:
         if message is not None and not _has_role(message):
             self._report.refuse(part, id, "is no message with an author")
             message = None
-        time = None if message is None else from_epoch(message.get("create_time"))
+        time = None if message is None else to_time(message.get("create_time"))
         return Node(id, parent if isinstance(parent, str) else None, time, message)
 
     def _members(self, session_id: str, message: dict[str, Any], files: list[FileUnit]) -> dict[str, Any]:
         author, content = message["author"], message.get("content")
-        data = rest_of(message, *_OF_MESSAGE)
+        data = {**rest_of(message, *_OF_MESSAGE), **unread_times(message, "create_time")}
         if others := rest_of(author, "role"):
             data["author"] = others
         if keys := self._files(session_id, message, files):
@@ -111,6 +120,7 @@ class _Export:
                 continue
             key = f"chatgpt/{session_id}/{file_id}"
             kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            self._unused.discard(name)
             files.append(FileUnit(key, partial(self._archive.read, name), kind))
             keys[pointer] = key
         return keys

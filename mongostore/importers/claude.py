@@ -11,7 +11,7 @@ from mongostore.importers.report import Report
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.trees import Node
 from mongostore.importers.units import SessionUnit
-from mongostore.importers.values import from_text, rest_of, text_or_none
+from mongostore.importers.values import rest_of, text_or_none, to_time, unread_times
 
 _ROOT = "00000000-0000-4000-8000-000000000000"
 _ROLES = {"human": "user"}
@@ -23,17 +23,22 @@ _FILE = "conversations.json"
 def read(reading: Reading) -> Generator[SessionUnit]:
     """Yield the conversations as sessions, as they lie in the file."""
     archive = Archive(reading)
-    name = archive.find(_FILE) or (archive.names[0] if len(archive.names) == 1 else None)
-    if name is None:
+    # Large accounts get several archives with a file of that name each.
+    names = archive.find_all(_FILE) or (archive.names if len(archive.names) == 1 else [])
+    if not names:
         raise SourceError(f"{reading.location} has no {_FILE}")
     if projects := archive.read_objects("projects.json"):
         documents = sum(len(project.get("docs") or ()) for project in projects)
         reading.report.leave_out("projects.json", "", f"{len(projects)} projects, {documents} documents")
-    for number, value in archive.iter_items(name):
-        if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
-            yield _session(reading, value)
-        else:
-            reading.report.refuse(name, number, "is no conversation")
+    for name in archive.names:
+        if name not in names and name.rpartition("/")[2] not in ("projects.json", "users.json"):
+            reading.report.leave_out(name, "", "is no file of conversations")
+    for name in names:
+        for number, value in archive.iter_items(name):
+            if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
+                yield _session(reading, value)
+            else:
+                reading.report.refuse(name, number, "is no conversation")
 
 
 def _session(reading: Reading, value: dict[str, Any]) -> SessionUnit:
@@ -48,8 +53,8 @@ def _session(reading: Reading, value: dict[str, Any]) -> SessionUnit:
                 "user_id": reading.options.user_id or text_or_none(user_id),
                 "name": text_or_none(value.get("name")),
                 "description": text_or_none(value.get("summary")),
-                "data": rest_of(value, *_HEAD),
-                "created_at": from_text(value.get("created_at")),
+                "data": {**rest_of(value, *_HEAD), **unread_times(value, "created_at")},
+                "created_at": to_time(value.get("created_at")),
             },
             nodes=_nodes(messages, str(value.get("uuid")), reading.report),
             # The export does not say which branch was looked at last.
@@ -73,16 +78,14 @@ def _nodes(messages: Sequence[Any], session_id: str, report: Report) -> list[Nod
         for file in message.get("files") or ():
             name = file.get("file_name") if isinstance(file, dict) else file
             report.warn("files", f"{session_id}/{id}/{name}", "the export holds only the names of files")
-        nodes[id] = Node(
-            id, None if parent == _ROOT else parent, from_text(message.get("created_at")), message
-        )
+        nodes[id] = Node(id, None if parent == _ROOT else parent, to_time(message.get("created_at")), message)
         previous = id
     return [*nodes.values()]
 
 
 def _members(message: dict[str, Any]) -> dict[str, Any]:
     content, text = message.get("content"), message.get("text")
-    data = rest_of(message, *_OF_MESSAGE)
+    data = {**rest_of(message, *_OF_MESSAGE), **unread_times(message, "created_at", "updated_at")}
     if content and text and not _says_text(content, text):
         data["text"] = text
     role = message["sender"]
@@ -90,7 +93,7 @@ def _members(message: dict[str, Any]) -> dict[str, Any]:
         "role": _ROLES.get(role, role),
         "content": content or text,
         "data": data,
-        **updated(from_text(message.get("updated_at"))),
+        **updated(to_time(message.get("updated_at"))),
     }
 
 

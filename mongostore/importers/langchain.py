@@ -35,13 +35,14 @@ def read(reading: Reading) -> Generator[SessionUnit]:
         yield SessionUnit(
             id=session_id,
             members={"user_id": options.user_id},
-            messages=_messages(source, table, key, history_key, reading.report),
+            messages=_messages(source, table, key, (session_key, history_key), reading.report),
         )
 
 
 def _messages(
-    source: Collections, table: str, key: Any, history_key: str, report: Report
+    source: Collections, table: str, key: Any, names: tuple[str, str], report: Report
 ) -> Iterator[Message]:
+    _, history_key = names
     for document in source.iter(table, key):
         history = document.get(history_key)
         try:
@@ -61,6 +62,6 @@ def _messages(
             id=str(document["_id"]),
             role=role if isinstance(role, str) and role else _ROLES.get(kind, kind),
             content=data.get("content"),
-            data={**rest_of(data, "content"), "type": kind},
+            data={**rest_of(document, "_id", *names), **rest_of(data, "content"), "type": kind},
             created_at=time,
         )

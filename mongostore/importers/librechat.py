@@ -13,7 +13,7 @@ from mongostore.importers.conversations import Conversation, to_session, updated
 from mongostore.importers.sources import Reading
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
-from mongostore.importers.values import find_inside, from_text, rest_of, text_or_none
+from mongostore.importers.values import find_inside, rest_of, text_or_none, to_time, unread_times
 
 _ROOT = "00000000-0000-0000-0000-000000000000"
 _HEAD = ("conversationId", "title", "user", "createdAt", "messages", "messagesTree")
@@ -82,7 +82,7 @@ def _session(reading: Reading, value: dict[str, Any], messages: Iterator[Any]) -
         user = user or text_or_none(message.get("user"))
         parent = message.get("parentMessageId")
         is_root = not isinstance(parent, str) or parent == _ROOT
-        nodes[key] = Node(key, None if is_root else parent, from_text(message.get("createdAt")), message)
+        nodes[key] = Node(key, None if is_root else parent, to_time(message.get("createdAt")), message)
     files: list[FileUnit] = []
     return to_session(
         Conversation(
@@ -91,8 +91,8 @@ def _session(reading: Reading, value: dict[str, Any], messages: Iterator[Any]) -
             members={
                 "user_id": reading.options.user_id or user,
                 "name": text_or_none(value.get("title")),
-                "data": rest_of(value, *_HEAD),
-                "created_at": from_text(value.get("createdAt")),
+                "data": {**rest_of(value, *_HEAD), **unread_times(value, "createdAt")},
+                "created_at": to_time(value.get("createdAt")),
             },
             nodes=[*nodes.values()],
         ),
@@ -105,7 +105,7 @@ def _session(reading: Reading, value: dict[str, Any], messages: Iterator[Any]) -
 def _members(
     reading: Reading, session_id: str, message: dict[str, Any], files: list[FileUnit]
 ) -> dict[str, Any]:
-    data = rest_of(message, *_OF_MESSAGE)
+    data = {**rest_of(message, *_OF_MESSAGE), **unread_times(message, "createdAt", "updatedAt")}
     content, text = message.get("content"), message.get("text")
     if content and text:
         data["text"] = text
@@ -114,11 +114,11 @@ def _members(
             data[list_name] = [_with_file(reading, session_id, file, files) for file in listed]
     feedback = message.get("feedback")
     return {
-        "role": "user" if message.get("isCreatedByUser") else "assistant",
+        "role": "user" if message.get("isCreatedByUser", message.get("sender") == "User") else "assistant",
         "content": content or text,
         "data": data,
         "metadata": {} if feedback is None else {"feedback": feedback},
-        **updated(from_text(message.get("updatedAt"))),
+        **updated(to_time(message.get("updatedAt"))),
     }
 
 

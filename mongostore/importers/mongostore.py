@@ -191,7 +191,7 @@ class _Source:
             yield json.loads(line)
 
     def _lines(self, name: str) -> Iterator[tuple[str, str]]:
-        member = self._archive.find(f"{name}.jsonl")
+        member = next(iter(self._archive.find_all(f"{name}.jsonl")), None)
         if member is None:
             return
         with self._archive.open(member) as file:

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from mongostore.importers.agent_items import role_of
 from mongostore.importers.json_files import TornError, iter_lines
 from mongostore.importers.jsonl import LineError, MessageLine, SessionLine, line_digest, parse_line
 from mongostore.importers.sources import Reading, SourceError
@@ -96,7 +97,9 @@ class _Lines:
 
     def _session(self, file: Path, value: Any) -> SessionUnit | None:
         match value:
-            case {"custom_id": str(id), "body": {"messages": list(messages), **rest}}:
+            case {"custom_id": str(id), "body": dict()}:
+                request: dict[str, Any] = value["body"]
+                messages, rest = _messages_of_request(request)
                 return self._batch(id, messages, {"request": rest})
             case {"custom_id": str(id), "response": _}:
                 sql = "SELECT 1 FROM requests WHERE custom_id = ?"
@@ -104,6 +107,11 @@ class _Lines:
                 return None if is_known else self._batch(id, [], {})
             case {"input": {"messages": list(messages)}, "preferred_output": list(preferred)}:
                 return self._preference(value, messages, preferred)
+            case {"output": list(answers)} if "messages" not in value:
+                messages, rest = _messages_of_request(rest_of(value, "output"))
+                value = {**rest, "messages": [*messages, *map(_to_message, answers)]}
+            case {"type": str(kind)} if kind == "reasoning" or kind.endswith(("_call", "_output")):
+                value = _to_message(value)
         line = parse_line(value)
         if isinstance(line, MessageLine):
             session_id = file.stem if line.session_id is None else line.session_id
@@ -120,12 +128,14 @@ class _Lines:
             response = answer["response"] if isinstance(answer["response"], dict) else {}
             body = response.get("body")
             body = body if isinstance(body, dict) else {}
-            choices = body.get("choices")
-            answers = [one.get("message") for one in choices or () if isinstance(one, dict)]
-            messages = [*messages, *(message for message in answers if message is not None)]
+            answers, about = _messages_of_response(body)
+            messages = [*messages, *answers]
             data |= {name: body[name] for name in ("model", "created", "usage") if name in body}
             if answer.get("error") is not None:
                 data["error"] = answer["error"]
+            response = {**response, "body": about} if isinstance(response.get("body"), dict) else response
+            whole = {**rest_of(answer, "custom_id", "error"), "response": response or answer["response"]}
+            data.setdefault("responses", []).append(whole)
         line = parse_line({"id": id, "messages": messages, "data": data})
         assert isinstance(line, SessionLine), "it has messages"
         return self._to_unit(line, has_id=True)
@@ -156,3 +166,33 @@ class _Lines:
     def _values(self, file: Path) -> Iterator[tuple[int, Any]]:
         with file.open("rb") as source:
             yield from iter_lines(source)
+
+
+def _messages_of_request(body: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the messages of a request, of chat completions or of responses, and its other members."""
+    if isinstance(messages := body.get("messages"), list):
+        return messages, rest_of(body, "messages")
+    items = [body["input"]] if isinstance(body.get("input"), str) else body.get("input")
+    if isinstance(items, list) and all(isinstance(one, str | dict) for one in items):
+        return [*map(_to_message, items)], rest_of(body, "input")
+    return [], body
+
+
+def _messages_of_response(body: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the messages of a response, and its other members, those of its choices among them."""
+    if isinstance(output := body.get("output"), list):
+        return [*map(_to_message, output)], rest_of(body, "output")
+    listed = body.get("choices")
+    choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    answers = [one["message"] for one in choices if one.get("message") is not None]
+    about = {"choices": [rest_of(one, "message") for one in choices]} if choices else {}
+    return answers, {**body, **about}
+
+
+def _to_message(item: Any) -> Any:
+    """Return an item of a response as a message: a text is the user's, and all have a role."""
+    if isinstance(item, str):
+        return {"role": "user", "content": item}
+    if not isinstance(item, dict) or isinstance(item.get("role"), str):
+        return item
+    return {**item, "role": role_of(item)}

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.tables import is_sqlite, open_tables
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
-from mongostore.importers.values import from_epoch, rest_of, text_or_none
+from mongostore.importers.values import rest_of, text_or_none, to_time, unread_times
 
 _COLUMNS = ("id", "user_id", "title", "chat", "created_at", "updated_at")
 _OF_MESSAGE = ("id", "parentId", "childrenIds", "role", "content", "annotation")
@@ -53,10 +54,9 @@ def _database_rows(reading: Reading) -> Iterator[tuple[str, object, Any]]:
     for row in tables.rows("SELECT * FROM chat ORDER BY rowid"):
         for column in ("chat", "meta"):
             if isinstance(row.get(column), str):
-                try:
+                # A chat that is no object is refused, and other text stays what it is.
+                with suppress(ValueError, RecursionError):
                     row[column] = json.loads(row[column])
-                except (ValueError, RecursionError):
-                    row[column] = None
         for column in ("archived", "pinned"):
             if row.get(column) is not None:
                 row[column] = bool(row[column])
@@ -68,17 +68,6 @@ def _session(reading: Reading, table: str, row: dict[str, Any], chat: dict[str, 
     nodes = _nodes(chat, id, reading.report)
     history = chat.get("history")
     current = history.get("currentId") if isinstance(history, dict) else None
-    meta = row.get("meta")
-    tags = meta.get("tags") if isinstance(meta, dict) else chat.get("tags")
-    data: dict[str, Any] = {
-        **{
-            name: row[name]
-            for name in ("archived", "pinned", "folder_id", "share_id", "updated_at")
-            if name in row
-        },
-        **({} if tags is None else {"tags": tags}),
-        **{name: chat[name] for name in ("params", "models", "files") if chat.get(name)},
-    }
     if id is None:
         # The oldest exports have no ids at all.
         id = digest_of(row)
@@ -90,8 +79,8 @@ def _session(reading: Reading, table: str, row: dict[str, Any], chat: dict[str, 
             members={
                 "user_id": reading.options.user_id or text_or_none(row.get("user_id")),
                 "name": text_or_none(row.get("title") or chat.get("title")),
-                "data": data,
-                "created_at": from_epoch(row.get("created_at") or chat.get("timestamp")),
+                "data": _session_data(row, chat),
+                "created_at": to_time(row.get("created_at") or chat.get("timestamp")),
             },
             nodes=nodes,
             current=current or (nodes[-1].id if nodes and not _tree(chat) else None),
@@ -100,6 +89,23 @@ def _session(reading: Reading, table: str, row: dict[str, Any], chat: dict[str, 
         lambda message: _members(id, message, files, reading.report),
         files,
     )
+
+
+def _session_data(row: dict[str, Any], chat: dict[str, Any]) -> dict[str, Any]:
+    """Return all that is known of a chat beside its messages, the members of its row last."""
+    history, meta = chat.get("history"), row.get("meta")
+    tags = meta.get("tags") if isinstance(meta, dict) else chat.get("tags")
+    about = {} if row is chat else rest_of(row, "id", "user_id", "title", "chat", "created_at", "meta")
+    members = {
+        **rest_of(
+            chat, "id", "user_id", "title", "created_at", "timestamp", "history", "messages", "meta", "tags"
+        ),
+        "history": rest_of(history, "messages", "currentId") if isinstance(history, dict) else None,
+        "meta": rest_of(meta, "tags") if isinstance(meta, dict) else meta,
+    }
+    filled = {name: value for name, value in members.items() if value not in (None, "", [], {})}
+    times = unread_times(chat, "timestamp") | unread_times(row, "created_at")
+    return {**filled, **times, **({} if tags is None else {"tags": tags}), **about}
 
 
 def _tree(chat: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def _nodes(chat: dict[str, Any], session_id: str | None, report: Report) -> list
             continue
         id = str(key) if tree else text_or_none(message.get("id")) or digest_of(key, message)
         parent = text_or_none(message.get("parentId")) if tree else previous
-        nodes.append(Node(id, parent, from_epoch(message.get("timestamp")), {**message, "id": id}))
+        nodes.append(Node(id, parent, to_time(message.get("timestamp")), {**message, "id": id}))
         previous = id
     return nodes
 

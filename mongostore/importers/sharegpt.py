@@ -16,6 +16,7 @@ from mongostore.importers.values import rest_of, text_or_none
 from mongostore.models import Message
 
 _LISTS = ("conversations", "conversation", "items", "messages")
+_PAIR = ("human", "user", "gpt", "assistant")
 _ROLES = {
     **dict.fromkeys(("human", "user"), "user"),
     **dict.fromkeys(("gpt", "chatgpt", "assistant", "bing", "bard", "function_call"), "assistant"),
@@ -33,28 +34,32 @@ def read(reading: Reading) -> Generator[SessionUnit]:
             if isinstance(value, TornError):
                 reading.report.refuse(name, number, str(value))
                 continue
-            turns = _turns(value)
-            if turns is None:
+            list_name = _list_name(value)
+            if list_name is None:
                 reading.report.refuse(name, number, "is no conversation")
                 continue
-            id = ids.id_of(value)
+            id, system = ids.id_of(value), text_or_none(value.get("system"))
+            known = [
+                list_name,
+                *(["id"] if str(value.get("id")) == id else []),
+                *(["system"] if system else []),
+            ]
             yield SessionUnit(
                 id=id,
                 members={
                     "user_id": reading.options.user_id,
-                    "data": rest_of(value, "id", "system", *_LISTS),
+                    "data": rest_of(value, *known),
                 },
                 # What is said in front of all messages, and is none of them.
-                context=[] if (system := text_or_none(value.get("system"))) is None else [system],
-                messages=_messages(turns, id, name, reading.report),
+                context=[] if system is None else [system],
+                messages=_messages(value[list_name], id, name, reading.report),
             )
 
 
-def _turns(value: Any) -> list[Any] | None:
-    for name in _LISTS:
-        if isinstance(value, dict) and isinstance(turns := value.get(name), list):
-            return turns
-    return None
+def _list_name(value: Any) -> str | None:
+    """Return the member of a conversation that holds its turns."""
+    members = value if isinstance(value, dict) else {}
+    return next((name for name in _LISTS if isinstance(members.get(name), list)), None)
 
 
 class _Ids:
@@ -90,10 +95,10 @@ def _messages(turns: list[Any], session_id: str, name: str, report: Report) -> I
                 spoken.append((rest.pop(speaker_key), rest.pop(content_key, None), rest))
                 break
         else:
-            pair = [(name, rest.pop(name)) for name in ("human", "gpt", "assistant") if name in rest]
+            pair = [(speaker, rest.pop(speaker)) for speaker in _PAIR if speaker in rest]
             if not pair:
                 report.refuse(name, f"{session_id}/{number}", "is no turn with a speaker")
-            spoken += [(speaker, content, rest if speaker == "human" else {}) for speaker, content in pair]
+            spoken += [(who, content, {} if index else rest) for index, (who, content) in enumerate(pair)]
     for number, (speaker, content, rest) in enumerate(spoken):
         role = _ROLES.get(speaker.lower())
         if role is None:

@@ -87,6 +87,11 @@ class Tables:
         name = quote(f"mongostore {table} {column}")
         self._database.execute(f"CREATE INDEX {name} ON {quote(table)} ({quote(column)})")
 
+    def has_values(self, table: str, column: str) -> bool:
+        """Return whether a column is not NULL in all rows."""
+        sql = f"SELECT 1 FROM {quote(table)} WHERE {quote(column)} IS NOT NULL LIMIT 1"
+        return self._database.execute(sql).fetchone() is not None
+
     def count(self, table: str) -> int:
         """Return the number of rows of a table."""
         (count,) = self._database.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()

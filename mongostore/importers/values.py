@@ -31,6 +31,18 @@ def from_text(value: Any, zone: tzinfo = UTC) -> datetime | None:
     return None
 
 
+def to_time(value: Any) -> datetime | None:
+    """Return the time of a number since 1970 or of an ISO text; None if it has none."""
+    return from_epoch(value) if isinstance(value, int | float) else from_text(value)
+
+
+def unread_times(value: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return those members that should be times and are none, to keep them as they are."""
+    return {
+        name: value[name] for name in names if value.get(name) is not None and to_time(value[name]) is None
+    }
+
+
 def text_or_none(value: Any) -> str | None:
     """Return a text that is not empty, else None."""
     return value if isinstance(value, str) and value else None

@@ -543,6 +543,8 @@ async def observe(uri: str, database: str, wire: CommandLog) -> Observed:
             wire.sent.clear()
             await case.call(SimpleNamespace(**verbs))
             sent[case.claim] = wire.sent.copy()
+            # It waits until rooms are listed by the activity of the case.
+            await store.rooms.list(limit=1)
         types = {kind: type(repository) for kind, repository in held.items()}
     return Observed(sent, {kind: called.names for kind, called in verbs.items()}, types)
 

@@ -17,17 +17,19 @@ from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page
 from mongostore.models.fields import organization_key
-from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import CollectionOf, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, list_page, walk
 from mongostore.repositories.size_limits import SizeLimit
-from mongostore.repositories.store_collection import StoreCollection
 
 MERGED = SizeLimit("identity", ("addresses", "data"), MAX_VALUE_BYTES)
 
 
 class AsyncIdentities(Repository):
     """Identities. Within an organization, or within none, an address belongs to one identity at most."""
+
+    _identities = CollectionOf("identities")
+    _addresses = CollectionOf("identity_addresses")
 
     @writes
     async def create(self, identity: Identity) -> Identity:
@@ -181,14 +183,6 @@ class AsyncIdentities(Repository):
             return unlinked
 
         return to_identity(await self._connection.engine.transact(unlink))
-
-    @property
-    def _identities(self) -> StoreCollection:
-        return self._connection.collection("identities")
-
-    @property
-    def _addresses(self) -> StoreCollection:
-        return self._connection.collection("identity_addresses")
 
     async def _find_done(self, identity_id: str, session: Any) -> StoredDocument | None:
         """Return an identity that an earlier attempt of the call has changed."""

@@ -7,21 +7,17 @@ from typing import Any
 from mongostore.codec import decode, encode, is_same
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories import current_operation, reads, writes
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
 
 # Stands for any context, for every JSON value is one.
 ANY_CONTEXT: Any = object()
 
 
-class AsyncSessionContext(Repository):
+class AsyncSessionContext(SessionRepository):
     """One JSON value of up to 16 MiB a session, such as a model's last prompt."""
-
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
 
     @reads
     async def get(self, session_id: str) -> Any:

@@ -12,12 +12,12 @@ from mongostore.documents.session_streams import new_stream, parts_of, status_of
 from mongostore.documents.sessions import EMPTY, to_message, to_stored_message
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, SessionCreate
-from mongostore.repositories import Repository, current_operation, writes
+from mongostore.repositories import current_operation, writes
 from mongostore.repositories.sessions.message_arguments import claim_fresh_id
 from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
 from mongostore.repositories.sessions.message_updater import message_in
 from mongostore.repositories.sessions.session_change import SessionChange
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
 
 # The text in the message itself, before it moves to an overflow: so the largest segment stays far below the
@@ -72,12 +72,11 @@ class _Step:
         return update
 
 
-class MessageStreams(Repository):
+class MessageStreams(SessionRepository):
     """The messages of sessions that are being written, as their streams change them."""
 
     def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
+        super().__init__(storage)
         self._tail = storage.tail
 
     def add(self, close: Callable[[], Awaitable[None]]) -> None:

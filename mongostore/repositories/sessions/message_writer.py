@@ -15,11 +15,7 @@ from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.batches import find_large, has_other_content
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.recent_operations import (
-    not_later,
-    operation_token,
-    were_appended,
-)
+from mongostore.repositories.sessions.recent_operations import not_later, operation_token, were_appended
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.tail import (
     Positioned,

@@ -8,24 +8,20 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import StoredParticipant, to_participants
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Page, SessionParticipant
-from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories import current_operation, reads, writes
 from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.sessions.filters import revision_guard
 from mongostore.repositories.sessions.participant_log import participant_of
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.session_change import PARTICIPANTS
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 from mongostore.repositories.sessions.tail import back_off, contention_error, other_revision_error
 
 _BY_BINDING = SortOrder("bound_at")
 
 
-class AsyncSessionParticipants(Repository):
+class AsyncSessionParticipants(SessionRepository):
     """The participants bound to sessions."""
-
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
 
     @writes
     async def create(

@@ -8,12 +8,11 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.search.texts import units_of
 from mongostore.repositories.search.words import words_of
 from mongostore.repositories.size_limits import SizeLimit
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_vote
 
 NOT_DELETED = {"$ne": "deleted"}
@@ -28,6 +27,8 @@ _EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
 
 class MessageWriter:
     """Merges into messages, whose start and end come in any order."""
+
+    _messages = CollectionOf("messages")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -71,10 +72,6 @@ class MessageWriter:
                 await self._move_to_thread(existing, key["thread_id"])
             elif not only_missing and await self._merge_exactly(key, {**sets, "is_begun": True}):
                 return
-
-    @property
-    def _messages(self) -> StoreCollection:
-        return self._connection.collection("messages")
 
     async def _merge_start(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message began; return False if others were in the way."""
