@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from bson.errors import BSONError
@@ -23,6 +23,7 @@ from pymongo.errors import (
 from pymongo.errors import (
     ConfigurationError as DriverConfigurationError,
 )
+from pymongo.server_description import ServerDescription
 
 from mongostore.errors import (
     AccessDeniedError,
@@ -98,8 +99,13 @@ _DUPLICATE = {11000, 11001, 12582}
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
 _INDEX = re.compile(r" collection: (?:[^. ]+\.)?(\S+) index: (.+?) dup key")
 
+Address = tuple[str, int | None]
+Servers = Mapping[Address, ServerDescription]
+
 _CLOSES = "it closes the connection: if it wants TLS, say tls=true"
 _NO_HELPER = "install mongocryptd, or name MongoDB's crypt_shared library in auto_encryption_opts"
+NO_PRIMARY = "the replica set has no primary: more than half of its members must be up"
+_FOLLOWERS = ("RSSecondary", "RSArbiter")
 _OTHER_SET = "no member of the replica set that the URI names: is its name right?"
 _REASONS = (
     ("hostname mismatch", "its TLS certificate is for another host name"),
@@ -263,25 +269,36 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
     return MongoStoreError(f"{where}: the server refused it {detail}")
 
 
-def explain_silence(errors: Mapping[str, Exception | None]) -> str:
+def lacks_primary(servers: Iterable[ServerDescription]) -> bool:
+    """Return whether members of a replica set answer, and none of them is the primary."""
+    kinds = {server.server_type_name for server in servers}
+    return "RSPrimary" not in kinds and not kinds.isdisjoint(_FOLLOWERS)
+
+
+def explain_silence(servers: Servers, named: Collection[Address]) -> str:
     """Return why no server answers, as far as it is known.
 
     Args:
-        errors: The last error of the driver at each host, by the host's name.
+        servers: The descriptions of the hosts, as the driver has them.
+        named: The hosts that the URI names; none if they are known from elsewhere.
     """
-    # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
-    detail = [
-        str(error).replace(host, "").partition("(configured")[0] for host, error in errors.items() if error
-    ]
-    text = " ".join(detail).lower()
-    if not errors:
+    if not servers:
         # A member that calls itself by another name is struck off the list.
         return _OTHER_SET
-    return next((reason for sign, reason in _REASONS if sign in text), "it does not answer")
-
-
-def explain_member(hosts: Sequence[str], reason: str) -> str:
-    """Return why no member answers of a set that calls its members otherwise than the URI does."""
+    if lacks_primary(servers.values()):
+        return NO_PRIMARY
+    # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
+    detail = [
+        str(server.error).replace(host, "").partition("(configured")[0]
+        for (host, _), server in servers.items()
+        if server.error
+    ]
+    text = " ".join(detail).lower()
+    reason = next((reason for sign, reason in _REASONS if sign in text), "it does not answer")
+    if not named or not servers.keys().isdisjoint(named):
+        return reason
+    # The driver leaves the hosts of a URI for those by which a set calls its members.
+    hosts = sorted(f"{host}:{port}" for host, port in servers)
     remedy = "have the set use names and ports that work here"
     if len(hosts) == 1:
         remedy += ", or write directConnection=true"

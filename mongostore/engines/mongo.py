@@ -37,10 +37,12 @@ from mongostore.engines.deployment import (
     measure_pings,
 )
 from mongostore.engines.driver_errors import (
+    NO_PRIMARY,
+    Servers,
     drop_driver_context,
-    explain_member,
     explain_silence,
     is_encryption_error,
+    lacks_primary,
     translate_error,
 )
 from mongostore.engines.majority import MajorityReads, majority_reads
@@ -118,7 +120,6 @@ class MongoEngine:
         # What cannot work is refused now, and not by the first verb that meets it.
         with drop_driver_context():
             client = self._make_client()
-        self._hosts = client.topology_description.server_descriptions().keys()
         if not client.write_concern.acknowledged:
             raise ConfigurationError(
                 f"{self.address}: w=0: a store has to know what is written: leave it out"
@@ -191,6 +192,8 @@ class MongoEngine:
     async def _connect(self) -> None:
         silence_command_log()
         self._client = self._make_client()
+        # Those of an SRV address are in DNS.
+        self._hosts = [] if "+srv" in self.address else [*self._known_servers()]
         try:
             with pymongo.timeout(OPEN_SECONDS):
                 self._refusals = await ask_capabilities(
@@ -378,8 +381,10 @@ class MongoEngine:
 
     def timeout_error(self) -> MongoStoreError:
         """Return the error of no server, or of none that answered in time."""
-        servers = self._client.topology_description.server_descriptions() if self._client else {}
-        is_known = any(server.is_server_type_known for server in servers.values())
+        servers = self._known_servers().values()
+        if lacks_primary(servers):
+            return UnavailableError(f"{self.address}: no answer in time: {NO_PRIMARY}")
+        is_known = any(server.is_server_type_known for server in servers)
         return translate_error(NetworkTimeout() if is_known else ServerSelectionTimeoutError(), self.address)
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
@@ -389,10 +394,7 @@ class MongoEngine:
     def _explain_failure(self, error: PyMongoError) -> MongoStoreError:
         if not isinstance(error, ConnectionFailure):
             return translate_error(error, self.address)
-        topology = self._client.topology_description if self._client else None
-        servers = topology.server_descriptions() if topology else {}
-        reason = explain_silence({address[0]: server.error for address, server in servers.items()})
-        # The driver leaves the hosts of a URI for those that a set itself has; those of SRV are in DNS.
-        if servers and not self._hosts & servers.keys() and self.address.startswith("mongodb://"):
-            reason = explain_member(sorted(f"{host}:{port}" for host, port in servers), reason)
-        return UnavailableError(f"{self.address}: {reason}")
+        return UnavailableError(f"{self.address}: {explain_silence(self._known_servers(), self._hosts)}")
+
+    def _known_servers(self) -> Servers:
+        return self._client.topology_description.server_descriptions() if self._client else {}

@@ -3,13 +3,7 @@
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
 from mongostore.models.model import ListOrder, Page, Search
-from mongostore.models.people import (
-    ErasureLine,
-    ErasureMode,
-    ErasureReport,
-    Person,
-    PersonRecord,
-)
+from mongostore.models.people import ErasureLine, ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.models.retention import House, PruneReport, RetentionPolicy
 from mongostore.models.rooms import (
     Binding,

@@ -14,13 +14,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_list,
-    check_text,
-    check_vote,
-)
+from mongostore.arguments import check_flag, check_id, check_list, check_text, check_vote
 from mongostore.codec import (
     decode,
     decode_members,

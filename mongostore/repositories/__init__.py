@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from pymongo.errors import PyMongoError
 
 from mongostore.engines.driver_errors import drop_driver_context, translate_error
 from mongostore.errors import NotFoundError
-from mongostore.repositories.connection import Connection
+from mongostore.repositories.connection import CollectionOf, Connection
 from mongostore.repositories.operation import (
     Access,
     activity_of,
@@ -22,7 +22,9 @@ from mongostore.repositories.operation import (
 from mongostore.repositories.retry import majority_step, open_stream, read_step, retry_step, run_with_retry
 
 __all__ = [
+    "CollectionOf",
     "Connection",
+    "InternalRepository",
     "Repository",
     "activity_of",
     "current_operation",
@@ -153,3 +155,12 @@ def _guarded_generator(verb: Callable[P, AsyncIterator[R]]) -> Callable[P, Async
                 await items.aclose()  # type: ignore[attr-defined]  # an async generator
 
     return run
+
+
+class InternalRepository(Repository):
+    """Verbs beside the public ones, for this package alone."""
+
+    @classmethod
+    def of(cls, repository: Repository) -> Self:
+        """Return those on the store of public verbs."""
+        return cls(repository._connection)

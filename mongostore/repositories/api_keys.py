@@ -12,20 +12,16 @@ from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import (
-    check_id,
-    check_list,
-)
+from mongostore.arguments import check_id, check_list
 from mongostore.codec import from_micros, to_micros
 from mongostore.documents.keys import to_key
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_document
 from mongostore.errors import InvalidValueError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
-from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
+from mongostore.repositories import CollectionOf, Repository, current_operation, has_matched, reads, writes
 from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import by_creation, count_options, list_page
-from mongostore.repositories.store_collection import StoreCollection
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
@@ -36,6 +32,8 @@ _ERASED_FIELDS = dict.fromkeys(("secret_hash", "name", "namespaces", "owner_id",
 
 class AsyncKeys(Repository):
     """Keys: created, verified, listed and deleted."""
+
+    _keys = CollectionOf("api_keys")
 
     @writes
     async def create(
@@ -149,10 +147,6 @@ class AsyncKeys(Repository):
         """
         deletion = {"$set": new_tombstone(), "$unset": _ERASED_FIELDS}
         return has_matched(await self._keys.update_one({"_id": check_id("key_id", key_id)}, deletion))
-
-    @property
-    def _keys(self) -> StoreCollection:
-        return self._connection.collection("api_keys")
 
 
 def _check_namespaces(namespaces: Sequence[str]) -> list[str]:

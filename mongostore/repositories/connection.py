@@ -34,6 +34,17 @@ _MOST_MISSES = 3
 _ticket: ContextVar[object] = ContextVar("mongostore_ticket", default=None)
 
 
+class CollectionOf:
+    """A collection as an attribute of what works on it, by its `_connection`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> StoreCollection:
+        collection: StoreCollection = instance._connection.collection(self._name)
+        return collection
+
+
 class Connection:
     """An engine as the repositories of one store use it: open or not, in one process and one event loop.
 

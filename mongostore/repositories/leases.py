@@ -15,9 +15,15 @@ from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.recent import Recent
-from mongostore.repositories import Connection, Repository, current_operation, has_matched, writes
+from mongostore.repositories import (
+    CollectionOf,
+    Connection,
+    Repository,
+    current_operation,
+    has_matched,
+    writes,
+)
 from mongostore.repositories.lease_holder import LeaseHolder
-from mongostore.repositories.store_collection import StoreCollection
 
 _LONGEST = 24 * 3600.0
 # So many leases of other owners are watched.
@@ -31,6 +37,8 @@ class AsyncLeases(Repository):
     whose clock differs, another owner gets a lease when it was not renewed for its length by the clock of
     this host. A store that is opened after the clock was set forward knows nothing of that.
     """
+
+    _leases = CollectionOf("leases")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -151,10 +159,6 @@ class AsyncLeases(Repository):
         seen = int(lease["token"]), int(lease.get("renewals", 0))
         since = self._watched.get(lease["_id"])
         self._watched[lease["_id"]] = since if since and since[:2] == seen else (*seen, time.monotonic())
-
-    @property
-    def _leases(self) -> StoreCollection:
-        return self._connection.collection("leases")
 
 
 def _held_filter(lease: Lease) -> StoredDocument:

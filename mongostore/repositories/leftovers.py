@@ -19,11 +19,7 @@ from mongostore.repositories.rooms.room_updates import PARTS, RoomUpdates
 from mongostore.repositories.sessions.message_deleter import DELETED_FIELDS
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.threads.thread_writes import (
-    TOMBSTONE,
-    delete_versions,
-    finish_deletion,
-)
+from mongostore.repositories.threads.thread_writes import TOMBSTONE, delete_versions, finish_deletion
 
 _BATCH = 500
 _SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)

@@ -13,7 +13,7 @@ from mongostore.codec import escape_key
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models.people import Relation
 from mongostore.models.retention import House
-from mongostore.repositories import Connection, current_operation, majority_step, retry_step
+from mongostore.repositories import CollectionOf, Connection, current_operation, majority_step, retry_step
 from mongostore.repositories.expiry import tombstone_end
 
 _STEP = 200
@@ -102,6 +102,8 @@ class Scope:
 class PersonFinder:
     """Finds the names of a person, and the documents that have one."""
 
+    _erasures = CollectionOf("erasures")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -137,8 +139,7 @@ class PersonFinder:
 
     async def delete_names(self, names: Names, scope: Scope) -> None:
         """Delete the names that erasures of a person have stored."""
-        erasures, begun = self._connection.collection("erasures"), _begun(names, scope)
-        await retry_step(self._connection, erasures.delete_many, begun)
+        await retry_step(self._connection, self._erasures.delete_many, _begun(names, scope))
 
     async def store_deleting(self, names: Names, scope: Scope, house: House, key: Any) -> None:
         """Store which conversation an erasure of a person deletes now."""
@@ -203,11 +204,10 @@ class PersonFinder:
         }
         # An earlier attempt may have done it.
         with suppress(DuplicateKeyError):
-            await self._connection.collection("erasures").insert_one(erasure)
+            await self._erasures.insert_one(erasure)
 
     async def _store_deleting(self, names: Names, scope: Scope, head: StoredDocument) -> None:
-        erasures = self._connection.collection("erasures")
-        await erasures.update_many(_begun(names, scope), {"$set": {"deleting": head}})
+        await self._erasures.update_many(_begun(names, scope), {"$set": {"deleting": head}})
 
     async def _exists(self, collection: str, filter: StoredDocument) -> bool:
         return await self._connection.collection(collection).find_one(filter, {"_id": 1}) is not None

@@ -97,10 +97,6 @@ class SortOrder:
         branches = [branch for following in of_each for branch in following.get("$or", [following])]
         return branches[0] if len(branches) == 1 else {"$or": branches}
 
-    def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
-        """Return the filter of the documents of `filter` after a document."""
-        return self.keyset_filter(filter, self.sort_key(last))
-
     @property
     def start(self) -> SortKey:
         """The sort key that stands before all."""
@@ -152,10 +148,6 @@ class KeyOrder:
         if key is None:
             return filter
         return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": key}}
-
-    def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
-        """Return the filter of the documents of `filter` after a document."""
-        return self.keyset_filter(filter, self.sort_key(last))
 
     def cursor(self, key: Any) -> str:
         """Return the text that callers keep of a sort key."""
@@ -267,7 +259,7 @@ async def walk(
             yield item
         if len(documents) < size:
             return
-        conditions = order.after(filter, documents[-1])
+        conditions = order.keyset_filter(filter, order.sort_key(documents[-1]))
 
 
 def read_page(

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, UnavailableError
@@ -93,12 +93,12 @@ async def run_with_retry(
                 if _cancellations() > cancelled:
                     raise asyncio.CancelledError
                 return result
+            except (TimeoutError, ServerSelectionTimeoutError):
+                reported = engine.timeout_error()
             except PyMongoError as error:
-                reported: MongoStoreError = translate_error(error, engine.address)
+                reported = translate_error(error, engine.address)
             except UnavailableError as error:
                 reported = error
-            except TimeoutError:
-                reported = engine.timeout_error()
             if not (isinstance(reported, UnavailableError) and reported.retryable):
                 raise reported from None
             await _back_off(connection, call, reported)

@@ -18,16 +18,7 @@ from mongostore.models.retention import RetentionPolicy
 from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.twins import (
-    Keys,
-    Leases,
-    People,
-    Retention,
-    Rooms,
-    Sessions,
-    StoreVerbs,
-    Threads,
-)
+from mongostore.sync.twins import Keys, Leases, People, Retention, Rooms, Sessions, StoreVerbs, Threads
 
 
 class MongoStore(StoreVerbs):

@@ -397,6 +397,12 @@ class TestThreads:
             await store.threads.list(**{"user_id": "u", **arguments})
         assert caught.value.path == path
 
+    async def test_no_metadata_are_as_good_as_none(self, store: AsyncMongoStore) -> None:
+        thread = await store.threads.create("t")
+        filter: Any = {"metadata": None, "text": None, "since": None, "participant_id": None}
+        assert (await store.threads.list(**filter)).items == [thread]
+        assert await store.threads.count(**filter) == 1
+
     async def test_one_unreadable_thread_does_not_hide_the_others(self, store: AsyncMongoStore) -> None:
         ada = await user_id(store)
         for name in "abc":

@@ -27,7 +27,7 @@ from mongostore import (
     UnsupportedError,
 )
 from tests.cluster.messages import encode_answer, read_request
-from tests.faults.deployments import SECRET, certificate, standalone
+from tests.faults.deployments import SECRET, certificate, cluster, standalone
 from tests.faults.memory_limits import Limit
 from tests.ports import free_port
 
@@ -155,6 +155,32 @@ async def test_a_client_that_connected_before_its_set_was_initiated_is_to_be_mad
             await refused(client, UnavailableError, "make a client that you hand in anew")
         async with AsyncMongoClient[dict[str, Any]](uri) as client, AsyncMongoStore(client) as store:
             assert await store.sessions.list() == Page([])
+
+
+async def test_a_set_that_has_no_primary(mongod_binary: Path, tmp_path: Path) -> None:
+    with cluster(mongod_binary, tmp_path, members=1) as alone:
+        [member] = alone.members
+        async with AsyncMongoStore(alone.uri_of(), timeout=1) as store:
+            await store.sessions.create("s")
+            alone.ask(member, {"replSetStepDown": 30, "force": True})
+            with pytest.raises(UnavailableError):
+                await store.sessions.get("s")
+            with pytest.raises(UnavailableError, match="no answer in time: the replica set has no primary"):
+                await store.sessions.get("s")
+        await refused(alone.uri_of(), UnavailableError, "has no primary", "more than half of its members")
+
+
+async def test_an_index_is_created_while_a_member_is_down(mongod_binary: Path, tmp_path: Path) -> None:
+    with cluster(mongod_binary, tmp_path) as three:
+        async with AsyncMongoStore(three.uri_of()) as store:
+            await store.sessions.create("s")
+            # Of an empty collection the primary makes it alone.
+            await store.engine.collection("sessions").drop_index("sessions_by_metadata")
+        primary = three.primary()
+        next(member for member in three.members if member is not primary).stop()
+        async with asyncio.timeout(20), AsyncMongoStore(three.uri_of()) as store:
+            reports = {one.name: one.state for one in await store.check_indexes()}
+            assert reports["sessions_by_metadata"] == "present"
 
 
 async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | None], Any]) -> None:

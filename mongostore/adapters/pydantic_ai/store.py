@@ -26,12 +26,7 @@ from mongostore.adapters.pydantic_ai.entries import (
     to_record,
 )
 from mongostore.arguments import MAX_LIMIT, check_id
-from mongostore.errors import (
-    AlreadyExistsError,
-    ConflictError,
-    InvalidValueError,
-    NotFoundError,
-)
+from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Message, Session, SessionUpdate
 from mongostore.recent import Recent
 from mongostore.repositories.sessions import AsyncSessions

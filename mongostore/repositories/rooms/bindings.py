@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_binding, to_stored_binding
 from mongostore.models import Binding
 from mongostore.repositories import reads, writes
@@ -14,6 +13,7 @@ class AsyncRoomBindings(RoomParts[Binding]):
     """The channels attached to rooms, in the order of their attachment."""
 
     _NAME = "bindings"
+    _decode = staticmethod(to_binding)
 
     @writes
     async def upsert(self, room_id: str, binding: Binding) -> Binding:
@@ -68,7 +68,3 @@ class AsyncRoomBindings(RoomParts[Binding]):
             InvalidValueError: If an id is no plain string.
         """
         return await self._delete(part_filter(room_id, "channel_id", channel_id))
-
-    @staticmethod
-    def _decode(document: StoredDocument) -> Binding:
-        return to_binding(document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -16,22 +16,24 @@ from mongostore.documents.rooms import to_event, to_stored_event
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
-from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import (
+    CollectionOf,
+    InternalRepository,
+    current_operation,
+    long_running,
+    reads,
+    writes,
+)
 from mongostore.repositories.operation import life_token
 from mongostore.repositories.paging import KeyOrder, walk
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
 from mongostore.repositories.rooms.room_log import RoomLog, emptied, free_ids, position_below
-from mongostore.repositories.rooms.rooms import AsyncRooms
-from mongostore.repositories.store_collection import StoreCollection
 
 
-class EventBatches(Repository):
+class EventBatches(InternalRepository):
     """Stores many events at once."""
 
-    @classmethod
-    def of(cls, rooms: AsyncRooms) -> Self:
-        """Return the batches of a store's rooms."""
-        return cls(rooms._connection)
+    _events = CollectionOf("events")
 
     @writes
     async def create_many(self, room_id: str, events: Sequence[Event]) -> None:
@@ -117,10 +119,6 @@ class EventBatches(Repository):
             taken |= {one["_id"] for one in await self._insert(free)}
         return taken
 
-    @property
-    def _events(self) -> StoreCollection:
-        return self._connection.collection("events")
-
 
 def _is_equal(stored: StoredDocument | None, document: StoredDocument) -> bool:
     return stored is not None and is_same(to_event(stored).model_dump(), to_event(document).model_dump())
@@ -133,13 +131,8 @@ def _to_document(room_id: str, event: Event) -> StoredDocument:
     return {**document, "merged_size": size, "index": check_position("index", event.index)}
 
 
-class RoomTransfer(Repository):
+class RoomTransfer(InternalRepository):
     """The parts of rooms and people that no public list has."""
-
-    @classmethod
-    def of(cls, rooms: AsyncRooms) -> Self:
-        """Return the transfer of a store's rooms."""
-        return cls(rooms._connection)
 
     @reads
     async def read_state(self, room_id: str) -> tuple[int, dict[str, Any]]:
@@ -149,8 +142,7 @@ class RoomTransfer(Repository):
             NotFoundError: If there is no such room.
         """
         room = await find_room(self._connection, check_id("room_id", room_id), {"ops": 0})
-        if room is None:
-            raise NotFoundError("room", room_id)
+        room = self._check_found("room", room_id, room)
         return int(room["next_index"]), decode_members(room["private"])
 
     @long_running

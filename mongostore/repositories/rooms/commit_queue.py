@@ -102,7 +102,7 @@ class CommitQueue:
                     self._connection.check_open()
                     head = self._log.cached(room_id) or (await self._log.read(room_id))[1]
                     await self._write(room_id, group, head)
-        except (PyMongoError, MongoStoreError) as error:
+        except Exception as error:  # Each caller raises it, whatever it is.
             self._log.forget(room_id)
             for pending in group:
                 pending.fail(self._translate(error))
@@ -130,9 +130,9 @@ class CommitQueue:
         head = ends[stored]
         if stored and first.wakes(head):
             head = replace(head, is_paused=False)
-        head = await self._log.list_anew(room_id, head)
         for document in documents[:stored]:
             group.popleft().resolve(document["index"])
+        head = self._log.list_anew(room_id, head)
         if "log_index" in refusal.get("keyPattern", {}):
             self._contended[room_id] = time.monotonic() + _CONTENDED_SECONDS
             head = await self._log.catch_up(room_id, head)
@@ -249,7 +249,7 @@ class CommitQueue:
             self._connection.check_open()
             with self._connection.engine.deadline(pending.seconds):
                 index = await work
-        except (PyMongoError, MongoStoreError) as error:
+        except Exception as error:  # The caller raises it.
             pending.fail(self._translate(error))
         else:
             if index is None:
@@ -299,7 +299,7 @@ class CommitQueue:
     def _has_transactions(self) -> bool:
         return Capability.TRANSACTIONS in self._connection.engine.capabilities
 
-    def _translate(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:
+    def _translate(self, error: Exception) -> Exception:
         return (
             translate_error(error, self._connection.engine.address)
             if isinstance(error, PyMongoError)

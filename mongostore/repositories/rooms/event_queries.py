@@ -21,12 +21,11 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ReplySummary
-from mongostore.repositories import Connection
+from mongostore.repositories import CollectionOf, Connection
 from mongostore.repositories.paging import KeyOrder, read_page, walk
 from mongostore.repositories.parts import aggregate_parts, count_parts, find_part, find_parts
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
-from mongostore.repositories.store_collection import StoreCollection
 
 _BLOCKED = "blocked"
 # What only commits need would be a fifth of what a list reads.
@@ -39,6 +38,8 @@ _EQUAL = (
 
 class EventQueries:
     """Reads events."""
+
+    _rooms = CollectionOf("rooms")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -125,13 +126,9 @@ class EventQueries:
             for document in found
         }
 
-    @property
-    def _events(self) -> StoreCollection:
-        return self._connection.collection("events")
-
     async def _check_room(self, room_id: str) -> None:
         """Refuse a room that is not there."""
-        if await self._connection.collection("rooms").find_one(open_room_filter(room_id), {"_id": 1}) is None:
+        if await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}) is None:
             raise NotFoundError("room", room_id)
 
 

@@ -10,12 +10,11 @@ from mongostore.documents.rooms import to_event
 from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
-from mongostore.repositories import Connection, majority_step
+from mongostore.repositories import CollectionOf, Connection, majority_step
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import find_page
 from mongostore.repositories.rooms.event_queries import event_order
 from mongostore.repositories.rooms.room_counters import find_room
-from mongostore.repositories.store_collection import StoreCollection
 
 _log = logging.getLogger("mongostore.documents")
 
@@ -28,6 +27,8 @@ class EventStream:
     Commits become visible in the order of their indexes, so the highest index that a follower has seen
     is all that it must know.
     """
+
+    _events = CollectionOf("events")
 
     def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         self._connection = connection
@@ -53,10 +54,6 @@ class EventStream:
                     seen = int(document["index"])
                     if event := _decode_or_log(document):
                         yield event
-
-    @property
-    def _events(self) -> StoreCollection:
-        return self._connection.collection("events")
 
     async def _latest_index(self, room_id: str) -> int:
         room = await find_room(self._connection, room_id)

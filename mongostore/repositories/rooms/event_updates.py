@@ -14,7 +14,7 @@ from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, check_
 from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.operation import find_done, not_made_since, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
@@ -23,7 +23,6 @@ from mongostore.repositories.rooms.room_log import RoomLog, emptied
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import in_room
 from mongostore.repositories.size_limits import SizeLimit
-from mongostore.repositories.store_collection import StoreCollection
 
 # The rest of an event is short.
 _MERGED = SizeLimit("event", ("content", "data", "metadata", "delivery_results"), MAX_VALUE_BYTES)
@@ -31,6 +30,9 @@ _MERGED = SizeLimit("event", ("content", "data", "metadata", "delivery_results")
 
 class EventUpdates:
     """Writes events."""
+
+    _events = CollectionOf("events")
+    _rooms = CollectionOf("rooms")
 
     def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
@@ -114,14 +116,6 @@ class EventUpdates:
             except NotFoundError:
                 return []
         return removed
-
-    @property
-    def _events(self) -> StoreCollection:
-        return self._connection.collection("events")
-
-    @property
-    def _rooms(self) -> StoreCollection:
-        return self._connection.collection("rooms")
 
     async def _commit(
         self,

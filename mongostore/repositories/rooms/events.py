@@ -9,7 +9,7 @@ from typing import Unpack
 from mongostore.arguments import check_flag, check_id, check_int, check_limit, check_position, encode_cursor
 from mongostore.documents.mapping import check_instance, to_extended_json
 from mongostore.documents.rooms import to_event
-from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
 from mongostore.repositories.change_feed import ChangeFeed
@@ -101,9 +101,7 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If an id is no plain string.
         """
         document = await self._reader.find_one(check_id("room_id", room_id), check_id("event_id", event_id))
-        if document is None:
-            raise NotFoundError("event", event_id)
-        return to_extended_json(document)
+        return to_extended_json(self._check_found("event", event_id, document))
 
     @reads
     async def find_by_id(self, event_id: str) -> Event | None:

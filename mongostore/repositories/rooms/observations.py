@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_observation, to_stored_observation
 from mongostore.models import Observation
 from mongostore.repositories import writes
@@ -13,6 +12,7 @@ class AsyncRoomObservations(RoomParts[Observation]):
     """Observations of rooms; the room need not be there yet, and takes them with it when it is deleted."""
 
     _NAME = "observations"
+    _decode = staticmethod(to_observation)
 
     @writes
     async def create(self, room_id: str, observation: Observation) -> Observation:
@@ -37,7 +37,3 @@ class AsyncRoomObservations(RoomParts[Observation]):
         """
         observation = owned_filter(room_id, "observation_id", observation_id)
         return await self._delete(observation)
-
-    @staticmethod
-    def _decode(document: StoredDocument) -> Observation:
-        return to_observation(document)

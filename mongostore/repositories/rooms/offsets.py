@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Self, Unpack
+from typing import Unpack
 
 from mongostore.arguments import check_offset, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.models import EventFilter, RoomFilter
-from mongostore.repositories import Repository, reads, reads_majority
+from mongostore.repositories import InternalRepository, reads, reads_majority
 from mongostore.repositories.paging import Order
 from mongostore.repositories.rooms.event_queries import event_filter, event_order
 from mongostore.repositories.rooms.room_lists import room_order
 from mongostore.repositories.rooms.room_lookup import room_filter
-from mongostore.repositories.rooms.rooms import AsyncRooms
 
 
-class Offsets(Repository):
+class Offsets(InternalRepository):
     """The cursors behind a number of rooms or events, which an index passes over."""
-
-    @classmethod
-    def of(cls, rooms: AsyncRooms) -> Self:
-        """Return the offsets of a store's rooms."""
-        return cls(rooms._connection)
 
     @reads
     async def find_room_cursor(self, offset: int, **filter: Unpack[RoomFilter]) -> str | None:

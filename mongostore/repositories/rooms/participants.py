@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_participant, to_stored_participant
 from mongostore.models import RoomParticipant
 from mongostore.repositories import reads, writes
@@ -14,6 +13,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
     """The people in rooms, in the order in which they were added."""
 
     _NAME = "participants"
+    _decode = staticmethod(to_participant)
 
     @writes
     async def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
@@ -68,7 +68,3 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
             InvalidValueError: If an id is no plain string.
         """
         return await self._delete(part_filter(room_id, "participant_id", participant_id))
-
-    @staticmethod
-    def _decode(document: StoredDocument) -> RoomParticipant:
-        return to_participant(document)

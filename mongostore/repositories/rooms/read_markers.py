@@ -11,20 +11,30 @@ from mongostore.documents.mapping import StoredDocument, decode_document
 from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidValueError
 from mongostore.models import ReadMarker
-from mongostore.repositories import current_operation, reads, writes
+from mongostore.repositories import CollectionOf, current_operation, reads, writes
 from mongostore.repositories.expiry import not_expired
 from mongostore.repositories.paging import KeyOrder
 from mongostore.repositories.parts import count_parts
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import RoomList
-from mongostore.repositories.store_collection import StoreCollection
+
+
+def _to_marker(document: StoredDocument) -> ReadMarker:
+    return decode_document(
+        "read marker",
+        document,
+        lambda: ReadMarker(document["room_id"], document["channel_id"], int(document["index"])),
+    )
 
 
 class AsyncReadMarkers(RoomList[ReadMarker]):
     """The highest index that each channel of a room has read, by channel; a marker never moves back."""
 
+    _rooms = CollectionOf("rooms")
+
     _NAME = "read_markers"
+    _decode = staticmethod(_to_marker)
 
     @writes
     async def advance(
@@ -117,18 +127,6 @@ class AsyncReadMarkers(RoomList[ReadMarker]):
         fields = {"_id": 0, "index": 1, "epoch": 1}
         events = self._connection.collection("events")
         return await events.find_one(filter, fields, sort=[("index", -1)])
-
-    @property
-    def _rooms(self) -> StoreCollection:
-        return self._connection.collection("rooms")
-
-    @staticmethod
-    def _decode(document: StoredDocument) -> ReadMarker:
-        return decode_document(
-            "read marker",
-            document,
-            lambda: ReadMarker(document["room_id"], document["channel_id"], int(document["index"])),
-        )
 
     @staticmethod
     def _order(newest: bool) -> KeyOrder:

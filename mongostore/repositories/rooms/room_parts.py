@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Generic, TypeVar
@@ -19,7 +18,14 @@ from mongostore.documents.rooms import is_closed, part_id
 from mongostore.engines import Capability
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
+from mongostore.repositories import (
+    CollectionOf,
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    reads,
+)
 from mongostore.repositories.expiry import expired
 from mongostore.repositories.operation import (
     MOST_OPS,
@@ -73,15 +79,12 @@ class RoomList(Repository, Generic[V]):
         return self._walk({"room_id": check_id("room_id", room_id)}, newest, errors)
 
     _NAME: ClassVar[str]
+    # Returns what is stored as callers see it.
+    _decode: ClassVar[staticmethod[[StoredDocument], Any]]
 
     @property
     def _collection(self) -> StoreCollection:
         return self._connection.collection(self._NAME)
-
-    @staticmethod
-    @abstractmethod
-    def _decode(document: StoredDocument) -> V:
-        """Return what is stored as callers see it."""
 
     @staticmethod
     def _order(newest: bool) -> Order:
@@ -108,6 +111,8 @@ class RoomList(Repository, Generic[V]):
 
 class RoomParts(RoomList[V]):
     """One kind of thing of which each takes the next place in its room, and is listed by it."""
+
+    _rooms = CollectionOf("rooms")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -223,10 +228,6 @@ class RoomParts(RoomList[V]):
         if room is not None:
             updates = RoomUpdates(self._connection, RoomLog(self._connection))
             await updates.delete_if(room["_id"], {"expires_at": room["expires_at"]})
-
-    @property
-    def _rooms(self) -> StoreCollection:
-        return self._connection.collection("rooms")
 
 
 def _not_later() -> StoredDocument:

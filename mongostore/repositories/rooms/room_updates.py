@@ -13,13 +13,12 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_i
 from mongostore.documents.rooms import second_of, to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.expiry import is_expired, resolve_expiry
 from mongostore.repositories.operation import find_done, life_token, not_made_since, remember
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_log import MERGED, LogHead, RoomLog, emptied, update_room
 from mongostore.repositories.rooms.room_lookup import open_room_filter
-from mongostore.repositories.store_collection import StoreCollection
 
 _METADATA = "metadata."
 # The collections of what belongs to rooms, beside events.
@@ -28,6 +27,9 @@ PARTS = ("bindings", "participants", "tasks", "observations", "read_markers", "v
 
 class RoomUpdates:
     """Creates, changes and deletes rooms."""
+
+    _events = CollectionOf("events")
+    _rooms = CollectionOf("rooms")
 
     def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
@@ -191,7 +193,7 @@ class RoomUpdates:
         if await self._rooms.find_one({"_id": room_id, "epoch": epoch}, {"_id": 1}) is not None:
             return False
         of_life = {"room_id": room_id, "epoch": epoch}
-        return await self._connection.collection("events").find_one(of_life, {"_id": 1}) is not None
+        return await self._events.find_one(of_life, {"_id": 1}) is not None
 
     async def finish_delete(self, room_id: str, epoch: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last.
@@ -200,14 +202,10 @@ class RoomUpdates:
         room has none, and goes with the first room.
         """
         parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
-        await self._connection.collection("events").update_many({**parts, "index": HAS_INDEX}, emptied())
+        await self._events.update_many({**parts, "index": HAS_INDEX}, emptied())
         for name in PARTS:
             await self._connection.collection(name).delete_many(parts)
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
-
-    @property
-    def _rooms(self) -> StoreCollection:
-        return self._connection.collection("rooms")
 
 
 class _DoneError(Exception):

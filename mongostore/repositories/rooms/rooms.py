@@ -10,7 +10,7 @@ from typing import Any, Final, Unpack
 from mongostore.arguments import check_flag, check_id, check_limit, check_text
 from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
-from mongostore.errors import InvalidDocumentError, NotFoundError
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import (
     FullRoom,
     ListOrder,
@@ -22,7 +22,7 @@ from mongostore.models import (
     RoomState,
     RoomUpdate,
 )
-from mongostore.repositories import Connection, Repository, long_running, reads, writes
+from mongostore.repositories import CollectionOf, Connection, Repository, long_running, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.rooms.bindings import AsyncRoomBindings
 from mongostore.repositories.rooms.events import AsyncRoomEvents
@@ -38,7 +38,6 @@ from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
 from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
-from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncRooms(Repository):
@@ -65,10 +64,12 @@ class AsyncRooms(Repository):
         verifications: Whether people have proved who they are.
     """
 
+    _rooms = CollectionOf("rooms")
+
     def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         super().__init__(connection)
-        log = RoomLog(connection)
-        self.events: Final = AsyncRoomEvents(connection, log, changes)
+        self._log = RoomLog(connection)
+        self.events: Final = AsyncRoomEvents(connection, self._log, changes)
         self.bindings: Final = AsyncRoomBindings(connection)
         self.participants: Final = AsyncRoomParticipants(connection)
         self.tasks: Final = AsyncRoomTasks(connection)
@@ -78,7 +79,7 @@ class AsyncRooms(Repository):
         self.identities: Final = AsyncIdentities(connection)
         self.verifications: Final = AsyncVerifications(connection)
         self._lookup = RoomLookup(connection)
-        self._updates = RoomUpdates(connection, log)
+        self._updates = RoomUpdates(connection, self._log)
 
     @writes
     async def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
@@ -124,8 +125,7 @@ class AsyncRooms(Repository):
             InvalidDocumentError: If the room or one of the others cannot be read.
         """
         room, parts = await find_full_room(self._connection, check_id("room_id", room_id))
-        if room is None:
-            raise NotFoundError("room", room_id)
+        room = self._check_found("room", room_id, room)
         bindings = [to_binding(document) for document in parts if "correspondents" in document]
         participants = [to_participant(document) for document in parts if "routes" in document]
         return FullRoom(to_room(room), bindings, participants)
@@ -244,6 +244,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         check_limit("limit", limit)
+        await self._log.wait_until_listed()
         rooms = await list_rooms(self._connection, room_order(order, newest), where)
         return await rooms.page(limit, cursor)
 
@@ -391,7 +392,3 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
         """
         return await self._updates.delete(room_id)
-
-    @property
-    def _rooms(self) -> StoreCollection:
-        return self._connection.collection("rooms")

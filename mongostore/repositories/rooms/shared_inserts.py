@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError
 from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import refused_writes
-from mongostore.repositories import Connection
+from mongostore.repositories import CollectionOf, Connection
 
 _GROUP = 64
 # So many turns of the event loop lie between an answer and the next event of its caller.
@@ -41,6 +41,8 @@ class SharedInserts:
     events wait and go together. A slow command delays no other.
     """
 
+    _events = CollectionOf("events")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: deque[_Waiting] = deque()
@@ -59,7 +61,7 @@ class SharedInserts:
         if not (self._is_crowded or self._is_one_under_way or self._sender):
             self._is_one_under_way = True
             try:
-                await self._connection.collection("events").insert_one(document)
+                await self._events.insert_one(document)
             finally:
                 self._is_one_under_way = False
             return
@@ -91,7 +93,7 @@ class SharedInserts:
 
     async def _insert(self, documents: list[StoredDocument]) -> dict[int, Exception]:
         """Store events, and return the errors of those that are refused, by their place."""
-        events = self._connection.collection("events")
+        events = self._events
         try:
             if len(documents) > 1:
                 await events.insert_many(documents, ordered=False)

@@ -18,6 +18,7 @@ class AsyncRoomTasks(RoomParts[Task]):
     """Tasks of rooms; the room need not be there yet, and takes them with it when it is deleted."""
 
     _NAME = "tasks"
+    _decode = staticmethod(to_task)
 
     @writes
     async def create(self, room_id: str, task: Task) -> Task:
@@ -129,10 +130,6 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If an id is no plain string.
         """
         return await self._delete(owned_filter(room_id, "task_id", task_id))
-
-    @staticmethod
-    def _decode(document: StoredDocument) -> Task:
-        return to_task(document)
 
 
 def _of_status(room_id: str, status: str | None) -> StoredDocument:

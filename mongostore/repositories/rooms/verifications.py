@@ -20,10 +20,17 @@ from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Verification, VerificationRequest
 from mongostore.models.fields import organization_key
-from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import (
+    CollectionOf,
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    reads,
+    writes,
+)
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncVerifications(Repository):
@@ -32,6 +39,8 @@ class AsyncVerifications(Repository):
     Attributes:
         requests: The requests for verifications.
     """
+
+    _verifications = CollectionOf("verifications")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -73,13 +82,11 @@ class AsyncVerifications(Repository):
         ending = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
         return walk(self._connection, "verifications", ending, KeyOrder("_id"), to_verification, errors)
 
-    @property
-    def _verifications(self) -> StoreCollection:
-        return self._connection.collection("verifications")
-
 
 class AsyncVerificationRequests(Repository):
     """Requests for verifications."""
+
+    _requests = CollectionOf("verification_requests")
 
     @writes
     async def create(self, request: VerificationRequest) -> VerificationRequest:
@@ -131,10 +138,6 @@ class AsyncVerificationRequests(Repository):
         """
         document = await self._requests.find_one({"_id": check_id("request_id", request_id)})
         return None if document is None else to_request(document)
-
-    @property
-    def _requests(self) -> StoreCollection:
-        return self._connection.collection("verification_requests")
 
 
 async def _upsert(collection: Any, stored: StoredDocument) -> None:

@@ -16,15 +16,16 @@ from mongostore.documents.room_parts import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
-from mongostore.repositories import Repository, reads, writes
+from mongostore.repositories import CollectionOf, Repository, reads, writes
 from mongostore.repositories.operation import not_made_since
 from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.room_parts import in_room
-from mongostore.repositories.store_collection import StoreCollection
 
 
 class AsyncVoiceDeliveries(Repository):
     """Reservations of speech: exactly one of those that claim it may speak."""
+
+    _deliveries = CollectionOf("voice_deliveries")
 
     @reads
     async def find(self, room_id: str, key: str) -> VoiceDelivery | None:
@@ -109,7 +110,3 @@ class AsyncVoiceDeliveries(Repository):
         if holding is None:
             holding = await reserve(own, {"$setOnInsert": {**rest, "epoch": room["epoch"]}}, upsert=True)
         return dict(holding)
-
-    @property
-    def _deliveries(self) -> StoreCollection:
-        return self._connection.collection("voice_deliveries")

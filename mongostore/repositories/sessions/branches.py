@@ -11,25 +11,21 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_messages, to_session
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Message, Page, Session, SessionCreate, SessionUpdate
-from mongostore.repositories import Repository, current_operation, reads, reads_majority, writes
+from mongostore.repositories import current_operation, reads, reads_majority, writes
 from mongostore.repositories.sessions.filters import position_bounds
 from mongostore.repositories.sessions.lines import BRANCHES, branches_of, find_message, get_message, is_tip
 from mongostore.repositories.sessions.message_arguments import store_messages
 from mongostore.repositories.sessions.session_change import SessionChange
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 from mongostore.repositories.sessions.tail import TailPosition
 
 
-class AsyncSessionBranches(Repository):
+class AsyncSessionBranches(SessionRepository):
     """The branches of sessions, where several messages continue the same one.
 
     Each branch is a conversation of the session or the continuation of one, and all of its messages are
     messages of the session. The session's metadata say under `branches` where they leave each other.
     """
-
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
 
     @writes
     async def append_many(

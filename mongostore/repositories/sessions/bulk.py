@@ -9,7 +9,7 @@ from typing import Any, Self
 from mongostore.codec import encode, from_micros, to_micros
 from mongostore.documents.session_participants import StoredParticipant
 from mongostore.models import Message
-from mongostore.repositories import Repository, activity_of, current_operation, reads, writes
+from mongostore.repositories import CollectionOf, Repository, activity_of, current_operation, reads, writes
 from mongostore.repositories.sessions.insight_log import total_size
 from mongostore.repositories.sessions.message_arguments import store_messages
 from mongostore.repositories.sessions.participant_log import LogEnd, participant_of
@@ -19,6 +19,8 @@ from mongostore.repositories.sessions.sessions import AsyncSessions
 
 class SessionTransfer(Repository):
     """The sessions of one namespace, as an import or an export sees them."""
+
+    _sessions = CollectionOf("sessions")
 
     def __init__(self, sessions: AsyncSessions) -> None:
         super().__init__(sessions._connection)
@@ -66,7 +68,7 @@ class SessionTransfer(Repository):
             "$inc": {"revision": 1},
             "$max": {"updated_at": call.now},
         }
-        await self._connection.collection("sessions").update_one(key, update)
+        await self._sessions.update_one(key, update)
 
     @writes
     async def add_insights(
@@ -90,7 +92,7 @@ class SessionTransfer(Repository):
         """Return the first namespace that has sessions, or the next one after another; None at the end."""
         # The character behind the slash that ends a namespace in an id.
         first = "" if after is None else f"{after}0"
-        document = await self._connection.collection("sessions").find_one(
+        document = await self._sessions.find_one(
             {"_id": {"$gt": first}, "namespace": {"$gt": ""}}, {"namespace": 1}, sort=[("_id", 1)]
         )
         return None if document is None else str(document["namespace"])

@@ -7,21 +7,17 @@ from typing import Any
 from mongostore.codec import decode, encode, is_same
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories import current_operation, reads, writes
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
 
 # Stands for any context, for every JSON value is one.
 ANY_CONTEXT: Any = object()
 
 
-class AsyncSessionContext(Repository):
+class AsyncSessionContext(SessionRepository):
     """One JSON value of up to 16 MiB a session, such as a model's last prompt."""
-
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
 
     @reads
     async def get(self, session_id: str) -> Any:
@@ -119,12 +115,7 @@ class AsyncSessionContext(Repository):
         return before is not None and (before.get("context") is not None or was_done(before))
 
     async def _guard(self, key: str, expected: Any) -> StoredDocument:
-        """Return the filter of a session whose context is still the expected one.
-
-        Raises:
-            NotFoundError: If there is no such session, or no context.
-            ConflictError: If the context is another one.
-        """
+        """Return the filter of a session whose context is still the expected one."""
         memory = current_operation().memory
         if expected is ANY_CONTEXT or "guard" in memory:
             # A later attempt may find its own work, which it knows by its token.

@@ -7,17 +7,13 @@ from mongostore.codec import from_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_stored_message, to_stored_preview
 from mongostore.models import Conversation, Message, Page, Preview
-from mongostore.repositories import Repository, long_running
+from mongostore.repositories import long_running
 from mongostore.repositories.paging import SortOrder, page_of
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 
 
-class AsyncSessionConversations(Repository):
+class AsyncSessionConversations(SessionRepository):
     """The conversations of sessions: messages with the same conversation id."""
-
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
 
     @long_running
     async def list(

@@ -16,13 +16,7 @@ from mongostore.repositories.paging import page_around
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.lines import HeadOf, Lines, find_lines
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import (
-    Positioned,
-    Tail,
-    back_off,
-    messages_of,
-    session_id_of,
-)
+from mongostore.repositories.sessions.tail import Positioned, Tail, back_off, messages_of, session_id_of
 
 _SEGMENTS_A_STEP = 16
 

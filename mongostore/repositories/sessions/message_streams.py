@@ -12,12 +12,12 @@ from mongostore.documents.session_streams import new_stream, parts_of, status_of
 from mongostore.documents.sessions import EMPTY, to_message, to_stored_message
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, SessionCreate
-from mongostore.repositories import Repository, current_operation, writes
+from mongostore.repositories import current_operation, writes
 from mongostore.repositories.sessions.message_arguments import claim_fresh_id
 from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
 from mongostore.repositories.sessions.message_updater import message_in
 from mongostore.repositories.sessions.session_change import SessionChange
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
 
 # The text in the message itself, before it moves to an overflow: so the largest segment stays far below the
@@ -72,12 +72,11 @@ class _Step:
         return update
 
 
-class MessageStreams(Repository):
+class MessageStreams(SessionRepository):
     """The messages of sessions that are being written, as their streams change them."""
 
     def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
+        super().__init__(storage)
         self._tail = storage.tail
 
     def add(self, close: Callable[[], Awaitable[None]]) -> None:
@@ -90,14 +89,7 @@ class MessageStreams(Repository):
 
     @writes
     async def begin(self, growth: Growth, message: Message, create: bool | SessionCreate) -> Message:
-        """Append a message that is being written, or take over one that is not complete; return it.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the message is complete.
-            InvalidValueError: If a member cannot be stored.
-            DocumentTooLargeError: If the message takes more than 16 MiB.
-        """
+        """Append a message that is being written, or take over one that is not complete; return it."""
         now = current_operation().now
         stored = {**to_stored_message(message, now), "stream": new_stream(growth.writer, now)}
         change = SessionChange.from_options(growth.key, {"create": create})
@@ -119,12 +111,7 @@ class MessageStreams(Repository):
 
     @writes
     async def flush(self, growth: Growth, piece: str) -> None:
-        """Add a piece of text to the message.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-        """
+        """Add a piece of text to the message."""
         now = current_operation().now
         preview = growth.preview + piece[:PREVIEW_CHARACTERS]
         fields: StoredDocument = {"updated_at": now, "stream.until": writer_end(now)}
@@ -150,35 +137,17 @@ class MessageStreams(Repository):
 
     @writes
     async def renew(self, growth: Growth) -> None:
-        """Show that the writer is there.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-        """
+        """Show that the writer is there."""
         await self._change(growth, _Step({"stream.until": writer_end(current_operation().now)}, {}), None)
 
     @writes
     async def update(self, growth: Growth, members: StoredDocument) -> Message:
-        """Change other members of the message, and return it.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-            InvalidValueError: If a value cannot be stored.
-            DocumentTooLargeError: If the message would be too large; it is left as it was.
-        """
+        """Change other members of the message, and return it."""
         return await self._patch(growth, MessagePatch.from_members(growth.message_id, members))
 
     @writes
     async def end(self, growth: Growth, text: str, status: str, members: StoredDocument) -> Message:
-        """Put the whole text into its place, with other members, and return the message.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-            DocumentTooLargeError: If the message would be too large; it is left as it was.
-        """
+        """Put the whole text into its place, with other members, and return the message."""
         members = {**members, "content": text, "status": status}
         patch = MessagePatch.from_members(growth.message_id, members)
         return await self._patch(growth, replace(patch, drops_stream=True))

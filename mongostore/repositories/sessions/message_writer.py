@@ -15,11 +15,7 @@ from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.batches import find_large, has_other_content
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.recent_operations import (
-    not_later,
-    operation_token,
-    were_appended,
-)
+from mongostore.repositories.sessions.recent_operations import not_later, operation_token, were_appended
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.tail import (
     Positioned,
@@ -65,11 +61,6 @@ class MessageWriter:
         Returns:
             The messages as they are stored with their positions, in the order of the arguments. The
             position is None if an earlier attempt has appended the message, and others removed it since.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
-            DocumentTooLargeError: A message is too large; nothing was appended.
         """
         if change.may_create:
             current_operation().memory["may_create"] = True

@@ -21,7 +21,7 @@ from mongostore.models import (
     Session,
     SessionCreate,
 )
-from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories import current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import check_errors, count_options
 from mongostore.repositories.sessions.filters import check_number, position_bounds
@@ -30,16 +30,16 @@ from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_stream import AsyncMessageStream, open_message_stream
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.session_change import SessionChange
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
 from mongostore.repositories.sessions.stored_messages import get_stored_message
 
 
-class AsyncSessionMessages(Repository):
+class AsyncSessionMessages(SessionRepository):
     """The messages of sessions. A list is in reading order, from either end."""
 
     def __init__(self, storage: SessionStorage, changes: ChangeFeed) -> None:
-        super().__init__(storage.connection)
-        self._storage, self._changes = storage, changes
+        super().__init__(storage)
+        self._changes = changes
 
     @writes
     async def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:

@@ -9,21 +9,19 @@ from typing import Unpack
 from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Session, SessionFilter
-from mongostore.repositories import Repository, long_running, majority_step, reads
+from mongostore.repositories import CollectionOf, long_running, majority_step, reads
 from mongostore.repositories.paging import list_order
 from mongostore.repositories.sessions.session_lists import list_sessions
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 
 # Each name is a look-up of its own in an index, for which thousands of sessions of one name are not read.
 _STEP = 50
 
 
-class AsyncNamespaces(Repository):
+class AsyncNamespaces(SessionRepository):
     """The namespaces that have sessions, deleted ones included."""
 
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
+    _sessions = CollectionOf("sessions")
 
     @reads
     async def exists(self, namespace: str) -> bool:
@@ -32,8 +30,10 @@ class AsyncNamespaces(Repository):
         Raises:
             InvalidValueError: If the name is no plain string.
         """
-        sessions = self._connection.collection("sessions")
-        return await sessions.find_one({"namespace": check_id("namespace", namespace)}, ["_id"]) is not None
+        return (
+            await self._sessions.find_one({"namespace": check_id("namespace", namespace)}, ["_id"])
+            is not None
+        )
 
     @reads
     async def list(self, *, limit: int = 50, cursor: str | None = None, newest: bool = False) -> Page[str]:
@@ -97,11 +97,10 @@ class AsyncNamespaces(Repository):
 
     async def _names(self, after: str | None, limit: int, newest: bool) -> builtins.list[str]:
         """Return the first names after one."""
-        sessions = self._connection.collection("sessions")
         names: builtins.list[str] = []
         while len(names) < limit:
             beyond = {} if after is None else {"$lt" if newest else "$gt": after}
-            found = await sessions.find_one(
+            found = await self._sessions.find_one(
                 {"namespace": {**beyond, "$type": "string"}},
                 {"_id": 0, "namespace": 1},
                 sort=[("namespace", -1 if newest else 1)],

@@ -9,8 +9,7 @@ from uuid import uuid4
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import EMPTY_BODY
-from mongostore.repositories import Connection
-from mongostore.repositories.store_collection import StoreCollection
+from mongostore.repositories import CollectionOf, Connection
 
 
 class Overflows:
@@ -20,12 +19,10 @@ class Overflows:
     gets the new one, then the old value goes. So a reader, or a crash in between, finds either.
     """
 
+    _collection = CollectionOf("session_overflows")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-
-    @property
-    def _collection(self) -> StoreCollection:
-        return self._connection.collection("session_overflows")
 
     async def put(self, key: str, epoch: str, what: str, value: Any) -> str:
         """Store a value of the session with that `_id` and return the value's own key."""

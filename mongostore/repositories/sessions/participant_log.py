@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.codec import unescape_key
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import NotFoundError
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import operation_token, record_operation
 from mongostore.repositories.sessions.tail import other_revision_error, session_id_of
@@ -55,6 +55,8 @@ class ParticipantLog:
         totals: Returns what a batch adds to other fields of the participant.
     """
 
+    _sessions = CollectionOf("sessions")
+
     def __init__(
         self,
         connection: Connection,
@@ -73,10 +75,6 @@ class ParticipantLog:
     def batches(self) -> StoreCollection:
         """The collection of the batches."""
         return self._connection.collection(self._name)
-
-    @property
-    def _sessions(self) -> StoreCollection:
-        return self._connection.collection("sessions")
 
     async def append(
         self, key: str, end: LogEnd, last: int, entries: StoredDocument, revision: int | None = None

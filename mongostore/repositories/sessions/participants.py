@@ -8,24 +8,20 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import StoredParticipant, to_participants
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Page, SessionParticipant
-from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories import current_operation, reads, writes
 from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.repositories.sessions.filters import revision_guard
 from mongostore.repositories.sessions.participant_log import participant_of
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.session_change import PARTICIPANTS
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository
 from mongostore.repositories.sessions.tail import back_off, contention_error, other_revision_error
 
 _BY_BINDING = SortOrder("bound_at")
 
 
-class AsyncSessionParticipants(Repository):
+class AsyncSessionParticipants(SessionRepository):
     """The participants bound to sessions."""
-
-    def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
 
     @writes
     async def create(
@@ -179,12 +175,7 @@ class AsyncSessionParticipants(Repository):
         return await self._to_participant(document, name), was_done(document)
 
     async def _unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
-        """Unbind a participant, then delete what it has; return whether it was there.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the guard does not hold, or others kept changing the session for too long.
-        """
+        """Unbind a participant, then delete what it has; return whether it was there."""
         call, storage = current_operation(), self._storage
         for attempt in range(storage.tail.limits.attempts):
             await back_off(attempt)
@@ -213,12 +204,7 @@ class AsyncSessionParticipants(Repository):
         raise contention_error(key)
 
     async def _to_participant(self, document: StoredDocument, name: str) -> SessionParticipant:
-        """Return a participant, with its insights, as callers see it.
-
-        Raises:
-            NotFoundError: If it is not bound.
-            InvalidDocumentError: If it cannot be read.
-        """
+        """Return a participant, with its insights, as callers see it."""
         [loaded] = await self._storage.insights.load_into([document])
         bound = {"participants": {name: participant_of(loaded, name)}}
         return to_participants({**loaded, **bound})[0]

@@ -31,7 +31,7 @@ from mongostore.models import (
     SessionUpdate,
     StorageLayout,
 )
-from mongostore.repositories import Repository, current_operation, long_running, read_step, reads, writes
+from mongostore.repositories import current_operation, long_running, read_step, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import count_options, list_order
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
@@ -49,7 +49,7 @@ from mongostore.repositories.sessions.recent_operations import (
 )
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
 from mongostore.repositories.sessions.session_lists import list_sessions
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
 from mongostore.repositories.sessions.tail import other_revision_error
 from mongostore.repositories.sessions.turns import AsyncSessionTurns
 
@@ -58,7 +58,7 @@ _SCOPES = 1000
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
 
 
-class AsyncSessions(Repository):
+class AsyncSessions(SessionRepository):
     """The sessions of one namespace; `store.sessions` is the namespace `default`.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
@@ -77,8 +77,8 @@ class AsyncSessions(Repository):
     def __init__(
         self, storage: SessionStorage, changes: ChangeFeed, scopes: dict[str, AsyncSessions] | None = None
     ) -> None:
-        super().__init__(storage.connection)
-        self._storage, self._changes = storage, changes
+        super().__init__(storage)
+        self._changes = changes
         # Those of other namespaces, the same objects at each call.
         self._scopes = {storage.namespace: self} if scopes is None else scopes
         self._key = self._storage.key

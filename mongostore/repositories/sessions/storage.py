@@ -9,7 +9,7 @@ from mongostore.arguments import check_id
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_session
 from mongostore.models import Session
-from mongostore.repositories import Connection
+from mongostore.repositories import Connection, Repository
 from mongostore.repositories.sessions.insight_log import InsightLog
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.message_reader import MessageReader
@@ -64,3 +64,11 @@ class SessionStorage:
     async def to_session(self, document: StoredDocument) -> Session:
         """Return a stored session, with the insights of its participants, as callers see it."""
         return to_session((await self.insights.load_into([document]))[0])
+
+
+class SessionRepository(Repository):
+    """Verbs on the sessions of one namespace."""
+
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage

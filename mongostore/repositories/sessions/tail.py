@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from pymongo.errors import DuplicateKeyError
@@ -23,12 +23,11 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, bson_si
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout, StorageStretch
 from mongostore.recent import Recent
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.recent_operations import is_later
-from mongostore.repositories.store_collection import StoreCollection
 
 # So many documents are kept for callers who append to what they have just read.
 _CACHED_DOCUMENTS = 64
@@ -54,6 +53,9 @@ class Tail:
         limits: When messages leave the document.
     """
 
+    sessions: Final = CollectionOf("sessions")
+    segments: Final = CollectionOf("session_segments")
+
     def __init__(self, connection: Connection, limits: TailLimits | None = None) -> None:
         self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
@@ -61,16 +63,6 @@ class Tail:
         self._cached_positions = Recent[str, TailPosition](self.limits.cached_positions)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cached_documents = Recent[str, StoredDocument](_CACHED_DOCUMENTS)
-
-    @property
-    def sessions(self) -> StoreCollection:
-        """The collection of sessions."""
-        return self._connection.collection("sessions")
-
-    @property
-    def segments(self) -> StoreCollection:
-        """The collection of sealed messages."""
-        return self._connection.collection("session_segments")
 
     def cached_position(self, key: str) -> TailPosition:
         """Return where the tail of a session began when last seen."""

@@ -9,23 +9,22 @@ from concurrent.futures import Executor
 from mongostore.arguments import check_flag, check_limit
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Integration, Integrator, Page, Turn
-from mongostore.repositories import Repository, long_running, reads, reads_majority, writes
+from mongostore.repositories import long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import check_errors, count_options
 from mongostore.repositories.sessions.filters import check_number, decode_cursor, revision_guard
 from mongostore.repositories.sessions.integration import Integrations
 from mongostore.repositories.sessions.message_arguments import store_turns
 from mongostore.repositories.sessions.participant_log import participant_of
 from mongostore.repositories.sessions.participants import to_name
-from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
 from mongostore.repositories.sessions.tail import other_revision_error
 
 
-class AsyncSessionTurns(Repository):
+class AsyncSessionTurns(SessionRepository):
     """The turns of participants, numbered from 1 for each of them."""
 
     def __init__(self, storage: SessionStorage) -> None:
-        super().__init__(storage.connection)
-        self._storage = storage
+        super().__init__(storage)
         self._integrations = Integrations(storage)
 
     @writes

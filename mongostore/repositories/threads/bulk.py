@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -14,21 +14,17 @@ from mongostore.documents.threads import to_stored_feedback, to_stored_message, 
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Feedback, ThreadMessage
-from mongostore.repositories import Repository, current_operation, long_running, writes
+from mongostore.repositories import CollectionOf, InternalRepository, current_operation, long_running, writes
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import by_creation, walk
 from mongostore.repositories.threads.message_writer import MERGED
 from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_new_votes
-from mongostore.repositories.threads.threads import AsyncThreads
 
 
-class ThreadMessageBatches(Repository):
+class ThreadMessageBatches(InternalRepository):
     """Stores many messages at once."""
 
-    @classmethod
-    def of(cls, threads: AsyncThreads) -> Self:
-        """Return the batches of a store's threads."""
-        return cls(threads._connection)
+    _messages = CollectionOf("messages")
 
     @staticmethod
     def check(message: ThreadMessage) -> None:
@@ -54,9 +50,8 @@ class ThreadMessageBatches(Repository):
             check_id("thread_id", thread_id)
         clock = self._connection.clock
         documents = [{**_to_document(thread_id, message), "arrival": clock.tick()} for message in messages]
-        collection = self._connection.collection("messages")
         try:
-            await collection.insert_many(documents, ordered=False)
+            await self._messages.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             refused = refused_writes(error)
             if not all(isinstance(one, DuplicateKeyError) for one in refused.values()):
@@ -70,7 +65,7 @@ class ThreadMessageBatches(Repository):
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
             # the other.
-            await collection.delete_many(_of_thread(thread_id, messages))
+            await self._messages.delete_many(_of_thread(thread_id, messages))
             raise
 
     @writes
@@ -86,8 +81,7 @@ class ThreadMessageBatches(Repository):
         active_at = min(max(times), now)
         has_pinned = any(message.pinned for message in messages)
         if life := await record_activity(self._connection, thread_id, active_at, has_pinned=has_pinned):
-            collection = self._connection.collection("messages")
-            await collection.update_many(_of_thread(thread_id, messages), {"$set": {"life": life}})
+            await self._messages.update_many(_of_thread(thread_id, messages), {"$set": {"life": life}})
 
     @writes
     async def add_feedback(self, thread_id: str, feedback: Sequence[Feedback]) -> None:
@@ -100,7 +94,7 @@ class ThreadMessageBatches(Repository):
             DocumentTooLargeError: If the thread would take too much.
         """
         votes = {check_id("message_id", one.message_id): to_stored_feedback(one) for one in feedback}
-        messages = self._connection.collection("messages")
+        messages = self._messages
         of_thread = {"thread_id": check_id("thread_id", thread_id)}
         refusal = ConflictError(f"thread {thread_id!r} does not take the feedback at once")
 
@@ -137,7 +131,7 @@ class ThreadMessageBatches(Repository):
         )
 
     async def _check_equal(self, document: StoredDocument) -> None:
-        stored = await self._connection.collection("messages").find_one({"_id": document["_id"]})
+        stored = await self._messages.find_one({"_id": document["_id"]})
         if stored is None or not is_same(
             to_thread_message({**stored, "feedback": None}).model_dump(),
             to_thread_message(document).model_dump(),

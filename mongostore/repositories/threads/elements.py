@@ -13,12 +13,11 @@ from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
-from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import CollectionOf, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import by_creation, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import (
     FILES,
     check_same_life,
@@ -33,6 +32,8 @@ from mongostore.repositories.threads.thread_writes import (
 
 class AsyncThreadElements(Repository):
     """Things shown beside messages; they may come before these and the thread."""
+
+    _elements = CollectionOf("elements")
 
     @writes
     async def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
@@ -172,17 +173,8 @@ class AsyncThreadElements(Repository):
         deleted = await delete_found_elements(self._connection, found, key, new_tombstone())
         return deleted or current_operation().attempt > 0
 
-    @property
-    def _elements(self) -> StoreCollection:
-        return self._connection.collection("elements")
-
     async def _replace(self, stored: StoredDocument, began: int) -> set[str]:
-        """Store an element and return the keys of the files that it has no more.
-
-        Raises:
-            NotFoundError: It was deleted after it began.
-            ConflictError: There is one with that id in another thread.
-        """
+        """Store an element and return the keys of the files that it has no more."""
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
         update: StoredDocument = {"$set": stored, "$setOnInsert": {"created_at": began}}
         update["$push"] = remember(current_operation().token)

@@ -11,11 +11,10 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback, Page
-from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories import CollectionOf, Repository, current_operation, reads, writes
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import by_creation, list_page
 from mongostore.repositories.parts import find_part, find_parts
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import check_same_life, record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
@@ -23,6 +22,8 @@ _PARTS = {"thread_id": 1, "feedback": 1}
 
 class AsyncThreadFeedback(Repository):
     """Feedback on messages: a message has one at most."""
+
+    _messages = CollectionOf("messages")
 
     @writes
     async def upsert(self, thread_id: str | None, feedback: Feedback) -> Feedback:
@@ -160,10 +161,6 @@ class AsyncThreadFeedback(Repository):
             return await record_vote(self._connection, thread_id, message_id, None, session)
 
         return await self._connection.engine.transact(remove) or current_operation().attempt > 0
-
-    @property
-    def _messages(self) -> StoreCollection:
-        return self._connection.collection("messages")
 
 
 def _key(thread_id: str | None, message_id: str) -> StoredDocument:

@@ -7,26 +7,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_offset,
-    decode_cursor,
-    encode_cursor,
-)
+from mongostore.arguments import check_flag, check_id, check_limit, check_offset, decode_cursor, encode_cursor
 from mongostore.codec import decode, encode_object
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import File, Page
-from mongostore.repositories import (
-    Repository,
-    current_operation,
-    long_running,
-    majority_step,
-    reads,
-    writes,
-)
+from mongostore.repositories import Repository, current_operation, long_running, majority_step, reads, writes
 from mongostore.repositories.threads.content import Content, chunks_of
 from mongostore.repositories.threads.thread_writes import delete_files
 from mongostore.repositories.threads.uploads import Upload
@@ -214,11 +200,7 @@ class AsyncFiles(Repository):
             return await found.to_list()
 
     async def _find_with_chunk(self, key: str, start: int) -> tuple[StoredDocument, StoredDocument | None]:
-        """Return a file and the chunk that a byte of it is in.
-
-        Raises:
-            NotFoundError: If there is no such file.
-        """
+        """Return a file and the chunk that a byte of it is in."""
         replaced = None
         while True:
             document = self._check_found("file", key, await self._newest(key))

@@ -7,7 +7,13 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.models import Thread, ThreadFilter
 from mongostore.repositories.paging import SortOrder
-from mongostore.repositories.search.lists import both, has_metadata, members_filter, time_conditions
+from mongostore.repositories.search.lists import (
+    both,
+    has_metadata,
+    members_filter,
+    metadata_filter,
+    time_conditions,
+)
 
 _OF_PARTICIPANT = ("user_id", "user_identifier", "owner_id")
 
@@ -20,7 +26,9 @@ def thread_filters(where: ThreadFilter, order: SortOrder) -> list[StoredDocument
         match name:
             case "text" | "since" | "until" | "participant_id":
                 pass
-            case "metadata" | "data":
+            case "metadata":
+                filter |= metadata_filter(value)
+            case "data":
                 filter |= members_filter(name, value)
             case "vote":
                 filter["votes.value"] = check_vote(name, value)

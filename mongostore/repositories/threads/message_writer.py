@@ -8,12 +8,11 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
-from mongostore.repositories import Connection, current_operation
+from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.search.texts import units_of
 from mongostore.repositories.search.words import words_of
 from mongostore.repositories.size_limits import SizeLimit
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_vote
 
 NOT_DELETED = {"$ne": "deleted"}
@@ -29,6 +28,8 @@ _EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
 class MessageWriter:
     """Merges into messages, whose start and end come in any order."""
 
+    _messages = CollectionOf("messages")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -38,11 +39,6 @@ class MessageWriter:
         """Merge members into a message, which is made if it is not there.
 
         If it has begun after a deletion of its thread, it begins the thread anew.
-
-        Raises:
-            NotFoundError: The thread or the message was deleted after this began.
-            ConflictError: The message belongs to another thread.
-            DocumentTooLargeError: The message would take too much.
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
         await check_same_life(self._connection, thread_id, begun_at or self._active_at(sets))
@@ -71,10 +67,6 @@ class MessageWriter:
                 await self._move_to_thread(existing, key["thread_id"])
             elif not only_missing and await self._merge_exactly(key, {**sets, "is_begun": True}):
                 return
-
-    @property
-    def _messages(self) -> StoreCollection:
-        return self._connection.collection("messages")
 
     async def _merge_start(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message began; return False if others were in the way."""

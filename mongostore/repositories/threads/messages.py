@@ -10,27 +10,25 @@ from typing import Any, Unpack
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_members,
-)
+from mongostore.arguments import check_flag, check_id, check_limit, check_members
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance, to_extended_json
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
-from mongostore.errors import (
-    InvalidDocumentError,
-    InvalidValueError,
-    NotFoundError,
-)
+from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
-from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import (
+    CollectionOf,
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    reads,
+    writes,
+)
 from mongostore.repositories.expiry import new_tombstone
 from mongostore.repositories.paging import SortOrder, find_page, list_page, page_of, walk
 from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.search.lists import value_filter
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
@@ -56,6 +54,8 @@ class AsyncThreadMessages(Repository):
     `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
     when the user lacks the right, and `NotOpenError` on a store that is not open.
     """
+
+    _messages = CollectionOf("messages")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -136,9 +136,7 @@ class AsyncThreadMessages(Repository):
         """
         key = _key(check_id("thread_id", thread_id), message_id)
         document = await find_part(self._connection, "messages", key)
-        if document is None:
-            raise NotFoundError("message", message_id)
-        return to_extended_json(document)
+        return to_extended_json(self._check_found("message", message_id, document))
 
     @reads
     async def find_by_id(self, message_id: str) -> ThreadMessage | None:
@@ -327,10 +325,6 @@ class AsyncThreadMessages(Repository):
                 found = await self._messages.find_one({"_id": key}, {"arrival": 1})
                 return order.cursor((created_at, (found or {}).get("arrival"), key))
         return cursor
-
-    @property
-    def _messages(self) -> StoreCollection:
-        return self._connection.collection("messages")
 
 
 def _by_arrival(newest: bool) -> SortOrder:

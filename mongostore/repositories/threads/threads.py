@@ -12,19 +12,14 @@ from typing import Any, Final, Unpack
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-)
-from mongostore.codec import (
-    to_micros,
-)
+from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.threads import to_thread
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
 from mongostore.repositories import (
+    CollectionOf,
     Connection,
     Repository,
     current_operation,
@@ -36,7 +31,6 @@ from mongostore.repositories import (
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import find_done, remember, update_once
 from mongostore.repositories.paging import count_documents, count_options, list_order
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
@@ -73,6 +67,8 @@ class AsyncThreads(Repository):
         files: Files of any size, in GridFS.
         users: The users that threads belong to.
     """
+
+    _threads = CollectionOf("threads")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -153,9 +149,7 @@ class AsyncThreads(Repository):
             return await self.get(thread_id)
         run = partial(update_once, self._threads)
         document = await MERGED.write(self._threads, thread_id, where, update, run)
-        if document is None:
-            raise NotFoundError("thread", thread_id)
-        return to_thread(document)
+        return to_thread(self._check_found("thread", thread_id, document))
 
     @writes
     async def merge(
@@ -319,10 +313,6 @@ class AsyncThreads(Repository):
             InvalidValueError: The id is no plain string.
         """
         return await delete_thread(self._connection, check_id("thread_id", thread_id))
-
-    @property
-    def _threads(self) -> StoreCollection:
-        return self._connection.collection("threads")
 
     async def _new(self, thread_id: str, members: ThreadUpdate) -> StoredDocument:
         """Return the document of a new thread with these members, without its id."""

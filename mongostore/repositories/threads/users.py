@@ -16,11 +16,18 @@ from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_s
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Page, User
-from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
+from mongostore.repositories import (
+    CollectionOf,
+    Repository,
+    current_operation,
+    has_matched,
+    long_running,
+    reads,
+    writes,
+)
 from mongostore.repositories.expiry import new_tombstone, tombstone_end
 from mongostore.repositories.operation import remember
 from mongostore.repositories.paging import by_creation, count_documents, list_page, walk
-from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads.thread_writes import not_begun_since
 
 # A deleted user's id stays, with the operations by which those know it who have just stored it.
@@ -30,6 +37,8 @@ _ANY = {"$in": [None, "deleted"]}
 
 class AsyncUsers(Repository):
     """Users, known by their identifiers."""
+
+    _users = CollectionOf("users")
 
     @writes
     async def create(
@@ -169,10 +178,6 @@ class AsyncUsers(Repository):
         return has_matched(
             await self._users.update_one(user, [{"$replaceWith": {**_LEFT, **new_tombstone()}}])
         )
-
-    @property
-    def _users(self) -> StoreCollection:
-        return self._connection.collection("users")
 
     async def _find_deleted(self) -> StoredDocument | None:
         """Return what is left of a user that an earlier attempt has stored and another caller deleted."""
