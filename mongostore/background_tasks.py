@@ -27,6 +27,6 @@ class BackgroundTasks:
         return task
 
     async def wait(self) -> None:
-        """Wait until all tasks have ended."""
-        while self._running:
-            await asyncio.wait(self._running)
+        """Wait until all tasks that run now have ended."""
+        if self._running:
+            await asyncio.wait([*self._running])

@@ -234,8 +234,12 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
 
 async def _create(engine: Engine, command: Mapping[str, Any]) -> None:
     collection = engine.collection(command["createIndexes"])
+    # By itself a build waits for all voting members, those that are down or delayed among them. What has no
+    # transactions is no replica set, and would refuse a quorum.
+    is_set = engine.is_shared and Capability.TRANSACTIONS in engine.capabilities
+    quorum = {"commitQuorum": "majority"} if is_set else {}
     try:
-        await engine.database.command({**command, "createIndexes": collection.name})
+        await engine.database.command({**command, "createIndexes": collection.name, **quorum})
     except DuplicateKeyError as error:
         raise IndexConflictError(
             f"{engine.address}: documents in {collection.name} do not fit its unique index "

@@ -170,7 +170,7 @@ async def test_a_copy_from_before_a_deletion_is_not_saved_over_what_is_new(
     assert len(loaded.messages) == 6
 
 
-@pytest.mark.parametrize("times", [25, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [25, pytest.param(300, marks=pytest.mark.long)])
 async def test_no_fork_is_left_without_its_history(conversations: MongoConversationStore, times: int) -> None:
     """A fork beside the deletion of its source: it is whole, or it was refused."""
     whole = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
@@ -25,6 +26,7 @@ from mongostore.repositories.rooms import room_log, room_lookup
 from mongostore.repositories.rooms.offsets import Offsets
 from mongostore.repositories.rooms.room_log import LogHead, RoomLog
 from mongostore.repositories.server_clock import ServerClock
+from mongostore.repositories.store_collection import StoreCollection
 from tests.contract.fixtures import T
 
 MICROSECOND = timedelta(microseconds=1)
@@ -456,7 +458,7 @@ class TestRoomsByActivity:
     ) -> None:
         await make(store, ("a", 0), ("b", SECOND))
 
-        async def end(log: RoomLog, room_id: str, head: LogHead) -> LogHead:
+        def end(log: RoomLog, room_id: str, head: LogHead) -> LogHead:
             return head
 
         with pytest.MonkeyPatch.context() as patch:
@@ -466,6 +468,28 @@ class TestRoomsByActivity:
         monkeypatch.setattr(room_log, "FRESH_SECONDS", 0)
         await store.rooms.events.append("a", Event(channel_id="x"), activity=False)
         assert ids(await store.rooms.list()) == ["a", "b"]
+
+    async def test_lists_and_the_end_wait_until_rooms_are_listed_and_no_commit_does(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        line, update_one = asyncio.Event(), StoreCollection.update_one
+
+        async def update(collection: StoreCollection, where: Any, update: Any, **options: Any) -> Any:
+            if "listed_at" in update.get("$max", ()):
+                await line.wait()
+            return await update_one(collection, where, update, **options)
+
+        monkeypatch.setattr(StoreCollection, "update_one", update)
+        await (store := AsyncMongoStore("mongomock://")).open()
+        await make(store, ("a", 0), ("b", SECOND))
+        await store.rooms.events.append("a", Event(channel_id="x"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.rooms.list(), 0.05)
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        line.set()
+        await closing
 
     @pytest.mark.parametrize(
         "filter", [{}, {"status": "open"}, {"organization_id": "o"}, {"metadata": {"k": 1}}]

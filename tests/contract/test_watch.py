@@ -102,6 +102,30 @@ class TestWatch:
             seen += await take(changes, 103)
         assert summaries(seen) == [("append", n, n) for n in range(205)]
 
+    async def test_who_left_amid_the_newest_messages_goes_on_with_the_others(
+        self, store: AsyncMongoStore
+    ) -> None:
+        messages = store.sessions.messages
+        many = [Message(id=f"m{n}", role="user", content=n) for n in range(9)]
+        await messages.append_many("s", many, create=True)
+        async with aclosing(messages.watch("s", last=6)) as changes:
+            newest = await take(changes, 6)
+        assert summaries(newest) == [("append", n, n) for n in range(3, 9)]
+        await messages.append("s", Message(role="user", content=9))
+        await messages.delete("s", "m5")
+        for number, change in enumerate(newest, 4):
+            left = [("append", n, n) for n in range(number, 9) if n != 5]
+            async with aclosing(messages.watch("s", after=change.token)) as changes:
+                seen = await take(changes, len(left) + 2)
+                if left:
+                    # So it is behind the first of these, too.
+                    token = seen[0].token
+            expected = [*left, ("append", 9, 9), ("delete", 5, None)]
+            assert summaries(seen) == expected
+            async with aclosing(messages.watch("s", after=token)) as changes:
+                again = await take(changes, len(expected) - 1 if left else 2)
+            assert summaries(again) == (expected[1:] if left else [("append", 9, 9), ("delete", 5, None)])
+
     async def test_other_sessions_are_not_told(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         for name in ("s", "s/1", "t"):
@@ -146,14 +170,16 @@ class TestWatch:
             await store.sessions.messages.append("s", Message(role="user"))
             token = (await first).token
         *fields, checksum = json.loads(base64.urlsafe_b64decode(token))
-        data, base, end, yielded = fields
+        data, base, end, yielded, left = fields
         forged = [
-            [data, -(10**30), end, 0],
-            [data, 10**30, end, 0],
-            [data, base, end + 1, 0],
-            [data, base, end, -1],
-            [data, True, end, yielded],
-            [{"_data": data["_data"] + "00"}, base, end, yielded],
+            [data, -(10**30), end, 0, left],
+            [data, 10**30, end, 0, left],
+            [data, base, end + 1, 0, left],
+            [data, base, end, -1, left],
+            [data, base, end, yielded, end + 1],
+            [data, base, end, yielded, True],
+            [data, True, end, yielded, left],
+            [{"_data": data["_data"] + "00"}, base, end, yielded, left],
         ]
         texts = [base64.urlsafe_b64encode(json.dumps([*one, checksum]).encode()).decode() for one in forged]
         for session_id, text in [*(("s", text) for text in texts), ("other", token)]:

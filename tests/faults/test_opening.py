@@ -170,6 +170,19 @@ async def test_a_set_that_has_no_primary(mongod_binary: Path, tmp_path: Path) ->
         await refused(alone.uri_of(), UnavailableError, "has no primary", "more than half of its members")
 
 
+async def test_an_index_is_created_while_a_member_is_down(mongod_binary: Path, tmp_path: Path) -> None:
+    with cluster(mongod_binary, tmp_path) as three:
+        async with AsyncMongoStore(three.uri_of()) as store:
+            await store.sessions.create("s")
+            # Of an empty collection the primary makes it alone.
+            await store.engine.collection("sessions").drop_index("sessions_by_metadata")
+        primary = three.primary()
+        next(member for member in three.members if member is not primary).stop()
+        async with asyncio.timeout(20), AsyncMongoStore(three.uri_of()) as store:
+            reports = {one.name: one.state for one in await store.check_indexes()}
+            assert reports["sessions_by_metadata"] == "present"
+
+
 async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | None], Any]) -> None:
     # The names hold what is looked for in the driver's words about other faults.
     hosts = ["no-such-host.invalid", "ssl-refused.timed-out.invalid"]

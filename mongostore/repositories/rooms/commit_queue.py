@@ -130,9 +130,9 @@ class CommitQueue:
         head = ends[stored]
         if stored and first.wakes(head):
             head = replace(head, is_paused=False)
-        head = await self._log.list_anew(room_id, head)
         for document in documents[:stored]:
             group.popleft().resolve(document["index"])
+        head = self._log.list_anew(room_id, head)
         if "log_index" in refusal.get("keyPattern", {}):
             self._contended[room_id] = time.monotonic() + _CONTENDED_SECONDS
             head = await self._log.catch_up(room_id, head)

@@ -16,7 +16,7 @@ Three rules make it right:
 3. After an unknown outcome the same event is inserted again, with the same id and operation token.
 
 A room is listed by the second of its newest activity, which is in its document: the first activity of a
-second puts it there, and the next event does so where a process ended in between.
+second puts it there behind its insert, and the next event does so where a process ended in between.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
 from mongostore.documents.rooms import is_closed, second_of
-from mongostore.errors import NotFoundError
+from mongostore.errors import MongoStoreError, NotFoundError
 from mongostore.recent import Recent
 from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.operation import UnmatchedWrite, newest_life
@@ -110,6 +111,7 @@ class RoomLog:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._heads = Recent[str, tuple[LogHead, float]](_MOST_HEADS)
+        self._listing = BackgroundTasks()
 
     def cached(self, room_id: str) -> LogHead | None:
         """Return the end of a room's log as this process has seen it lately."""
@@ -146,13 +148,30 @@ class RoomLog:
         # The counters that the log began with are the head's, if it has no event.
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
-    async def list_anew(self, room_id: str, head: LogHead) -> LogHead:
-        """List a room by the second of its newest activity, and return the end of its log."""
+    def list_anew(self, room_id: str, head: LogHead) -> LogHead:
+        """List a room by the second of its newest activity, and return the end of its log.
+
+        No commit waits for that: the lists of this store do, and its end.
+        """
         if head.active_second == head.listed_at:
             return head
-        life = {"_id": room_id, "state": "open", "epoch": head.epoch}
-        await self._rooms.update_one(life, {"$max": {"listed_at": head.active_second}})
+        self._connection.closers.add(self.wait_until_listed)
+        self._listing.start(self._list(room_id, head))
         return replace(head, listed_at=head.active_second)
+
+    async def wait_until_listed(self) -> None:
+        """Wait until the rooms of earlier commits are listed by them."""
+        await self._listing.wait()
+
+    async def _list(self, room_id: str, head: LogHead) -> None:
+        # Who opens the next log lists the room by what is true then.
+        log = {"_id": room_id, "state": "open", "log": head.log}
+        try:
+            with self._connection.engine.deadline(self._connection.timeout):
+                await self._rooms.update_one(log, {"$max": {"listed_at": head.active_second}})
+        except (PyMongoError, MongoStoreError):
+            # The next event lists it.
+            self.forget(room_id)
 
     async def catch_up(self, room_id: str, head: LogHead) -> LogHead:
         """Return the end of a room's open log, of which another process has taken the next position."""

@@ -68,8 +68,8 @@ class AsyncRooms(Repository):
 
     def __init__(self, connection: Connection, changes: ChangeFeed) -> None:
         super().__init__(connection)
-        log = RoomLog(connection)
-        self.events: Final = AsyncRoomEvents(connection, log, changes)
+        self._log = RoomLog(connection)
+        self.events: Final = AsyncRoomEvents(connection, self._log, changes)
         self.bindings: Final = AsyncRoomBindings(connection)
         self.participants: Final = AsyncRoomParticipants(connection)
         self.tasks: Final = AsyncRoomTasks(connection)
@@ -79,7 +79,7 @@ class AsyncRooms(Repository):
         self.identities: Final = AsyncIdentities(connection)
         self.verifications: Final = AsyncVerifications(connection)
         self._lookup = RoomLookup(connection)
-        self._updates = RoomUpdates(connection, log)
+        self._updates = RoomUpdates(connection, self._log)
 
     @writes
     async def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
@@ -244,6 +244,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         check_limit("limit", limit)
+        await self._log.wait_until_listed()
         rooms = await list_rooms(self._connection, room_order(order, newest), where)
         return await rooms.page(limit, cursor)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mongostore.arguments import check_limit, decode_cursor, encode_cursor
+from mongostore.arguments import MAX_LIMIT, check_limit, decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import to_messages
@@ -31,17 +31,19 @@ class WatchToken:
         token: The stream's own token, behind which it goes on.
         base: The position at which the session's tail begins there.
         end: The position of the next message there.
-        done: How many changes of the next event were yielded already.
+        yielded: How many changes of the next event were yielded already.
+        left: Where those of the newest messages begin that are to come before; None if all have come.
     """
 
     token: Mapping[str, Any] | None
     base: int
     end: int
     yielded: int = 0
+    left: int | None = None
 
     def encode(self, key: str) -> str:
         """Return the text that callers keep, for the session with that `_id`."""
-        fields = [self.token, self.base, self.end, self.yielded]
+        fields = [self.token, self.base, self.end, self.yielded, self.left]
         return encode_cursor([*fields, _checksum(key, fields)])
 
     @classmethod
@@ -50,10 +52,13 @@ class WatchToken:
         match decode_cursor(text):
             case [*fields, str(checksum)] if checksum == _checksum(key, fields):
                 match fields:
-                    case [{"_data": str()} as token, int(base), int(end), int(yielded)] if (
-                        len(token) == 1 and 0 <= base <= end < 2**63 and 0 <= yielded < 2**63
+                    case [{"_data": str()} as token, int(base), int(end), int(yielded), left] if (
+                        len(token) == 1
+                        and 0 <= base <= end < 2**63
+                        and 0 <= yielded < 2**63
+                        and (left is None or (type(left) is int and 0 <= left <= end))
                     ):
-                        return cls(token, base, end, yielded)
+                        return cls(token, base, end, yielded, left)
         raise InvalidValueError("after", "is not the token of a change of this session")
 
 
@@ -84,9 +89,14 @@ class MessageWatcher:
                 # A watcher may wait for long, and need not hold the messages meanwhile.
                 known = {name: document[name] for name in ("tail_start", "next_position", "edit_count")}
                 del document
-                seen = WatchToken(reader.token, known["tail_start"], known["next_position"])
-                for change in await self._newest(key, count, before=seen.end):
-                    yield change.model_copy(update={"token": seen.encode(key)})
+                first = 0 if count else known["next_position"]
+                seen = WatchToken(reader.token, known["tail_start"], known["next_position"], left=first)
+            if seen.left is not None:
+                newest = await self._newest(key, count or MAX_LIMIT, (seen.left, seen.end))
+                seen = replace(seen, left=None)
+                for number, change in enumerate(newest, 1):
+                    here = replace(seen, left=newest[number].position) if number < len(newest) else seen
+                    yield change.model_copy(update={"token": here.encode(key)})
             while True:
                 event = await reader.next()
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
@@ -103,11 +113,11 @@ class MessageWatcher:
                         return
                 seen = following
 
-    async def _newest(self, key: str, count: int, before: int) -> list[MessageChange]:
-        """Return the newest messages before a position, as they are by now, as those that were appended."""
-        if not count:
+    async def _newest(self, key: str, count: int, bounds: tuple[int, int]) -> list[MessageChange]:
+        """Return the newest messages between positions, as they are by now, as those that were appended."""
+        if bounds[0] == bounds[1]:
             return []
-        page = await majority_step(self._connection, self._reader.page, key, count, (0, before), newest=True)
+        page = await majority_step(self._connection, self._reader.page, key, count, bounds, newest=True)
         return [
             MessageChange(kind=ChangeKind.APPEND, position=message.position, message=message, token="")
             for message in page

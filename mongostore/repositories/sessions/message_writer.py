@@ -61,11 +61,6 @@ class MessageWriter:
         Returns:
             The messages as they are stored with their positions, in the order of the arguments. The
             position is None if an earlier attempt has appended the message, and others removed it since.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
-            DocumentTooLargeError: A message is too large; nothing was appended.
         """
         if change.may_create:
             current_operation().memory["may_create"] = True
