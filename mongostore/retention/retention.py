@@ -158,11 +158,7 @@ async def _each(names: Iterable[str]) -> AsyncGenerator[str, None]:
 
 
 def _before(name: str, span: object, now: int) -> int | None:
-    """Return the time that lies a span of time ago.
-
-    Raises:
-        InvalidValueError: If it is no time span above 0.
-    """
+    """Return the time that lies a span of time ago."""
     if span is None:
         return None
     if not isinstance(span, timedelta) or span <= timedelta(0):

@@ -1123,6 +1123,15 @@ class Identities(Mirror[AsyncIdentities]):
             InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
 
+    def delete(self, identity_id: str) -> bool:
+        """Delete an identity with its addresses and verification; return whether it was there.
+
+        Requests for a verification stay.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
 class Verifications(Mirror[AsyncVerifications]):
     """Blocking twin of `AsyncVerifications`."""
 

@@ -86,6 +86,35 @@ class TestIdentities:
                 await call
         assert await rows(store) == before
 
+    async def test_an_identity_goes_with_its_addresses_and_its_verification(
+        self, store: AsyncMongoStore
+    ) -> None:
+        identities, verifications = store.rooms.identities, store.rooms.verifications
+        for name, organization_id in (("i", None), ("j", None), ("k", "o")):
+            addresses = {"sms": [f"{name}1"], "e.mail": [name, f"{name}@{name}"]}
+            await identities.create(Identity(id=name, organization_id=organization_id, addresses=addresses))
+            proof = Verification(identity_id=name, organization_id=organization_id, status="verified")
+            await verifications.upsert(proof)
+        await identities.link_address("i", "x", "y")
+        before = await rows(store)
+        for name, organization_id in (("i", None), ("k", "o")):
+            assert await identities.delete(name)
+            assert await identities.find(name) is None
+            found = await identities.find_by_address("sms", f"{name}1", organization_id=organization_id)
+            assert found is None
+            assert await verifications.find(name, organization_id=organization_id) is None
+            assert not await identities.delete(name)
+        after = await rows(store)
+        assert all(row in before[kind] for kind in after for row in after[kind])
+        assert {row["identity_id"] for row in after["identity_addresses"]} == {"j"}
+        await identities.create(Identity(id="i", addresses={"x": ["y"]}))
+
+    async def test_an_unreadable_identity_is_deleted(self, store: AsyncMongoStore) -> None:
+        await store.rooms.identities.create(Identity(id="i"))
+        await store.engine.database["identities"].update_one({"_id": "i"}, {"$set": {"addresses": 5}})
+        assert await store.rooms.identities.delete("i")
+        assert await store.rooms.identities.find("i") is None
+
     async def test_one_of_concurrent_links_of_one_address_wins(self, store: AsyncMongoStore) -> None:
         names = [f"i{n}" for n in range(10)]
         for name in names:

@@ -439,6 +439,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"channel_type": "sms", "address": n.address},
         {"organization_id": ""},
     ),
+    "rooms.identities.delete": lambda n: ({"identity_id": n.new}, {}),
     "rooms.identities.get": lambda n: ({"identity_id": n.identity}, {}),
     "rooms.identities.iter": lambda n: ({"organization_id": n.org}, {"errors": None}),
     "rooms.identities.link_address": lambda n: (

@@ -473,6 +473,8 @@ CASES = [
     Case("identities: iter", 1, lambda s: length(s.identities.iter(organization_id="o"))),
     Case("identities: link_address", 3, lambda s: s.identities.link_address("i008", "sms", "new2")),
     Case("identities: unlink_address", 4, lambda s: s.identities.unlink_address("i008", "sms", "new2")),
+    Case("identities: delete", 6, lambda s: s.identities.delete("i009")),
+    Case("identities: delete what is not there", 2, lambda s: s.identities.delete("unknown")),
     Case("verifications: find", 1, lambda s: s.verifications.find("i007")),
     Case("verifications: upsert", 1, lambda s: s.verifications.upsert(verification(7))),
     Case("verifications: iter_expiring", 1, lambda s: length(s.verifications.iter_expiring("verified"))),

@@ -372,6 +372,10 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
         ["findAndModify", "delete", "commitTransaction"],
         lambda store: store.rooms.identities.unlink_address("i", "sms", "1"),
     ),
+    "delete-identity": (
+        ["delete", "commitTransaction"],
+        lambda store: store.rooms.identities.delete("i"),
+    ),
     "bind": (
         ["findAndModify", "update", "commitTransaction"],
         lambda store: store.rooms.bindings.upsert("r", Binding(channel_id="c2")),

@@ -9,6 +9,7 @@ from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from mongostore import (
     AsyncMongoStore,
@@ -336,3 +337,21 @@ async def test_a_room_made_anew_remembers_nothing_of_the_parts_of_the_one_before
     room = await store.engine.database["rooms"].find_one({"_id": "r"})
     assert room is not None
     assert room["ops"] == []
+
+
+async def test_a_deletion_that_is_tried_again_spares_an_identity_made_since(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identities, transact = store.rooms.identities, type(store.engine).transact
+    await identities.create(Identity(id="i"))
+    made = Identity(id="i", data={"by": "theirs"})
+
+    async def lose(engine: Any, statements: Any) -> None:
+        await transact(engine, statements)
+        monkeypatch.undo()
+        await asyncio.create_task(identities.create(made), context=Context())
+        raise AutoReconnect("the answer was lost")
+
+    monkeypatch.setattr(type(store.engine), "transact", lose)
+    assert await identities.delete("i")
+    assert await identities.get("i") == made

@@ -47,11 +47,7 @@ class FileStorage:
         return "STORAGE"
 
     def move(self, uri: str | None, database: str | None, store: MongoStore | None) -> None:
-        """Use another store from now on.
-
-        Raises:
-            ConfigurationError: There are both a URI or database and a store.
-        """
+        """Use another store from now on."""
         if store is not None and (uri is not None or database is not None):
             raise ConfigurationError("give a URI and a database, or a store")
         self._uri, self._database, self._store = uri, database, store
@@ -78,11 +74,7 @@ class FileStorage:
     def messages(
         self, thread_id: str | None = None, *, text: str | None = None, role: str | None = None
     ) -> Iterator[ThreadMessage]:
-        """Yield stored role messages, the oldest first.
-
-        Raises:
-            MongoStoreError: The store cannot be opened or does not answer.
-        """
+        """Yield stored role messages, the oldest first."""
         where = ThreadMessageFilter(kind=MESSAGES)
         if text is not None:
             where["content"] = text
@@ -93,13 +85,7 @@ class FileStorage:
     def put_message(
         self, message_id: str, thread_id: str | None, members: dict[str, Any], *, is_new: bool
     ) -> list[str]:
-        """Store members of a message and return the keys of the files that hold its images.
-
-        Raises:
-            NotFoundError: The thread is deleted.
-            ConflictError: The message belongs to another thread.
-            InvalidValueError: A value cannot be stored.
-        """
+        """Store members of a message and return the keys of the files that hold its images."""
         data: dict[str, Any] = {name: members[name] for name in _DATA if name in members}
         arguments: dict[str, Any] = {"kind": MESSAGES, "data": data}
         if "text" in members:
@@ -136,11 +122,7 @@ class FileStorage:
                 self.store.threads.files.delete(key)
 
     def image(self, stored: StoredImage) -> str:
-        """Return the URL of an image of a stored message.
-
-        Raises:
-            NotFoundError: Its file is gone.
-        """
+        """Return the URL of an image of a stored message."""
         if isinstance(stored, str):
             return stored
         file = self.store.threads.files.get(stored["file"])

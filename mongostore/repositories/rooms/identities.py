@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from mongostore.arguments import check_flag, check_id, check_text
 from mongostore.codec import escape_key
 from mongostore.documents.identities import address_id, to_identity, to_stored_identity
 from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument
+from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page
 from mongostore.models.fields import organization_key
@@ -30,6 +32,7 @@ class AsyncIdentities(Repository):
 
     _identities = CollectionOf("identities")
     _addresses = CollectionOf("identity_addresses")
+    _verifications = CollectionOf("verifications")
 
     @writes
     async def create(self, identity: Identity) -> Identity:
@@ -184,6 +187,31 @@ class AsyncIdentities(Repository):
 
         return to_identity(await self._connection.engine.transact(unlink))
 
+    @writes
+    async def delete(self, identity_id: str) -> bool:
+        """Delete an identity with its addresses and verification; return whether it was there.
+
+        Requests for a verification stay.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        own, memory = {"_id": check_id("identity_id", identity_id)}, current_operation().memory
+
+        async def remove(session: Any) -> bool:
+            identity = await self._identities.find_one(own, session=session)
+            # One that was made since is not that which an earlier attempt has deleted.
+            if identity is None or memory.setdefault("op", identity.get("op")) != identity.get("op"):
+                return False
+            await self._identities.delete_one(own, session=session)
+            addresses = {"_id": {"$in": _address_ids(identity)}, "identity_id": identity_id}
+            await self._addresses.delete_many(addresses, session=session)
+            verification = part_id(identity_id, identity["organization_id"])
+            await self._verifications.delete_one({"_id": verification}, session=session)
+            return True
+
+        return await self._connection.engine.transact(remove) or current_operation().attempt > 0
+
     async def _find_done(self, identity_id: str, session: Any) -> StoredDocument | None:
         """Return an identity that an earlier attempt of the call has changed."""
         return await find_done(
@@ -206,13 +234,21 @@ class AsyncIdentities(Repository):
         return document
 
     async def _claim_address(self, key: StoredDocument, identity_id: str, session: Any) -> None:
-        """Record the identity of an address.
-
-        Raises:
-            ConflictError: It is another one's.
-        """
+        """Record the identity of an address."""
         existing = await self._addresses.find_one_and_update(
             {"_id": key}, {"$setOnInsert": {"identity_id": identity_id}}, upsert=True, session=session
         )
         if existing is not None and existing["identity_id"] != identity_id:
             raise ConflictError(f"the {key['t']} address belongs to another identity of the organization")
+
+
+def _address_ids(identity: StoredDocument) -> list[StoredDocument]:
+    """Return the keys of the addresses of a stored identity; of one that cannot be read none are known."""
+    with suppress(InvalidDocumentError):
+        known = to_identity(identity)
+        return [
+            address_id(channel_type, address, known.organization_id)
+            for channel_type, addresses in known.addresses.items()
+            for address in addresses
+        ]
+    return []

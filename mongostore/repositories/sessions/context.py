@@ -115,12 +115,7 @@ class AsyncSessionContext(SessionRepository):
         return before is not None and (before.get("context") is not None or was_done(before))
 
     async def _guard(self, key: str, expected: Any) -> StoredDocument:
-        """Return the filter of a session whose context is still the expected one.
-
-        Raises:
-            NotFoundError: If there is no such session, or no context.
-            ConflictError: If the context is another one.
-        """
+        """Return the filter of a session whose context is still the expected one."""
         memory = current_operation().memory
         if expected is ANY_CONTEXT or "guard" in memory:
             # A later attempt may find its own work, which it knows by its token.

@@ -40,11 +40,6 @@ class InsightLog:
             insights: Their stored forms.
             taken: The bytes of all insights of the session, when they were last read.
             revision: The revision that the session must still have.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the session has another revision; the marker stays.
-            DocumentTooLargeError: If the session has too many insights; the marker stays.
         """
         what, added = f"the insights of session {session_id_of(key)!r}", {"insights": insights}
         size = size_of(insights)

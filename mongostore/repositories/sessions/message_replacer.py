@@ -52,10 +52,6 @@ class MessageReplacer:
 
         It is read before it is deleted, for an unreadable one must stay, and if the answer of the deletion is
         lost, this process alone still has the message. So it takes two commands; one after another pop.
-
-        Raises:
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidDocumentError: If the message cannot be read; nothing is deleted.
         """
         memory, is_whole = current_operation().memory, False
         for attempt in range(self._tail.limits.attempts):

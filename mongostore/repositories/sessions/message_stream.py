@@ -241,11 +241,7 @@ class AsyncMessageStream:
             await self._end("interrupted")
 
     async def _end(self, status: MessageStatus) -> None:
-        """Store the rest, once, whatever becomes of the caller.
-
-        Raises:
-            MongoStoreError: If the message is not whole: that error which kept it from being so.
-        """
+        """Store the rest, once, whatever becomes of the caller."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._store_rest(status), context=Context())
         await asyncio.shield(self._ending)

@@ -89,14 +89,7 @@ class MessageStreams(SessionRepository):
 
     @writes
     async def begin(self, growth: Growth, message: Message, create: bool | SessionCreate) -> Message:
-        """Append a message that is being written, or take over one that is not complete; return it.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the message is complete.
-            InvalidValueError: If a member cannot be stored.
-            DocumentTooLargeError: If the message takes more than 16 MiB.
-        """
+        """Append a message that is being written, or take over one that is not complete; return it."""
         now = current_operation().now
         stored = {**to_stored_message(message, now), "stream": new_stream(growth.writer, now)}
         change = SessionChange.from_options(growth.key, {"create": create})
@@ -118,12 +111,7 @@ class MessageStreams(SessionRepository):
 
     @writes
     async def flush(self, growth: Growth, piece: str) -> None:
-        """Add a piece of text to the message.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-        """
+        """Add a piece of text to the message."""
         now = current_operation().now
         preview = growth.preview + piece[:PREVIEW_CHARACTERS]
         fields: StoredDocument = {"updated_at": now, "stream.until": writer_end(now)}
@@ -149,35 +137,17 @@ class MessageStreams(SessionRepository):
 
     @writes
     async def renew(self, growth: Growth) -> None:
-        """Show that the writer is there.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-        """
+        """Show that the writer is there."""
         await self._change(growth, _Step({"stream.until": writer_end(current_operation().now)}, {}), None)
 
     @writes
     async def update(self, growth: Growth, members: StoredDocument) -> Message:
-        """Change other members of the message, and return it.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-            InvalidValueError: If a value cannot be stored.
-            DocumentTooLargeError: If the message would be too large; it is left as it was.
-        """
+        """Change other members of the message, and return it."""
         return await self._patch(growth, MessagePatch.from_members(growth.message_id, members))
 
     @writes
     async def end(self, growth: Growth, text: str, status: str, members: StoredDocument) -> Message:
-        """Put the whole text into its place, with other members, and return the message.
-
-        Raises:
-            NotFoundError: If the message or its session is gone.
-            ConflictError: If another writer has taken the message over.
-            DocumentTooLargeError: If the message would be too large; it is left as it was.
-        """
+        """Put the whole text into its place, with other members, and return the message."""
         members = {**members, "content": text, "status": status}
         patch = MessagePatch.from_members(growth.message_id, members)
         return await self._patch(growth, replace(patch, drops_stream=True))

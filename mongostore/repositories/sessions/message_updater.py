@@ -51,11 +51,6 @@ class MessageUpdater:
             message_id: The message.
             patch: The change.
             is_new: Whether the message is as a rule not there.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            DocumentTooLargeError: The message would be too large; it was left as it was.
         """
         check_size(f"message {message_id!r}", patch.members)
         # What the newest message has is less than a full tail, so that it cannot become too large.
@@ -91,11 +86,6 @@ class MessageUpdater:
             message: The message.
             patch: The change of the one that is there.
             change: The beginning of the session by the append, if it is not there.
-
-        Raises:
-            NotFoundError: There is no such session, and it is not begun, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            DocumentTooLargeError: The message is too large; nothing was changed.
         """
         for attempt in range(self._limits.attempts):
             await back_off(attempt)

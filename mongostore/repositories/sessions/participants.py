@@ -175,12 +175,7 @@ class AsyncSessionParticipants(SessionRepository):
         return await self._to_participant(document, name), was_done(document)
 
     async def _unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
-        """Unbind a participant, then delete what it has; return whether it was there.
-
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the guard does not hold, or others kept changing the session for too long.
-        """
+        """Unbind a participant, then delete what it has; return whether it was there."""
         call, storage = current_operation(), self._storage
         for attempt in range(storage.tail.limits.attempts):
             await back_off(attempt)
@@ -204,17 +199,12 @@ class AsyncSessionParticipants(SessionRepository):
                 )
                 if not unbound.matched_count:
                     continue
-            await storage.deleter.delete_epochs(key, [], [*document["unbound"], call.memory["epoch"]])
+            await storage.session_deleter.delete_epochs(key, [], [*document["unbound"], call.memory["epoch"]])
             return True
         raise contention_error(key)
 
     async def _to_participant(self, document: StoredDocument, name: str) -> SessionParticipant:
-        """Return a participant, with its insights, as callers see it.
-
-        Raises:
-            NotFoundError: If it is not bound.
-            InvalidDocumentError: If it cannot be read.
-        """
+        """Return a participant, with its insights, as callers see it."""
         [loaded] = await self._storage.insights.load_into([document])
         bound = {"participants": {name: participant_of(loaded, name)}}
         return to_participants({**loaded, **bound})[0]

@@ -88,12 +88,6 @@ class TurnLog:
 
         Returns:
             The turns as they are stored, in the order of the arguments.
-
-        Raises:
-            NotFoundError: If there is no such session or participant.
-            ConflictError: If an id is there with other content, the session has another revision, or others
-                kept appending for too long; nothing was appended.
-            DocumentTooLargeError: If a turn is too large; nothing was appended.
         """
         memory = current_operation().memory
         # The keys of large values that were stored for an epoch, by that and the turn.

@@ -174,12 +174,7 @@ class AsyncThreadElements(Repository):
         return deleted or current_operation().attempt > 0
 
     async def _replace(self, stored: StoredDocument, began: int) -> set[str]:
-        """Store an element and return the keys of the files that it has no more.
-
-        Raises:
-            NotFoundError: It was deleted after it began.
-            ConflictError: There is one with that id in another thread.
-        """
+        """Store an element and return the keys of the files that it has no more."""
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
         update: StoredDocument = {"$set": stored, "$setOnInsert": {"created_at": began}}
         update["$push"] = remember(current_operation().token)

@@ -200,11 +200,7 @@ class AsyncFiles(Repository):
             return await found.to_list()
 
     async def _find_with_chunk(self, key: str, start: int) -> tuple[StoredDocument, StoredDocument | None]:
-        """Return a file and the chunk that a byte of it is in.
-
-        Raises:
-            NotFoundError: If there is no such file.
-        """
+        """Return a file and the chunk that a byte of it is in."""
         replaced = None
         while True:
             document = self._check_found("file", key, await self._newest(key))

@@ -39,11 +39,6 @@ class MessageWriter:
         """Merge members into a message, which is made if it is not there.
 
         If it has begun after a deletion of its thread, it begins the thread anew.
-
-        Raises:
-            NotFoundError: The thread or the message was deleted after this began.
-            ConflictError: The message belongs to another thread.
-            DocumentTooLargeError: The message would take too much.
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
         await check_same_life(self._connection, thread_id, begun_at or self._active_at(sets))
