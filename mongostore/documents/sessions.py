@@ -34,20 +34,9 @@ MAX_DATA_BYTES = 4 * 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
-    *(
-        "created_at",
-        "updated_at",
-        "active_at",
-        "deleted_at",
-        "expires_at",
-        "message_count",
-        "last",
-        "context.overflow",
-    ),
-    "participants",
+    *("created_at", "updated_at", "active_at", "deleted_at", "expires_at", "message_count", "last"),
+    *("context.overflow", "participants"),
 ]
-
-
 # What is left out of a stored message.
 EMPTY_BODY: StoredDocument = {"content": None, "data": {}, "metadata": {}}
 EMPTY: StoredDocument = {**EMPTY_BODY, "overflow": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure
 
 from mongostore.engines.clients import settings_of
 
-PING_COUNT = 10
+_PING_COUNT = 10
 _SAMPLES = 5
 _HOST_SECONDS = 2.0
 
@@ -57,23 +57,51 @@ class CollectionUsage:
     bytes: int
 
 
+async def describe_server(database: AsyncDatabase[dict[str, Any]]) -> Deployment:
+    """Return what the deployment of a database is and how fast it answers."""
+    hello, build = await database.command("hello"), await database.command("buildInfo")
+    pings = await measure_pings(database)
+    try:
+        connections = (await database.client.admin.command("serverStatus"))["connections"]
+    except OperationFailure:
+        # Only who may monitor the server is told.
+        connections = {}
+    if hello.get("msg") == "isdbgrid":
+        topology = "sharded"
+    else:
+        topology = f"replica set {hello['setName']}" if "setName" in hello else "standalone"
+    return Deployment(
+        server=f"MongoDB {build['version']}",
+        topology=topology,
+        hosts=tuple(hello.get("hosts", ())),
+        pings=pings,
+        connections=connections.get("current"),
+        connections_available=connections.get("available"),
+    )
+
+
 async def measure_pings(database: AsyncDatabase[dict[str, Any]]) -> tuple[float, ...]:
     """Return how long each of ten round trips took, one after the other."""
     times = []
-    for _ in range(PING_COUNT):
+    for _ in range(_PING_COUNT):
         began = time.perf_counter()
         await database.command("ping")
         times.append(time.perf_counter() - began)
     return tuple(times)
 
 
-async def count_connections(client: AsyncMongoClient[Any]) -> Mapping[str, int]:
-    """Return the server's numbers of connections; nothing where the user may not monitor the server."""
-    try:
-        status = await client.admin.command("serverStatus")
-    except OperationFailure:
-        return {}
-    return dict(status["connections"])
+async def measure_usage(
+    database: AsyncDatabase[dict[str, Any]], collections: Iterable[str]
+) -> list[CollectionUsage]:
+    """Return what those of the collections of a database hold that are there."""
+    existing, found = set(await database.list_collection_names()), []
+    for name in filter(existing.__contains__, collections):
+        # One answer a shard.
+        cursor = await database[name].aggregate([{"$collStats": {"storageStats": {}}}])
+        stats = [part["storageStats"] for part in await cursor.to_list()]
+        count, size = (sum(part[member] for part in stats) for member in ("count", "size"))
+        found.append(CollectionUsage(name, count, size))
+    return found
 
 
 async def clock_skews(client: AsyncMongoClient[Any], hosts: Iterable[str]) -> dict[str, float]:
@@ -108,10 +136,3 @@ async def _sample(client: AsyncMongoClient[Any]) -> tuple[float, float]:
     hello = await client.admin.command("hello", read_preference=ReadPreference.NEAREST)
     took = time.perf_counter() - began
     return took, (hello["localTime"].replace(tzinfo=UTC) - clock).total_seconds() - took / 2
-
-
-def describe_topology(hello: Mapping[str, Any]) -> str:
-    """Return what kind of deployment greets like that."""
-    if hello.get("msg") == "isdbgrid":
-        return "sharded"
-    return f"replica set {hello['setName']}" if "setName" in hello else "standalone"

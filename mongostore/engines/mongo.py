@@ -29,13 +29,7 @@ from pymongo.write_concern import WriteConcern
 from mongostore.engines.capabilities import ask_capabilities, primary_of, silence_command_log
 from mongostore.engines.causal import CausalReads, is_cluster
 from mongostore.engines.clients import equal_client
-from mongostore.engines.deployment import (
-    CollectionUsage,
-    Deployment,
-    count_connections,
-    describe_topology,
-    measure_pings,
-)
+from mongostore.engines.deployment import CollectionUsage, Deployment, describe_server, measure_usage
 from mongostore.engines.driver_errors import (
     NO_PRIMARY,
     Servers,
@@ -286,39 +280,16 @@ class MongoEngine:
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers."""
         try:
-            hello = await self.database.command("hello")
-            build = await self.database.command("buildInfo")
-            pings = await measure_pings(self.database)
-            connections = await count_connections(self._open_client)
+            return await describe_server(self.database)
         except PyMongoError as error:
             raise translate_error(error, self.address) from None
-        return Deployment(
-            server=f"MongoDB {build['version']}",
-            topology=describe_topology(hello),
-            hosts=tuple(hello.get("hosts", ())),
-            pings=pings,
-            connections=connections.get("current"),
-            connections_available=connections.get("available"),
-        )
 
     async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there."""
-        found = []
         try:
-            existing = set(await self.database.list_collection_names())
-            stored = [self._prefix + name for name in collections]
-            for name in filter(existing.__contains__, stored):
-                # One answer a shard.
-                cursor = await self.database[name].aggregate([{"$collStats": {"storageStats": {}}}])
-                stats = [part["storageStats"] for part in await cursor.to_list()]
-                found.append(
-                    CollectionUsage(
-                        name, sum(part["count"] for part in stats), sum(part["size"] for part in stats)
-                    )
-                )
+            return await measure_usage(self.database, [self._prefix + name for name in collections])
         except PyMongoError as error:
             raise translate_error(error, self.address) from None
-        return found
 
     async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
         """Open a change stream of the database, with a connection of its own.
@@ -376,7 +347,7 @@ class MongoEngine:
 
     async def advance_shards(self) -> None:
         """Have each shard of a cluster write down the time of the latest; do nothing without shards."""
-        if is_cluster(self._open_client):
+        if self.is_sharded:
             await CausalReads(self._open_client, self.collection("sessions")).wait_for_majority()
 
     def timeout_error(self) -> MongoStoreError:

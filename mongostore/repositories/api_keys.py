@@ -21,7 +21,7 @@ from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import CollectionOf, Repository, current_operation, has_matched, reads, writes
 from mongostore.repositories.expiry import new_tombstone
-from mongostore.repositories.paging import by_creation, count_options, list_page
+from mongostore.repositories.paging import by_creation, count_documents, list_page
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
@@ -122,9 +122,7 @@ class AsyncKeys(Repository):
         Raises:
             InvalidValueError: If the limit is out of range.
         """
-        options = count_options(limit)
-        # By a range, so that an index is counted and not the keys themselves.
-        return int(await self._keys.count_documents({}, **options))
+        return await count_documents(self._connection, "api_keys", {}, limit)
 
     @reads
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:

@@ -78,7 +78,7 @@ class Heads:
     def __init__(self, connection: Connection, tail: Tail) -> None:
         self._connection = connection
         self._deletes: dict[House, Delete] = {
-            "sessions": SessionStorage(connection, tail).deleter.delete_session,
+            "sessions": SessionStorage(connection, tail).session_deleter.delete,
             "threads": lambda key, guard: delete_thread(connection, key, guard),
             "rooms": RoomUpdates(connection, RoomLog(connection)).delete_if,
         }

@@ -16,7 +16,7 @@ from mongostore.documents.session_streams import parts_of
 from mongostore.repositories import Connection, Repository, long_running, retry_step
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import PARTS, RoomUpdates
-from mongostore.repositories.sessions.message_deleter import DELETED_FIELDS
+from mongostore.repositories.sessions.session_deleter import DELETED_FIELDS
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.threads.thread_writes import TOMBSTONE, delete_versions, finish_deletion
@@ -69,7 +69,7 @@ class Leftovers(Repository):
 
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
-        deleter = SessionStorage(connection, tail).deleter
+        deleter = SessionStorage(connection, tail).session_deleter
         rooms = RoomUpdates(connection, RoomLog(connection)).finish_delete
         self._parts = _Deletions(
             "sessions",
@@ -97,9 +97,7 @@ class Leftovers(Repository):
             MongoStoreError: If the server refuses.
         """
         for deletions in (*self._deletions, self._parts):
-            while heads := await retry_step(self._connection, self._heads, deletions, _BATCH):
-                for head in heads:
-                    await retry_step(self._connection, deletions.finish, head)
+            await self._finish(deletions)
 
     @long_running
     async def find(self) -> list[Leftover]:
@@ -129,12 +127,7 @@ class Leftovers(Repository):
         Raises:
             MongoStoreError: If the server refuses; what was mended stays so.
         """
-        mended = 0
-        for deletions in self._deletions:
-            while heads := await retry_step(self._connection, self._heads, deletions, _BATCH):
-                for head in heads:
-                    await retry_step(self._connection, deletions.finish, head)
-                mended += len(heads)
+        mended = sum([await self._finish(deletions) for deletions in self._deletions])
         if suspects := await self._orphans():
             await asyncio.sleep(grace)
             orphans = sorted({*suspects} & {*await self._orphans()}, key=str)
@@ -153,6 +146,15 @@ class Leftovers(Repository):
         for deletions in self._deletions:
             for head in await retry_step(self._connection, self._heads, deletions, limit):
                 await retry_step(self._connection, deletions.finish, head)
+
+    async def _finish(self, deletions: _Deletions) -> int:
+        """Finish all deletions of a collection; return how many there were."""
+        finished = 0
+        while heads := await retry_step(self._connection, self._heads, deletions, _BATCH):
+            for head in heads:
+                await retry_step(self._connection, deletions.finish, head)
+            finished += len(heads)
+        return finished
 
     async def _heads(self, deletions: _Deletions, limit: int) -> list[StoredDocument]:
         heads = self._connection.collection(deletions.collection)

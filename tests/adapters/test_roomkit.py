@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from mongostore import AlreadyExistsError, AsyncMongoStore, UnavailableError
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    Binding,
+    Event,
+    Identity,
+    InvalidDocumentError,
+    Observation,
+    RoomParticipant,
+    Task,
+    UnavailableError,
+)
 
 if sys.version_info < (3, 12):
     pytest.skip("RoomKit needs Python 3.12", allow_module_level=True)
@@ -56,6 +67,41 @@ class TestConversationStore(ConversationStoreSuite):
             assert caught.value.kind == "event"
         with pytest.raises(AlreadyExistsError):
             await rooms.add_event(event(held.index, id="other"))
+
+    async def test_what_others_have_stored_is_left_out_of_lists_and_refused_by_name(
+        self, rooms: MongoConversationStore, store: AsyncMongoStore
+    ) -> None:
+        own, before = await rooms.commit_event("r", event(id="e")), await rooms.list_rooms()
+        verbs = store.rooms
+        await verbs.create("plain")
+        await verbs.create("odd", data={"timers": 5})
+        await verbs.events.append("r", Event(id="theirs", channel_id="c"))
+        await verbs.bindings.upsert("r", Binding(channel_id="c"))
+        await verbs.participants.upsert("r", RoomParticipant(id="p"))
+        await verbs.tasks.create("r", Task(id="t"))
+        await verbs.observations.create("r", Observation(id="o"))
+        await verbs.identities.create(Identity(id="i", data={"display_name": 5}))
+
+        assert [one.id for one in await rooms.list_rooms()] == [*(one.id for one in before), "plain"]
+        assert [one.id for one in await rooms.list_events("r")] == [own.id]
+        for found in (
+            rooms.list_bindings,
+            rooms.list_participants,
+            rooms.list_tasks,
+            rooms.list_observations,
+        ):
+            assert await found("r") == []
+        for read, id in (
+            (rooms.get_room("odd"), "odd"),
+            (rooms.get_event("theirs"), "theirs"),
+            (rooms.get_binding("r", "c"), "c"),
+            (rooms.get_participant("r", "p"), "p"),
+            (rooms.get_task("t"), "t"),
+            (rooms.get_identity("i"), "i"),
+        ):
+            with pytest.raises(InvalidDocumentError) as caught:
+                await read
+            assert caught.value.id == id
 
     async def test_floats_that_are_no_numbers_are_null_as_in_roomkits_own_json(
         self, rooms: MongoConversationStore

@@ -25,6 +25,7 @@ DELETIONS: dict[str, dict[str, Any]] = {
     "rooms.delete": OF_ROOM,
     "rooms.bindings.delete": {**OF_ROOM, "channel_id": N.channel},
     "rooms.events.delete": {**OF_ROOM, "event_id": N.event},
+    "rooms.identities.delete": {"identity_id": N.identity},
     "rooms.observations.delete": {**OF_ROOM, "observation_id": N.observation},
     "rooms.participants.delete": {**OF_ROOM, "participant_id": N.person},
     "rooms.tasks.delete": {**OF_ROOM, "task_id": N.task},

@@ -227,6 +227,19 @@ class TestSizeLimits:
         for text, found in (("lasting", ["t"]), ("word19x29", ["t"]), ("word3x3", [])):
             assert [one.id for one in await store.threads.list(text=text)] == found
 
+    async def test_a_thread_keeps_the_words_of_its_present_name_alone(self, store: AsyncMongoStore) -> None:
+        await store.threads.create("t", name="first")
+        for n in range(3):
+            await store.threads.update("t", name=f"word{n} lasting")
+            await store.threads.merge("t", name=f"other{n} lasting")
+        stored = await store.engine.collection("threads").find_one({"_id": "t"})
+        assert stored is not None
+        assert sorted(stored["words"]) == ["lasting", "other2"]
+        for text, found in {"lasting": ["t"], "other2": ["t"], "other1": [], "first": []}.items():
+            assert [one.id for one in await store.threads.list(text=text)] == found
+        await store.threads.update("t", name=None)
+        assert not await store.threads.list(text="lasting")
+
     async def test_a_session_full_of_participants_is_used_as_before(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

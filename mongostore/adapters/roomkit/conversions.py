@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import logging
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel
 from roomkit.models.channel import ChannelBinding
@@ -18,8 +20,40 @@ from roomkit.models.verification import Verification, VerificationRequest
 from roomkit.models.voice_delivery import VoiceDeliveryRecord
 
 from mongostore import models
+from mongostore.errors import InvalidDocumentError
 
 Json = dict[str, Any]
+S = TypeVar("S", bound=BaseModel)
+R = TypeVar("R")
+
+logger: Final = logging.getLogger(__name__)
+
+
+def _reads(kind: str, name: str = "id") -> Callable[[Callable[[S], R]], Callable[[S], R]]:
+    """Have a conversion name what others have stored in the shape of their own, by a member of it."""
+
+    def decorate(convert: Callable[[S], R]) -> Callable[[S], R]:
+        @functools.wraps(convert)
+        def read(stored: S) -> R:
+            try:
+                return convert(stored)
+            except (KeyError, TypeError, ValueError):
+                raise InvalidDocumentError(kind, getattr(stored, name), ("data",)) from None
+
+        return read
+
+    return decorate
+
+
+def read_all(convert: Callable[[S], R], stored: Iterable[S]) -> list[R]:
+    """Return what RoomKit can read of some stored records, and log the rest by its ids."""
+    records = list[R]()
+    for one in stored:
+        try:
+            records.append(convert(one))
+        except InvalidDocumentError as error:
+            logger.error("left out of a list: %s", error)
+    return records
 
 
 def _dump(record: BaseModel) -> Json:
@@ -52,10 +86,11 @@ def from_room(room: Room) -> models.Room:
     )
 
 
+@_reads("room")
 def to_room(room: models.Room) -> Room:
     """Return a stored room as RoomKit knows it."""
     # RoomKit passes over the members that it does not know; lists have many rooms, and no look at each.
-    timers = {**room.data["timers"], "last_activity_at": room.active_at}
+    timers = {**room.data.get("timers", {}), "last_activity_at": room.active_at}
     return Room.model_validate({**room.data, **room.__dict__, "timers": timers})
 
 
@@ -110,6 +145,7 @@ _LIFTED = (
 )
 
 
+@_reads("event")
 def to_event(event: models.Event) -> RoomEvent:
     """Return a stored event as RoomKit knows it."""
     source = {
@@ -158,6 +194,7 @@ def from_binding(binding: ChannelBinding) -> models.Binding:
     return models.Binding(**lifted, data=data)
 
 
+@_reads("binding", "channel_id")
 def to_binding(binding: models.Binding) -> ChannelBinding:
     """Return a stored binding as RoomKit knows it."""
     return ChannelBinding.model_validate({**binding.__dict__, **binding.data})
@@ -170,6 +207,7 @@ def from_participant(participant: Participant) -> models.RoomParticipant:
     return models.RoomParticipant(**lifted, channel_ids=data.pop("connected_via"), data=data)
 
 
+@_reads("participant")
 def to_participant(participant: models.RoomParticipant) -> Participant:
     """Return a stored participant as RoomKit knows it."""
     known = {**participant.data, **participant.__dict__, "connected_via": participant.channel_ids}
@@ -183,10 +221,9 @@ def from_identity(identity: Identity) -> models.Identity:
     return models.Identity(**lifted, addresses=data.pop("channel_addresses"), data=data)
 
 
-def to_identity(identity: models.Identity | None) -> Identity | None:
+@_reads("identity")
+def to_identity(identity: models.Identity) -> Identity:
     """Return a stored identity as RoomKit knows it."""
-    if identity is None:
-        return None
     members = {
         "id": identity.id,
         "organization_id": identity.organization_id,
@@ -206,6 +243,7 @@ def from_verification(verification: Verification) -> models.Verification:
     )
 
 
+@_reads("verification", "identity_id")
 def to_verification(verification: models.Verification) -> Verification:
     """Return a stored verification as RoomKit knows it."""
     return Verification.model_validate(verification.data)
@@ -216,14 +254,32 @@ def from_request(request: VerificationRequest) -> models.VerificationRequest:
     return models.VerificationRequest(id=request.id, identity_id=request.identity_id, data=_dump(request))
 
 
+@_reads("verification request")
+def to_request(request: models.VerificationRequest) -> VerificationRequest:
+    """Return a stored request as RoomKit knows it."""
+    return VerificationRequest.model_validate(request.data)
+
+
 def from_task(task: Task) -> models.Task:
     """Return a task as it is stored."""
     return models.Task(id=task.id, room_id=task.room_id, status=str(task.status), data=_dump(task))
 
 
+@_reads("task")
+def to_task(task: models.Task) -> Task:
+    """Return a stored task as RoomKit knows it."""
+    return Task.model_validate(task.data)
+
+
 def from_observation(observation: Observation) -> models.Observation:
     """Return an observation as it is stored."""
     return models.Observation(id=observation.id, room_id=observation.room_id, data=_dump(observation))
+
+
+@_reads("observation")
+def to_observation(observation: models.Observation) -> Observation:
+    """Return a stored observation as RoomKit knows it."""
+    return Observation.model_validate(observation.data)
 
 
 def from_delivery(record: VoiceDeliveryRecord) -> models.VoiceDelivery:
@@ -240,6 +296,7 @@ def from_delivery(record: VoiceDeliveryRecord) -> models.VoiceDelivery:
     )
 
 
+@_reads("voice delivery", "key")
 def to_delivery(delivery: models.VoiceDelivery) -> VoiceDeliveryRecord:
     """Return a stored reservation as RoomKit knows it."""
     return VoiceDeliveryRecord.model_validate({**delivery.data, "outcome": delivery.outcome})

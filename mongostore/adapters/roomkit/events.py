@@ -13,7 +13,7 @@ from roomkit.store.base import is_marked_deleted, key_taken, target_gone
 
 from mongostore import models
 from mongostore.adapters.roomkit.conversions import event_filter as to_filter
-from mongostore.adapters.roomkit.conversions import from_event, to_event
+from mongostore.adapters.roomkit.conversions import from_event, read_all, to_event
 from mongostore.adapters.roomkit.rooms import RoomMethods, collect, collect_pages
 from mongostore.errors import AlreadyExistsError, IdempotencyKeyError, NotFoundError
 from mongostore.repositories.rooms.offsets import Offsets
@@ -92,7 +92,7 @@ class EventMethods(RoomMethods):
     ) -> list[RoomEvent]:
         store = await self._user.get()
         deleted = await store.rooms.events.pop(room_id, event_id, replies=cascade_replies)
-        return [to_event(event) for event in deleted]
+        return read_all(to_event, deleted)
 
     async def list_events(
         self,
@@ -126,7 +126,7 @@ class EventMethods(RoomMethods):
             found = await collect_pages(list_page, limit, cursor, is_backward=falling)
         except NotFoundError:
             return []
-        return [to_event(event) for event in found]
+        return read_all(to_event, found)
 
     async def get_event_count(self, room_id: str, event_filter: EventFilter | None = None) -> int:
         store = await self._user.get()

@@ -21,6 +21,7 @@ from mongostore.adapters.roomkit.conversions import (
     from_binding,
     from_participant,
     from_room,
+    read_all,
     room_members,
     to_binding,
     to_participant,
@@ -145,7 +146,7 @@ class RoomMethods(ConversationStore):
             offset = 0
         list_page = partial(rooms.list, order="created", newest=False, metadata=metadata_filter, **filter)
         found = await collect_pages(list_page, offset + max(limit, 0), cursor)
-        return [to_room(room) for room in found[offset:]]
+        return read_all(to_room, found[offset:])
 
     async def find_latest_room(
         self, participant_id: str, channel_type: str | None = None, status: str | None = None
@@ -213,8 +214,8 @@ class RoomMethods(ConversationStore):
             full = await store.rooms.get_full(room_id)
         except NotFoundError:
             return None, [], []
-        bindings = [to_binding(binding) for binding in full.bindings]
-        return to_room(full.room), bindings, [to_participant(one) for one in full.participants]
+        bindings = read_all(to_binding, full.bindings)
+        return to_room(full.room), bindings, read_all(to_participant, full.participants)
 
     async def add_binding(self, binding: ChannelBinding) -> ChannelBinding:
         store = await self._user.get()
@@ -242,7 +243,7 @@ class RoomMethods(ConversationStore):
 
     async def list_bindings(self, room_id: str) -> list[ChannelBinding]:
         store = await self._user.get()
-        return [to_binding(binding) for binding in await collect(store.rooms.bindings.iter, room_id)]
+        return read_all(to_binding, await collect(store.rooms.bindings.iter, room_id))
 
     async def add_participant(self, participant: Participant) -> Participant:
         store = await self._user.get()
@@ -262,7 +263,7 @@ class RoomMethods(ConversationStore):
 
     async def list_participants(self, room_id: str) -> list[Participant]:
         store = await self._user.get()
-        return [to_participant(one) for one in await collect(store.rooms.participants.iter, room_id)]
+        return read_all(to_participant, await collect(store.rooms.participants.iter, room_id))
 
 
 async def collect(iterate: Callable[..., AsyncIterator[T]], *arguments: Any, **options: Any) -> list[T]:

@@ -20,8 +20,12 @@ from mongostore.adapters.roomkit.conversions import (
     from_request,
     from_task,
     from_verification,
+    read_all,
     to_delivery,
     to_identity,
+    to_observation,
+    to_request,
+    to_task,
     to_verification,
 )
 from mongostore.adapters.roomkit.events import EventMethods
@@ -73,17 +77,17 @@ class MongoConversationStore(EventMethods):
 
     async def get_identity(self, identity_id: str) -> Identity | None:
         store = await self._user.get()
-        return to_identity(await store.rooms.identities.find(identity_id))
+        found = await store.rooms.identities.find(identity_id)
+        return None if found is None else to_identity(found)
 
     async def resolve_identity(
         self, channel_type: str, address: str, organization_id: str | None = None
     ) -> Identity | None:
         store = await self._user.get()
-        return to_identity(
-            await store.rooms.identities.find_by_address(
-                str(channel_type), address, organization_id=organization_id
-            )
+        found = await store.rooms.identities.find_by_address(
+            str(channel_type), address, organization_id=organization_id
         )
+        return None if found is None else to_identity(found)
 
     async def link_address(
         self, identity_id: str, channel_type: str, address: str, organization_id: str | None = None
@@ -124,7 +128,7 @@ class MongoConversationStore(EventMethods):
     async def list_verifications_in_force(self) -> list[Verification]:
         store = await self._user.get()
         verified = await collect(store.rooms.verifications.iter_expiring, str(VerificationStatus.VERIFIED))
-        return [to_verification(verification) for verification in verified]
+        return read_all(to_verification, verified)
 
     async def create_verification_request(self, request: VerificationRequest) -> VerificationRequest:
         store = await self._user.get()
@@ -134,7 +138,7 @@ class MongoConversationStore(EventMethods):
     async def get_verification_request(self, request_id: str) -> VerificationRequest | None:
         store = await self._user.get()
         found = await store.rooms.verifications.requests.find(request_id)
-        return None if found is None else VerificationRequest.model_validate(found.data)
+        return None if found is None else to_request(found)
 
     async def update_verification_request(self, request: VerificationRequest) -> VerificationRequest:
         store = await self._user.get()
@@ -149,12 +153,12 @@ class MongoConversationStore(EventMethods):
     async def get_task(self, task_id: str) -> Task | None:
         store = await self._user.get()
         task = await store.rooms.tasks.find_by_id(task_id)
-        return None if task is None else Task.model_validate(task.data)
+        return None if task is None else to_task(task)
 
     async def list_tasks(self, room_id: str, status: str | None = None) -> list[Task]:
         store = await self._user.get()
         tasks = await collect(store.rooms.tasks.iter, room_id, status=None if status is None else str(status))
-        return [Task.model_validate(task.data) for task in tasks]
+        return read_all(to_task, tasks)
 
     async def update_task(self, task: Task) -> Task:
         store = await self._user.get()
@@ -169,7 +173,7 @@ class MongoConversationStore(EventMethods):
     async def list_observations(self, room_id: str) -> list[Observation]:
         store = await self._user.get()
         observations = await collect(store.rooms.observations.iter, room_id)
-        return [Observation.model_validate(observation.data) for observation in observations]
+        return read_all(to_observation, observations)
 
     async def get_voice_delivery(self, room_id: str, key_hash: str) -> VoiceDeliveryRecord | None:
         store = await self._user.get()

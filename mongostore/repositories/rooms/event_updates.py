@@ -164,9 +164,7 @@ class EventUpdates:
     async def _found(
         self, filter: StoredDocument, fields: StoredDocument | None, session: Any
     ) -> list[StoredDocument]:
-        async with self._events.find(filter, fields, sort=[("index", 1)], session=session) as found:
-            documents: list[StoredDocument] = await found.to_list()
-        return documents
+        return await self._events.find_all(filter, fields, sort=[("index", 1)], session=session)
 
 
 def _own_filter(room_id: str, event_id: str) -> StoredDocument:

@@ -2,8 +2,8 @@
 
 A document whose texts have changed is marked with a number of its own, `unindexed`. Its `words` are made when
 a search comes: to keep them in an index costs as much as the text, and most texts are never searched for. The
-messages and names of threads, of which a user interface searches many, have them from their first write on,
-perhaps with some of texts that they had before: there the mark asks the search to read the texts.
+messages and names of threads, of which a user interface searches many, have them from their first write on;
+messages perhaps with some of texts that they had before: there the mark asks the search to read the texts.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def add_words_to_update(collection: str, update: Any) -> Any:
     if update.get("$set", {}).get("state") == "deleted":
         # A tombstone has no text any more.
         return {**update, "$unset": {**update.get("$unset", {}), **_REMOVED, UNINDEXED: ""}}
+    if collection == "threads":
+        return _with_words_of_name(update)
     changed_update = {**update, "$set": {**update.get("$set", {}), UNINDEXED: _number()}}
     is_removal = any(operator == "$unset" for operator, _ in changed)
     if collection in _EAGER and not is_removal:
@@ -76,6 +78,19 @@ def add_words_to_update(collection: str, update: Any) -> Any:
         # Not a word stays of a text that goes.
         changed_update["$unset"] = {**update.get("$unset", {}), **_REMOVED}
     return changed_update
+
+
+def _with_words_of_name(update: StoredDocument) -> StoredDocument:
+    """Return an update of a thread's name, its only text, with the words of that and no other ones."""
+    words = words_of(_texts_set(update))
+    operator = "$setOnInsert" if "name" in update.get("$setOnInsert", {}) else "$set"
+    if words:
+        return {**update, operator: {**update[operator], "words": words}}
+    return (
+        update
+        if operator == "$setOnInsert"
+        else {**update, "$unset": {**update.get("$unset", {}), **_REMOVED}}
+    )
 
 
 def _paths_of(stage: Mapping[str, Any]) -> Iterator[str]:

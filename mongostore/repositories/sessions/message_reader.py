@@ -176,10 +176,7 @@ class MessageReader:
         if len(found) < wanted and document["next_position"] - len(document["messages"]) > max(base, start):
             # Holes among the newest: the rest of the tail is wanted after all.
             document = await self._tail.read(key)
-            found, base = (
-                _select(messages_of(document), lines, start, before),
-                document["tail_start"],
-            )
+            found, base = _select(messages_of(document), lines, start, before), document["tail_start"]
         upper = base if before is None else min(before, base)
         while len(found) < wanted and upper > start:
             filter = _segments_before(document, upper)

@@ -13,10 +13,10 @@ from mongostore.documents.sessions import to_stored_preview
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.batches import find_large, has_other_content
-from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import not_later, operation_token, were_appended
 from mongostore.repositories.sessions.session_change import SessionChange
+from mongostore.repositories.sessions.session_deleter import SessionDeleter
 from mongostore.repositories.sessions.tail import (
     Positioned,
     Tail,
@@ -34,11 +34,11 @@ _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 class MessageWriter:
     """The messages of sessions, as they are written."""
 
-    def __init__(self, tail: Tail, overflows: Overflows, deleter: MessageDeleter) -> None:
+    def __init__(self, tail: Tail, overflows: Overflows, sessions: SessionDeleter) -> None:
         self._tail = tail
         self._limits = tail.limits
         self._overflows = overflows
-        self._deleter = deleter
+        self._sessions = sessions
 
     async def append(
         self,
@@ -68,7 +68,7 @@ class MessageWriter:
             try:
                 return await self._append_all(key, messages, fresh, change, absent_at)
             except NotFoundError:
-                if not (change.may_create and await self._deleter.may_begin_again(key)):
+                if not (change.may_create and await self._sessions.may_begin_again(key)):
                     raise
 
     async def _append_all(

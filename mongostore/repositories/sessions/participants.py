@@ -199,7 +199,7 @@ class AsyncSessionParticipants(SessionRepository):
                 )
                 if not unbound.matched_count:
                     continue
-            await storage.deleter.delete_epochs(key, [], [*document["unbound"], call.memory["epoch"]])
+            await storage.session_deleter.delete_epochs(key, [], [*document["unbound"], call.memory["epoch"]])
             return True
         raise contention_error(key)
 

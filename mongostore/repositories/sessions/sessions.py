@@ -137,7 +137,7 @@ class AsyncSessions(SessionRepository):
                     continue
                 # That of an earlier attempt, be it deleted since.
                 if not existing["create_op"].endswith(operation_token()):
-                    if await self._storage.deleter.finish_if_gone(existing):
+                    if await self._storage.session_deleter.finish_if_gone(existing):
                         continue
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.turns.cache(document)
@@ -371,7 +371,7 @@ class AsyncSessions(SessionRepository):
             ConflictError: If the session has another revision; nothing was deleted.
             InvalidValueError: If an argument is of the wrong type.
         """
-        return await self._storage.deleter.delete_session(self._key(session_id), revision_guard(revision))
+        return await self._storage.session_deleter.delete(self._key(session_id), revision_guard(revision))
 
     @reads
     async def describe_storage(self, session_id: str, *, outline: bool = True) -> StorageLayout:

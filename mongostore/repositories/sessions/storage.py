@@ -17,6 +17,7 @@ from mongostore.repositories.sessions.message_replacer import MessageReplacer
 from mongostore.repositories.sessions.message_updater import MessageUpdater
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.session_deleter import SessionDeleter
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.turn_log import TurnLog
 from mongostore.repositories.store_collection import StoreCollection
@@ -40,8 +41,9 @@ class SessionStorage:
         self.overflows: Final = Overflows(connection)
         self.turns: Final = TurnLog(connection, tail, self.overflows)
         self.insights: Final = InsightLog(connection, tail, self.overflows)
-        self.deleter: Final = MessageDeleter(tail, self.overflows, self.turns, self.insights)
-        self.writer: Final = MessageWriter(tail, self.overflows, self.deleter)
+        self.session_deleter: Final = SessionDeleter(tail, self.overflows, self.turns, self.insights)
+        self.deleter: Final = MessageDeleter(tail, self.overflows, self.turns, self.session_deleter)
+        self.writer: Final = MessageWriter(tail, self.overflows, self.session_deleter)
         self.updater: Final = MessageUpdater(tail, self.overflows, self.writer)
         self.replacer: Final = MessageReplacer(tail, self.overflows, self.writer, self.deleter)
         self.reader: Final = MessageReader(connection, tail, self.overflows)

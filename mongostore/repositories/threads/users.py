@@ -186,8 +186,7 @@ class AsyncUsers(Repository):
             return None
         # An index has these in the order of their deletions.
         since: StoredDocument = {"state": "deleted", "expires_at": {"$gte": tombstone_end()}}
-        found: StoredDocument | None = await self._users.find_one({**since, "ops": call.token})
-        return found
+        return await self._users.find_one({**since, "ops": call.token})
 
     async def _upsert(self, identifier: str, update: StoredDocument) -> User:
         where, call = {"identifier": check_id("identifier", identifier)}, current_operation()
