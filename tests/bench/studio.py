@@ -100,7 +100,7 @@ async def hold_streams(url: str, cookie: str, path: str, first: int, last: int) 
     for number in range(first, last):
         reader, writer = await asyncio.open_connection(host, int(port))
         target = path.format(namespace=f"n{number % 10}", session=f"s{number}")
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: {cookie}\r\n\r\n".encode())
         await writer.drain()
         await reader.readuntil(b"event-stream")
         open_ones.append(writer)

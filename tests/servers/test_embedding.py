@@ -70,6 +70,19 @@ def test_embedded_service_opens_the_store_of_the_environment(embed: Embed, token
             assert inside.get(f"{path}{S1}").json() == made.json()
 
 
+def test_mounted_studio_opens_its_store_in_each_event_loop(database: str, token: str) -> None:
+    whole = FastAPI()
+    whole.mount("/studio", create_studio(AsyncMongoStore(f"mongomock://{database}")))
+    headers = {"Authorization": f"Bearer {token}"}
+    # Without its lifespan, each request has an event loop of its own.
+    outside = TestClient(whole, headers=headers)
+    for _ in range(2):
+        assert outside.get("/studio/list").status_code == 200
+    for _ in range(2):
+        with TestClient(whole, headers=headers) as inside:
+            assert inside.get("/studio/list").status_code == 200
+
+
 @EMBEDDED
 @pytest.mark.parametrize("has_store", [False, True])
 async def test_embedded_service_refuses_strangers_by_default(
@@ -217,6 +230,11 @@ def test_store_of_the_environment_is_closed_with_the_application(token: str) -> 
             service = one.state.sessions_service
             assert service.store.is_open
         assert not service.store.is_open
+    studio = create_studio()
+    with TestClient(studio, headers={"Authorization": f"Bearer {token}"}) as asking:
+        assert asking.get("/").status_code == 200
+        assert studio.state.studio.store.is_open
+    assert not studio.state.studio.store.is_open
 
 
 async def test_open_store_stays_its_owners_to_close() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -57,35 +58,17 @@ async def follow_messages(
     """
     async with service.streams.hold(caller):
         yield b""
-        changes = messages.watch(session_id, after=after, last=None if after else last or None)
-        end = asyncio.get_running_loop().time() + STREAM_SECONDS
-        coming = asyncio.ensure_future(anext(changes, None))
+        changes: Any = messages.watch(session_id, after=after, last=None if after else last or None)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STREAM_SECONDS
         try:
-            while asyncio.get_running_loop().time() < end:
-                either: list[asyncio.Future[Any]] = [coming, service.ending]
-                await asyncio.wait(either, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if service.ending.done():
-                    return
-                if not coming.done():
-                    yield KEEPALIVE_COMMENT
-                    continue
-                change = coming.result()
-                if change is None:
-                    return
-                yield _to_event(change)
-                coming = asyncio.ensure_future(anext(changes, None))
+            async with aclosing(service.follow(changes, PING_SECONDS)) as following:
+                async for change in following:
+                    yield KEEPALIVE_COMMENT if change is None else _to_event(change)
+                    if loop.time() >= end:
+                        return
         except (InvalidValueError, TokenExpiredError):
             yield _RELOAD
-        finally:
-            # A client that has gone cancels all that is awaited here, again and again.
-            await asyncio.shield(service.tasks.start(_stop(coming, changes)))
-
-
-async def _stop(coming: asyncio.Future[Any], changes: Any) -> None:
-    """End an iteration that waits for a change."""
-    coming.cancel()
-    await asyncio.wait([coming])
-    await changes.aclose()
 
 
 def _to_event(change: MessageChange) -> bytes:

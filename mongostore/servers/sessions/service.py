@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from mongostore.background_tasks import BackgroundTasks
-from mongostore.errors import NotOpenError
 from mongostore.integrators import integrator_for
 from mongostore.integrators.keywords import KeywordIntegrator
 from mongostore.models import Integrator
@@ -17,6 +14,7 @@ from mongostore.repositories.daemon_threads import DaemonThreads
 from mongostore.servers.access import Access
 from mongostore.servers.concurrency import CallerSlots
 from mongostore.servers.rate_limits import RateLimit
+from mongostore.servers.served_store import ServedStore
 from mongostore.settings import IntegratorName, Settings
 from mongostore.store import AsyncMongoStore
 
@@ -29,12 +27,11 @@ _STREAMS = 2000
 STREAMS_A_CALLER = 500
 
 
-class SessionsService:
+class SessionsService(ServedStore):
     """The sessions service of one application.
 
     Args:
-        store: An open store, which stays its owner's to close; else one that the service opens when it is
-            first used, and closes: this one, or that of the environment.
+        store: As `ServedStore` takes it.
         integrator: The integrator of chat turns, or its name; else by `MONGOSTORE_INTEGRATOR`.
         require_keys: As `Access` takes it.
         local: As `Access` takes it.
@@ -50,7 +47,7 @@ class SessionsService:
         local: bool = False,
         rate_limit: str | None = None,
     ) -> None:
-        self.store: AsyncMongoStore = AsyncMongoStore() if store is None else store
+        super().__init__(store)
         self.integrator: Integrator
         if integrator is None or isinstance(integrator, IntegratorName):
             self.integrator, self._has_own_integrator = integrator_for(Settings(), integrator), True
@@ -59,61 +56,21 @@ class SessionsService:
         self.job_pool: DaemonThreads = DaemonThreads()
         self.integrations: CallerSlots = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
         self.streams: CallerSlots = CallerSlots(_STREAMS, STREAMS_A_CALLER, STREAMS_A_CALLER)
-        self._ending: asyncio.Future[None] | None = None
-        # What goes on when its request has ended.
-        self.tasks: BackgroundTasks = BackgroundTasks()
         rate = None if rate_limit is None else RateLimit(rate_limit)
         self.access: Access = Access(self.store, required=require_keys, local=local, rate=rate)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_ended = False
-
-    @property
-    def ending(self) -> asyncio.Future[None]:
-        """Is done when the streams have to end, for the service does."""
-        loop = asyncio.get_running_loop()
-        if self._ending is None or self._ending.get_loop() is not loop:
-            self._ending = loop.create_future()
-        return self._ending
-
-    def end_streams(self) -> None:
-        """Have the streams end, which would last as long as their clients listen."""
-        if not self.ending.done():
-            self.ending.set_result(None)
 
     async def start(self) -> None:
         """Open the store, also after `close`, and start the process of the integrator."""
-        self._has_ended, self._ending = False, None
+        self.begin()
         await self.open()
         if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
             self.integrator.start()
 
-    async def open(self) -> None:
-        """Open the store unless it is open, in the event loop that runs.
-
-        Raises:
-            MongoStoreError: If it cannot be opened; the next call tries again.
-            NotOpenError: If the application has ended.
-        """
-        if self._has_ended:
-            raise NotOpenError("the application has ended, and has closed its store")
-        loop = asyncio.get_running_loop()
-        if self.store.is_open and self._loop in (None, loop):
-            return
-        previous, self._loop = self._loop, loop
-        if previous not in (None, loop):
-            # That loop has ended with its requests; a store belongs to one.
-            await self.store.close()
-        await self.store.open()
-
     async def close(self) -> None:
         """Close the store if the service has opened it, and end the integrator's processes."""
-        self._has_ended = True
-        self.end_streams()
         if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
             self.integrator.close()
-        if self._loop is not None:
-            self._loop = None
-            await self.store.close()
+        await super().close()
 
 
 def service_of(app: FastAPI) -> SessionsService:

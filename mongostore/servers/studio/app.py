@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from html import escape
 from importlib.metadata import version
 from typing import Any, Final
@@ -30,7 +32,6 @@ from mongostore.servers.studio import (
     sessions,
     threads,
 )
-from mongostore.servers.studio.access import StudioAccess
 from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, frame, page_response
 from mongostore.servers.studio.pages import asset_response, assets_version
 from mongostore.store import AsyncMongoStore
@@ -55,12 +56,16 @@ def create_app(
     Raises:
         ConfigurationError: If a setting cannot work.
     """
-    store = AsyncMongoStore() if store is None else store
-    app = FastAPI(title="Studio", version=version("mongostore"), openapi_url=None, redirect_slashes=False)
-    studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
-    app.state.studio = studio
+    studio = Studio(store, token, allow_erase=allow_erase, counter=overview.Counter())
+    app = FastAPI(
+        title="Studio",
+        version=version("mongostore"),
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_serve,
+    )
     # The server ends the tails, which would last as long as a page is open.
-    app.state.end_streams = studio.ending.set
+    app.state.studio, app.state.end_streams = studio, studio.end_streams
     for kind in (HTTPException, RequestValidationError, MongoStoreError):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
@@ -73,6 +78,17 @@ def create_app(
         app.include_router(erasure.router)
     app.include_router(router)
     return app
+
+
+@asynccontextmanager
+async def _serve(app: FastAPI) -> AsyncIterator[None]:
+    """Close the store with the application, if the studio has opened it."""
+    studio: Studio = app.state.studio
+    studio.begin()
+    try:
+        yield
+    finally:
+        await studio.close()
 
 
 @router.get("/static/{hash}/{name:path}")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from mongostore.background_tasks import BackgroundTasks
 from mongostore.errors import InvalidDocumentError, MongoStoreError
 from mongostore.recent import Recent
+from mongostore.servers.served_store import ServedStore
 from mongostore.servers.studio.access import Looking, StudioAccess, Viewer
 from mongostore.servers.studio.pages import render
 from mongostore.servers.studio.rows import KINDS, Rows, list_conversations
@@ -23,20 +22,25 @@ from mongostore.store import AsyncMongoStore
 _FRAGMENTS = 64
 
 
-@dataclass
-class Studio:
-    """One studio: its store, and what may be done in it."""
+class Studio(ServedStore):
+    """One studio: its store, and what may be done in it.
 
-    store: AsyncMongoStore
-    access: StudioAccess
-    allow_erase: bool = False
-    counter: Any = None
-    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    ending: asyncio.Event = field(default_factory=asyncio.Event)
-    fragments: Recent[bytes, str] = field(default_factory=lambda: Recent(_FRAGMENTS))
-    # What goes on when the request that needs it has gone.
-    tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    Args:
+        store: As `ServedStore` takes it.
+        token: As `StudioAccess` takes it.
+        allow_erase: Whether a person can be erased here.
+        counter: Counts what the overview shows.
+    """
+
+    def __init__(
+        self, store: AsyncMongoStore | None, token: str | None, *, allow_erase: bool, counter: Any
+    ) -> None:
+        super().__init__(store)
+        self.access: StudioAccess = StudioAccess(self.store, token)
+        self.allow_erase: bool = allow_erase
+        self.counter: Any = counter
+        self.secret: bytes = secrets.token_bytes(32)
+        self.fragments: Recent[bytes, str] = Recent(_FRAGMENTS)
 
     @classmethod
     def of(cls, request: Request) -> Studio:
@@ -64,11 +68,6 @@ class Studio:
         if self.store.engine.is_shared:
             return f"{self.database} on {self.host}"
         return "in the memory of this process"
-
-    async def open(self) -> None:
-        """Open the store, unless it is."""
-        async with self._opening:
-            await self.store.open()
 
 
 @dataclass

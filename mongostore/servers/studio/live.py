@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import pickle
@@ -173,29 +172,6 @@ def _stream(studio: Studio, events: AsyncGenerator[str, None]) -> Response:
 async def _with_beats(studio: Studio, events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
     """Yield events until the studio ends, and a comment where there is none for long."""
     yield ": begun\n\n"
-    ending = asyncio.ensure_future(studio.ending.wait())
-    upcoming = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            either: list[asyncio.Future[Any]] = [upcoming, ending]
-            await asyncio.wait(either, timeout=_BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if ending.done():
-                return
-            if not upcoming.done():
-                yield ": still here\n\n"
-                continue
-            if (event := upcoming.result()) is None:
-                return
-            yield event
-            upcoming = asyncio.ensure_future(anext(events, None))
-    finally:
-        # A client that has gone cancels all that is awaited here, again and again.
-        await asyncio.shield(studio.tasks.start(_stop(events, upcoming, ending)))
-
-
-async def _stop(events: AsyncGenerator[str, None], *waiting: asyncio.Future[Any]) -> None:
-    """End an iteration that waits for an event."""
-    for one in waiting:
-        one.cancel()
-    await asyncio.wait(waiting)
-    await events.aclose()
+    async with aclosing(studio.follow(events, _BEAT_SECONDS)) as following:
+        async for event in following:
+            yield ": still here\n\n" if event is None else event
