@@ -306,6 +306,7 @@ CASES = [
     ),
     Case("rooms: list the longest idle", 4, lambda s: second_page(s.rooms, newest=False)),
     Case("rooms: list since", 2, lambda s: s.rooms.list(since=T, until=T + 900 * SECOND, limit=20)),
+    Case("rooms: count since", 4, lambda s: s.rooms.count(since=T, until=T + 900 * SECOND)),
     Case("rooms: iter", 4, lambda s: length(s.rooms.iter())),
     Case("rooms: iter of an organization", 2, lambda s: length(s.rooms.iter(**OF_O1))),
     Case("rooms: count", 1, lambda s: s.rooms.count()),

@@ -515,6 +515,8 @@ class TestRoomsByActivity:
         middle = DAY + T + 300_001 * MICROSECOND
         assert ids(await store.rooms.list(since=middle)) == ["b"]
         assert ids(await store.rooms.list(until=middle)) == ["a"]
+        assert await store.rooms.count(since=middle) == await store.rooms.count(until=middle) == 1
+        assert await store.rooms.count(since=middle, until=middle) == 0
         assert ids(await store.rooms.list(**CREATED, until=middle)) == ["a", "b"]
 
     async def test_rooms_have_names(self, store: AsyncMongoStore) -> None:

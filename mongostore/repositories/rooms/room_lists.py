@@ -70,9 +70,11 @@ async def list_rooms(
 async def count_rooms(connection: Connection, limit: int | None, where: RoomSearch) -> int:
     """Return how many rooms a filter means, `limit` at most."""
     count_options(limit)
-    order = room_order("created", True)
-    if Terms.parse(where.get("text")) or where.get("metadata"):
-        return await (await list_rooms(connection, order, where, is_counted=False)).count(limit)
+    # Times are those of the activity, of which an index knows but the second.
+    is_timed = where.get("since") is not None or where.get("until") is not None
+    order = room_order("active" if is_timed else "created", True)
+    if is_timed or Terms.parse(where.get("text")) or where.get("metadata"):
+        return await (await list_rooms(connection, order, where, is_counted=is_timed)).count(limit)
     filter = await _filter_of(connection, where, order)
     return await read_step(connection, count_documents, connection, "rooms", filter, limit)
 
