@@ -76,7 +76,7 @@ class CommandLog(CommandListener):
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         cursor = event.reply.get("cursor", {})
-        batch = cursor.get("firstBatch", cursor.get("nextBatch", ()))
+        batch = cursor.get("firstBatch", cursor.get("nextBatch", event.reply.get("values", ())))
         written = int(event.reply.get("n", event.reply.get("value") is not None))
         self._under_way.pop(event.request_id).returned = len(batch) or written
 

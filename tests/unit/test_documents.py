@@ -106,7 +106,7 @@ class Entity:
 
 def keep_room(room: Room) -> StoredDocument:
     moved = {name: getattr(room, name) for name in ("event_count", "latest_index", "delivered_index")}
-    log = {"epoch": "life", "log": "log"}
+    log = {"epoch": "life", "log": "log", "listed_at": rooms.second_of(NOW)}
     return {"_id": room.id, **rooms.to_stored_room(room, NOW), **moved, **log}
 
 
@@ -242,6 +242,7 @@ ENTITIES = {
         Room(
             id="r1",
             organization_id="o1",
+            name="name",
             status="paused",
             created_at=EARLY,
             updated_at=NOON,
