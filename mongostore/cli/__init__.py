@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
@@ -167,6 +168,10 @@ def main() -> None:
     with Path(os.devnull).open("w") as nowhere:
         # A program may be started without an output.
         sys.stdout = sys.stdout or nowhere
+        if isinstance(sys.stdout, TextIOWrapper):
+            # Files and pipes have UTF-8, as exports do, and terminals what they can show.
+            encoding = None if sys.stdout.isatty() else "utf-8"
+            sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
         try:
             app(prog_name="mongostore")
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from mongostore.store import AsyncMongoStore
 
 _OLD = datetime.min.replace(tzinfo=UTC)
 _MOST_PAGES = 200
-# As many namespaces as a store has connections.
-_ASKED_AT_ONCE = 20
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -203,12 +200,7 @@ async def _find_sessions(store: AsyncMongoStore, id: str, namespace: str | None)
     if namespace is not None:
         session = await store.sessions.in_namespace(namespace).find(id)
         return [session] if session else []
-    names = [name async for name in store.sessions.namespaces.iter()]
-    found: list[Session | None] = []
-    for first in range(0, len(names), _ASKED_AT_ONCE):
-        some = names[first : first + _ASKED_AT_ONCE]
-        found += await asyncio.gather(*(store.sessions.in_namespace(name).find(id) for name in some))
-    return [session for session in found if session]
+    return await store.sessions.namespaces.find_sessions(id)
 
 
 async def iter_parts(

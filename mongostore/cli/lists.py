@@ -19,7 +19,7 @@ from mongostore.cli.terminal import (
     Database,
     OneNamespace,
     Uri,
-    open_store,
+    open_to_look,
     out,
     plain,
     print_json_line,
@@ -100,7 +100,7 @@ async def _list(
     limit: int,
     cursor: str | None,
 ) -> Page[Conversation]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
+    async with open_to_look(uri, database) as store:
         return await list_conversations(store, houses, namespace, filter, limit, cursor)
 
 

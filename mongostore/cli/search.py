@@ -26,7 +26,7 @@ from mongostore.cli.terminal import (
     OneNamespace,
     Uri,
     headline,
-    open_store,
+    open_to_look,
     out,
     plain,
     print_json_line,
@@ -95,7 +95,7 @@ async def _search(
     count, terms = 0, Terms.parse(filter["text"])
     if terms is None:
         raise typer.BadParameter("there is nothing to search for", param_hint="TEXT")
-    async with open_store(uri, database, ensure_indexes=False) as store:
+    async with open_to_look(uri, database) as store:
         async for one in _hits(store, houses, namespace, filter, limit):
             hit = Hit(one, await _parts_with(store, one, terms))
             _print_json(hit) if as_json else _print(hit, terms)

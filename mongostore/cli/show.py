@@ -13,7 +13,7 @@ import typer
 from mongostore.cli import formats
 from mongostore.cli.agent_forms import ClaudeForm, OpenAIForm, PydanticForm
 from mongostore.cli.conversations import Conversation, House, Part, find_conversation, iter_parts
-from mongostore.cli.terminal import Database, Uri, headline, json_line, open_store, out, plain, warn
+from mongostore.cli.terminal import Database, Uri, headline, json_line, open_to_look, out, plain, warn
 from mongostore.errors import InvalidDocumentError
 
 _LIMIT = 50
@@ -92,7 +92,7 @@ async def _show(
     namespace: str | None,
 ) -> list[InvalidDocumentError]:
     errors: list[InvalidDocumentError] = []
-    async with open_store(uri, database, ensure_indexes=False) as store:
+    async with open_to_look(uri, database) as store:
         conversation = await find_conversation(store, id, house, namespace)
         if make := _AGENT_FORMS.get(form):
             await _print_messages(make(), iter_parts(store, conversation, limit, errors))

@@ -24,7 +24,7 @@ from mongostore.cli.terminal import (
     Database,
     Namespace,
     Uri,
-    open_store,
+    open_to_look,
     out,
     plain,
     print_json_line,
@@ -74,7 +74,7 @@ async def _tail(
     namespace: str,
     as_json: bool,
 ) -> None:
-    async with open_store(uri, database, ensure_indexes=False) as store:
+    async with open_to_look(uri, database) as store:
         if id is None:
             await _tail_all(store, namespace, limit, follow, as_json)
             return

@@ -21,6 +21,9 @@ from mongostore.store import AsyncMongoStore
 
 R = TypeVar("R")
 
+# Without these, words of Persian and Hindi are spelled wrong, and some pictures fall into their parts.
+_JOINERS = "\u200c\u200d"
+
 # Brackets and colons of stored text, addresses and extras are no markup.
 out: Final = Console(highlight=False, markup=False, emoji=False)
 err: Final = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -67,6 +70,13 @@ def open_store(
 ) -> AsyncMongoStore:
     """Return a store to open; no command needs a transaction, so a standalone server will do."""
     return AsyncMongoStore(target_of(uri), database, transactions="off", ensure_indexes=ensure_indexes)
+
+
+def open_to_look(uri: str | None, database: str | None) -> AsyncMongoStore:
+    """Return a store to open for a command that only looks at it, which is in vain where nothing can be."""
+    if not (uri or Settings().uri):
+        warn("there is no --uri and no MONGOSTORE_URI: this store is empty and of this command alone")
+    return open_store(uri, database, ensure_indexes=False)
 
 
 def run_on_store(
@@ -147,7 +157,7 @@ def wants_json(as_json: bool) -> bool:
 
 def plain(text: str, style: str = "") -> Text:
     """Return foreign text in one line, without characters that control a terminal."""
-    return Text("".join(char if char.isprintable() else " " for char in text), style)
+    return Text("".join(char if char.isprintable() or char in _JOINERS else " " for char in text), style)
 
 
 def plain_block(text: str) -> Text:

@@ -114,7 +114,8 @@ class Heads:
 
     async def find(self, collection: str, key: Any) -> StoredDocument | None:
         """Return a stored document by its `_id`, in any state."""
-        return await majority_step(self._connection, self._find_one, collection, key)
+        documents = self._connection.collection(collection)
+        return await majority_step(self._connection, documents.find_one, {"_id": key})
 
     async def delete_document(self, collection: str, key: Any) -> bool:
         """Delete a document that has no parts, and return whether it was there."""
@@ -139,9 +140,6 @@ class Heads:
         # Of one that was made since, the next pass looks whether it is the person's.
         with suppress(DuplicateKeyError):
             await self._connection.collection(house).insert_one(tombstone)
-
-    async def _find_one(self, collection: str, key: Any) -> StoredDocument | None:
-        return await self._connection.collection(collection).find_one({"_id": key})
 
     async def _delete_one(self, collection: str, key: Any) -> bool:
         return has_matched(await self._connection.collection(collection).delete_one({"_id": key}))

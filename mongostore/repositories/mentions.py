@@ -17,10 +17,6 @@ from mongostore.repositories import CollectionOf, Connection, current_operation,
 from mongostore.repositories.expiry import tombstone_end
 
 _STEP = 200
-# The fields that name a person, in whichever collection: a key of `participants` does so as well.
-PERSON_FIELDS = frozenset(
-    {"user_id", "user_identifier", "owner_id", "participant_id", "identity_id", "identifier"}
-)
 # So often names lead to other names: from a user to an identity, from that to its addresses.
 _ROUNDS = 10
 
@@ -143,7 +139,8 @@ class PersonFinder:
 
     async def store_deleting(self, names: Names, scope: Scope, house: House, key: Any) -> None:
         """Store which conversation an erasure of a person deletes now."""
-        await retry_step(self._connection, self._store_deleting, names, scope, {"house": house, "key": key})
+        update = {"$set": {"deleting": {"house": house, "key": key}}}
+        await retry_step(self._connection, self._erasures.update_many, _begun(names, scope), update)
 
     async def deleting(self, names: Names, scope: Scope) -> list[tuple[House, Any]]:
         """Return the conversations that erasures of a person, which may have been killed, deleted last."""
@@ -205,9 +202,6 @@ class PersonFinder:
         # An earlier attempt may have done it.
         with suppress(DuplicateKeyError):
             await self._erasures.insert_one(erasure)
-
-    async def _store_deleting(self, names: Names, scope: Scope, head: StoredDocument) -> None:
-        await self._erasures.update_many(_begun(names, scope), {"$set": {"deleting": head}})
 
     async def _exists(self, collection: str, filter: StoredDocument) -> bool:
         return await self._connection.collection(collection).find_one(filter, {"_id": 1}) is not None

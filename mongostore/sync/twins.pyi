@@ -2767,6 +2767,14 @@ class Namespaces(Mirror[AsyncNamespaces]):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
+    def find_sessions(self, session_id: str) -> builtins.list[Session]:
+        """Return the sessions of all namespaces that have an id, in alphabetical order of the namespaces.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If one of them cannot be read.
+        """
+
     def list_sessions(
         self,
         *,

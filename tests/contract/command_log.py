@@ -48,6 +48,11 @@ class Sent:
         stages = self.command["pipeline"] if self.name == "aggregate" else []
         return self.name in QUERIES and not any(stage.keys() & UNEXPLAINED for stage in stages)
 
+    @property
+    def lists_room(self) -> bool:
+        updates = self.command["updates"] if self.name == "update" else []
+        return any("listed_at" in update["u"].get("$max", {}) for update in updates)
+
     def __repr__(self) -> str:
         return f"{self.name} of {self.command.get(self.name)}"
 
@@ -59,6 +64,11 @@ class CommandLog(CommandListener):
         self.sent: list[Sent] = []
         self._under_way: dict[int, Sent] = {}
         self.explainer = explainer
+
+    @property
+    def commits(self) -> list[Sent]:
+        """The commands but those that list a room at the turn of a second, for which no commit waits."""
+        return [one for one in self.sent if not one.lists_room]
 
     def started(self, event: CommandStartedEvent) -> None:
         sent = Sent(event.command_name, event.command, len(bson.encode(event.command)))
@@ -76,7 +86,7 @@ class CommandLog(CommandListener):
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         cursor = event.reply.get("cursor", {})
-        batch = cursor.get("firstBatch", cursor.get("nextBatch", ()))
+        batch = cursor.get("firstBatch", cursor.get("nextBatch", event.reply.get("values", ())))
         written = int(event.reply.get("n", event.reply.get("value") is not None))
         self._under_way.pop(event.request_id).returned = len(batch) or written
 

@@ -26,7 +26,7 @@ from mongostore import (
 from mongostore.documents import COLLECTIONS, erasures, identities, keys, room_parts, rooms, sessions, threads
 from mongostore.people.erasure import Erasure
 from mongostore.repositories.heads import Heads
-from mongostore.repositories.mentions import MENTIONS, PERSON_FIELDS, Mention
+from mongostore.repositories.mentions import MENTIONS, Mention
 from tests.contract.planting import (
     ADA,
     BOB,
@@ -67,6 +67,11 @@ STORED: dict[str, Any] = {
 }
 # What names no person: leases name processes, read markers channels; erasures only while they run.
 NAMELESS = {"leases", "read_markers", "erasures"}
+
+# The fields that name a person, in whichever collection: a key of `participants` does so as well.
+PERSON_FIELDS = frozenset(
+    {"user_id", "user_identifier", "owner_id", "participant_id", "identity_id", "identifier"}
+)
 
 
 async def test_a_person_is_planted_in_every_collection(store: AsyncMongoStore) -> None:

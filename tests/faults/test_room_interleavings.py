@@ -160,7 +160,7 @@ async def test_of_a_hundred_events_one_that_is_refused_costs_two_commands(
         wire.sent.clear()
         appending = (store.rooms.events.append("r", event) for event in group)
         outcomes = await asyncio.gather(*appending, return_exceptions=True)
-        sent = [(one.name, len(one.command.get("documents", ()))) for one in wire.sent]
+        sent = [(one.name, len(one.command.get("documents", ()))) for one in wire.commits]
     assert [number for number, one in enumerate(outcomes) if not isinstance(one, Event)] == [40]
     # The group, what is behind the refused event, and a look at what has its id.
     assert sorted(sent) == [("find", 0), ("insert", 59), ("insert", 100)]
@@ -220,7 +220,7 @@ async def test_a_commit_after_one_whose_answer_was_lost_is_one_command(
         await store.rooms.events.append("r", Event(channel_id="c"))
         wire.sent.clear()
         await store.rooms.events.append("r", Event(channel_id="c"))
-        assert [sent.name for sent in wire.sent] == ["insert"]
+        assert [sent.name for sent in wire.commits] == ["insert"]
     assert [event.index async for event in other.rooms.events.iter("r")] == [*range(6)]
 
 
@@ -281,7 +281,7 @@ async def test_the_first_commit_to_a_room_of_this_process_is_one_command(
         await store.rooms.create("s")
         wire.sent.clear()
         await store.rooms.events.append("s", Event(channel_id="c"))
-        assert [sent.name for sent in wire.sent] == ["insert"]
+        assert [sent.name for sent in wire.commits] == ["insert"]
 
 
 async def test_an_event_whose_caller_is_gone_before_its_turn_is_not_stored(

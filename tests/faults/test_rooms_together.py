@@ -81,7 +81,7 @@ async def test_a_lone_commit_is_one_command_after_a_crowd_as_before(
     for name in "abc":
         wire.sent.clear()
         await append(store, name, ["r0"])
-        assert [sent.name for sent in wire.sent] == ["insert"]
+        assert [sent.name for sent in wire.commits] == ["insert"]
     await check_rooms(store, "first", "crowd", *"abc", rooms=["r0"])
 
 

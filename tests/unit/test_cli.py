@@ -355,3 +355,20 @@ def test_an_export_of_a_person_that_fails_leaves_what_was_there(tmp_path, monkey
     assert (result.exit_code, result.output) == (1, "error: the output: No space left on device\n")
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == b"earlier"
+
+
+@pytest.mark.parametrize("command", ["ls", "search x", "show x", "tail"])
+def test_a_look_at_a_store_that_can_hold_nothing_is_named(command: str) -> None:
+    assert "there is no --uri and no MONGOSTORE_URI" in run(*command.split()).stderr
+    assert run(*command.split(), "--uri", f"mongomock://{uuid4().hex}").stderr.count("MONGOSTORE_URI") == 0
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
+def test_an_output_without_unicode_takes_what_it_can(form: str, server_uri: str, database: str) -> None:
+    with MongoStore(server_uri, database) as store:
+        store.sessions.create("s", name="Käse \u200d ")
+        store.sessions.messages.append("s", Message(role="user", content="日本語 \ud83d"))
+    environment = {"MONGOSTORE_URI": server_uri, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = process("show", "s", "--as", form, "--database", database, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "日本語" in done.stdout

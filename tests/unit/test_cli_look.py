@@ -321,7 +321,7 @@ def test_ls_sends_few_commands_however_much_is_stored(
             yield store
             sent[:] = [one.name for one in wire.sent[len(opening) :]]
 
-    monkeypatch.setattr("mongostore.cli.lists.open_store", open_wired)
+    monkeypatch.setattr("mongostore.cli.terminal.open_store", open_wired)
     for command, commands in {("ls",): 4, ("ls", "rooms"): 2, ("ls", "--limit", "3"): 4}.items():
         assert run(*command, "--uri", server_uri, "--database", database).exit_code == 0
         assert 0 < len(sent) <= commands, (command, sent)

@@ -206,6 +206,10 @@ class FakeCollection:
         return len(self.storage.find(filter, **options))
 
     @_locked
+    def distinct(self, key: str) -> list[Any]:
+        return sorted({document[key] for document in self.storage.find({}) if key in document})
+
+    @_locked
     def aggregate(self, pipeline: Pipeline) -> FakeCursor:
         documents = self._run_pipeline(deep_copy({"pipeline": pipeline})["pipeline"])
         return FakeCursor(lambda: documents)

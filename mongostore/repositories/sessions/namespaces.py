@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Session, SessionFilter
 from mongostore.repositories import CollectionOf, long_running, majority_step, reads
@@ -51,6 +52,25 @@ class AsyncNamespaces(SessionRepository):
         after = None if cursor is None else _decode(cursor)
         found = await self._names(after, limit + 1, newest)
         return Page(found[:limit], encode_cursor([found[limit - 1]]) if len(found) > limit else None)
+
+    @reads
+    async def find_sessions(self, session_id: str) -> builtins.list[Session]:
+        """Return the sessions of all namespaces that have an id, in alphabetical order of the namespaces.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If one of them cannot be read.
+        """
+        check_id("session_id", session_id)
+        sessions, storage = self._connection.collection("sessions"), self._storage
+        # Without a filter, with which a server would read the keys of all sessions.
+        names = [name for name in await sessions.distinct("namespace") if isinstance(name, str)]
+        keys = [storage.in_namespace(name).key(session_id) for name in names]
+        where = {"_id": {"$in": keys}, "state": "open"}
+        async with sessions.find(where, PUBLIC_FIELDS) as found:
+            documents = sorted(await found.to_list(), key=lambda document: document["namespace"])
+        documents = await storage.insights.load_into(documents)
+        return [to_session(document) for document in documents]
 
     @long_running
     async def list_sessions(

@@ -90,7 +90,7 @@ class Tail:
             self._cached_positions.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
         check_incarnation(document)
-        self._cache_position(key, TailPosition(document["epoch"], document["tail_start"]))
+        self._cached_positions[key] = TailPosition(document["epoch"], document["tail_start"])
         return document
 
     def keep(self, document: StoredDocument) -> None:
@@ -232,7 +232,7 @@ class Tail:
             },
         )
         if trimmed.matched_count:
-            self._cache_position(document["_id"], TailPosition(document["epoch"], base + moving))
+            self._cached_positions[document["_id"]] = TailPosition(document["epoch"], base + moving)
         elif moving:
             await self._delete_orphan(document)
 
@@ -268,9 +268,6 @@ class Tail:
             stored = await segments.find_one(own, {"end": 1})
             return int(stored["end"]) if stored else base
         return int(base) + moving
-
-    def _cache_position(self, key: str, position: TailPosition) -> None:
-        self._cached_positions[key] = position
 
 
 def unchanged_filter(document: StoredDocument) -> StoredDocument:

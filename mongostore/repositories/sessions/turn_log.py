@@ -59,9 +59,8 @@ class TurnLog:
     def cache(self, session: StoredDocument) -> None:
         """Remember where the logs of a stored session end."""
         for name, stored in session.get("participants", {}).items():
-            self._cache(
-                session["_id"], LogEnd(name, stored["epoch"], stored["turn_count"], session["create_op"])
-            )
+            end = LogEnd(name, stored["epoch"], stored["turn_count"], session["create_op"])
+            self._ends[session["_id"], name] = end
 
     def forget(self, key: str, names: Iterable[str]) -> None:
         """Forget where the logs of participants end, because they begin anew."""
@@ -134,7 +133,7 @@ class TurnLog:
                     raise other_revision_error(key)
                 batch = {"turns": await self._embed(key, end.epoch, pending, large)}
                 if await self._log.append(key, end, end.number + len(pending), batch, revision):
-                    self._cache(key, replace(end, number=end.number + len(pending)))
+                    self._ends[key, name] = replace(end, number=end.number + len(pending))
                     return
                 end = None
             raise contention_error(key)
@@ -274,9 +273,6 @@ class TurnLog:
         batches = await self._log.batches.find_all(filter, sort=[("number", 1)], limit=wanted)
         found = [turn for turn in _numbered(batches) if after < turn["number"] <= last]
         return found[:wanted] if len(found) >= wanted else None
-
-    def _cache(self, key: str, end: LogEnd) -> None:
-        self._ends[key, end.name] = end
 
 
 def _numbered(batches: Sequence[StoredDocument]) -> Iterator[StoredDocument]:
