@@ -37,6 +37,9 @@ def _read_tables(reading: Reading) -> Generator[SessionUnit]:
     tables = open_tables(reading, [sessions, messages, _STRUCTURE, _USAGE])
     tables.require({sessions: ("session_id",), messages: ("id", "session_id", "message_data")})
     tables.index(messages, "session_id")
+    for other in sorted(tables.names - {messages}):
+        if {"session_id", "message_data"} <= {*tables.columns(other)}:
+            reading.report.warn(other, "", f"has messages, too: --table agent_messages={other} reads them")
     source = _Source(tables, messages, reading.report)
     reading.total = tables.count(sessions)
     user_id = reading.options.user_id

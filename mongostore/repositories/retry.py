@@ -51,7 +51,7 @@ async def majority_step(
 
 
 def _name_of(action: object) -> str:
-    return getattr(action, "__qualname__", "a step")
+    return str(getattr(action, "__qualname__", "a step")).replace(".<locals>", "")
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, Message
 from mongostore.importers import Importer, Options, Report
-from tests.importers.expected import named
+from tests.importers.expected import DATA, named
 
 MILLISECONDS = 1_700_000_000_000
 
@@ -335,3 +335,11 @@ async def test_tables_of_chainlit_of_other_releases_are_read(
     message = await store.threads.messages.get("t", "s")
     assert (message.content, message.data["type"]) == ("o", "run")
     assert message.feedback is not None
+
+
+async def test_tables_of_agents_that_are_not_read_are_named(store: AsyncMongoStore) -> None:
+    report = await run(store, "agents", DATA / "openai-agents" / "agents.db")
+    assert ("my_messages", "") in [*named(report, "warnings")]
+    tables = {"agent_sessions": "my_sessions", "agent_messages": "my_messages"}
+    report = await run(store, "agents", DATA / "openai-agents" / "agents.db", tables=tables)
+    assert ("agent_messages", "") in [*named(report, "warnings")]
