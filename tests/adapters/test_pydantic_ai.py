@@ -34,7 +34,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mongostore import AsyncMongoStore
+from mongostore import AsyncMongoStore, InvalidDocumentError, Message
 from mongostore.adapters.pydantic_ai import MongoConversationStore
 from tests.contract.command_log import CommandLog, logged_store
 from tests.examples import pydantic_ai as example
@@ -98,6 +98,18 @@ async def test_what_is_stored_has_the_common_form(conversations: MongoConversati
     stored = (await sessions.messages.list("c")).items
     assert [message.role for message in stored] == ["user", "assistant"]
     assert [message.content[0]["text"] for message in stored] == ["ask 0", "answer 0"]
+
+
+async def test_a_message_that_is_no_entry_is_refused_by_its_id(
+    conversations: MongoConversationStore,
+) -> None:
+    await conversations.save(begun("c"))
+    sessions = await conversations.sessions()
+    [session] = (await sessions.list()).items
+    await sessions.messages.append(session.id, Message(id="theirs", role="user", content="hello"))
+    with pytest.raises(InvalidDocumentError) as caught:
+        await conversations.read_entry("theirs")
+    assert caught.value.id == "theirs"
 
 
 async def test_an_image_sent_again_is_no_change(conversations: MongoConversationStore) -> None:

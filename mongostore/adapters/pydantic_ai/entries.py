@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
 from pydantic_ai.messages import BinaryContent, ModelMessage, ModelMessagesTypeAdapter
 
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message
 
 _RECORD: TypeAdapter[ConversationRecord] = TypeAdapter(ConversationRecord)
@@ -41,7 +42,27 @@ def to_messages(entries: Sequence[ConversationEntry]) -> list[Message]:
 
 
 def to_entries(messages: Sequence[Message]) -> list[ConversationEntry]:
-    """Return the entries of messages."""
+    """Return the entries of messages.
+
+    Raises:
+        InvalidDocumentError: If one of them is no entry.
+    """
+    try:
+        return _read(messages)
+    except (KeyError, TypeError, ValueError):
+        for message in messages:
+            _check_entry(message)
+        raise
+
+
+def _check_entry(message: Message) -> None:
+    try:
+        _read([message])
+    except (KeyError, TypeError, ValueError):
+        raise InvalidDocumentError("message", message.id, ("data",), position=message.position) from None
+
+
+def _read(messages: Sequence[Message]) -> list[ConversationEntry]:
     stored = [
         {**message.data["message"], "parts": [_to_part(part) for part in message.content or ()]}
         for message in messages
