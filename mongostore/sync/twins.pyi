@@ -2064,8 +2064,7 @@ class People(Mirror[AsyncPeople]):
         Args:
             person: The person, as `get` returned it.
             mode: `delete` or `anonymize`.
-            dry_run: Whether to count only: the report is that of an erasure in this mode, if nothing is
-                written meanwhile. It reads what an erasure reads.
+            dry_run: Whether to count only, as the erasure in this mode would.
 
         Raises:
             ConflictError: If they keep writing.

@@ -24,7 +24,7 @@ from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_res
 _SECONDS = 600
 
 # What the documents of a collection are that an erasure deletes or anonymizes.
-NOTES: Final[dict[str, str]] = {
+MEANINGS: Final[dict[str, str]] = {
     "erasures": "one that was cut short goes on, and ends",
     "sessions": "theirs; anonymize keeps those where others take part",
     "session participants": "their places in sessions that stay, with their turns",
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def lines(self) -> dict[str, ErasureLine]:
-        """What would be done, by collections."""
+        """The lines of the report, by collections."""
         return {line.collection: line for line in self.report.lines}
 
     @property

@@ -19,7 +19,7 @@ from mongostore.repositories.threads import AsyncUsers
 from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import decode_id, encode_id
-from mongostore.servers.studio.erasure import NOTES, plans_of
+from mongostore.servers.studio.erasure import MEANINGS, plans_of
 from mongostore.servers.studio.export import file_response, to_line
 from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_response
 from mongostore.servers.studio.rows import list_conversations
@@ -107,7 +107,7 @@ async def person_records(request: Request, studio: WholeStudio, who: str) -> Res
         who=who,
         person=found,
         plans=plans,
-        notes=NOTES,
+        meanings=MEANINGS,
         activity=activity,
     )
 

@@ -13,7 +13,7 @@ from mongostore import AsyncMongoStore, Event, Message, RoomParticipant
 from mongostore.repositories.mentions import MENTIONS
 from mongostore.servers.studio import people
 from mongostore.servers.studio.addresses import encode_id
-from mongostore.servers.studio.erasure import NOTES
+from mongostore.servers.studio.erasure import MEANINGS
 from tests.contract.planting import ADA, plant
 from tests.servers.studio.conftest import Browse, accessible, open_client
 from tests.servers.studio.seed import THREAD, seed
@@ -28,7 +28,9 @@ async def counted(asking: httpx.AsyncClient) -> tuple[dict[str, str], dict[str, 
     html = (await asking.get(f"/people/{QUEEN}/records")).text
     plans = dict(re.findall(r'name="(plan_\w+)" value="([^"]+)"', html))
     number = r'<td class="n">([\d,]+)</td>'
-    rows = re.findall(rf'<td class="mono">([\w. ]+)</td>{number}{number}{number}{number}<td class="soft', html)
+    rows = re.findall(
+        rf'<td class="mono">([\w. ]+)</td>{number}{number}{number}{number}<td class="soft', html
+    )
     return plans, {name: tuple(map(int, counts)) for name, *counts in rows}
 
 
@@ -65,8 +67,8 @@ async def test_all_that_an_erasure_counts_is_explained(seeded: AsyncMongoStore) 
     person = await seeded.people.get(ADA)
     for mode in ("delete", "anonymize"):
         report = await seeded.people.erase(person, mode=mode, dry_run=True)  # type: ignore[arg-type]
-        assert {line.collection for line in report.lines} <= NOTES.keys()
-    assert {mention.collection for mention in MENTIONS} <= NOTES.keys()
+        assert {line.collection for line in report.lines} <= MEANINGS.keys()
+    assert {mention.collection for mention in MENTIONS} <= MEANINGS.keys()
 
 
 async def test_a_name_of_a_file_adds_no_header(seeded: AsyncMongoStore, asking: httpx.AsyncClient) -> None:
