@@ -11,6 +11,7 @@ from typing import Any
 
 from mongostore.importers.archives import Archive
 from mongostore.importers.conversations import Conversation, to_session
+from mongostore.importers.report import read_row
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
@@ -37,7 +38,9 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     for part in parts:
         for number, conversation in archive.iter_items(part):
             if isinstance(conversation, dict) and isinstance(conversation.get("mapping"), dict):
-                yield export.session(part, conversation)
+                session = read_row(reading.report, part, number, partial(export.session, part, conversation))
+                if session is not None:
+                    yield session
             else:
                 reading.report.refuse(part, number, "is no conversation")
     export.report_rest()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 from mongostore.importers.archives import Archive
 from mongostore.importers.conversations import Conversation, to_session, updated
-from mongostore.importers.report import Report
+from mongostore.importers.report import Report, read_row
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.trees import Node
 from mongostore.importers.units import SessionUnit
@@ -36,7 +37,9 @@ def read(reading: Reading) -> Generator[SessionUnit]:
     for name in names:
         for number, value in archive.iter_items(name):
             if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
-                yield _session(reading, value)
+                session = read_row(reading.report, name, number, partial(_session, reading, value))
+                if session is not None:
+                    yield session
             else:
                 reading.report.refuse(name, number, "is no conversation")
 
@@ -75,7 +78,8 @@ def _nodes(messages: Sequence[Any], session_id: str, report: Report) -> list[Nod
             report.refuse(_FILE, f"{session_id}/{number}", "is no message with an id of its own and a sender")
             continue
         parent = message.get("parent_message_uuid") if is_tree else previous
-        for file in message.get("files") or ():
+        files = message.get("files")
+        for file in files if isinstance(files, list) else ():
             name = file.get("file_name") if isinstance(file, dict) else file
             report.warn("files", f"{session_id}/{id}/{name}", "the export holds only the names of files")
         nodes[id] = Node(id, None if parent == _ROOT else parent, to_time(message.get("created_at")), message)
@@ -100,5 +104,6 @@ def _members(message: dict[str, Any]) -> dict[str, Any]:
 def _says_text(content: Any, text: str) -> bool:
     """Return whether the blocks hold the whole text, which is made of them for reading."""
     blocks = content if isinstance(content, list) else []
-    texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
-    return text in ("\n".join(filter(None, texts)), "".join(filter(None, texts)))
+    found = (block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text")
+    texts = [one for one in found if isinstance(one, str) and one]
+    return text in ("\n".join(texts), "".join(texts))

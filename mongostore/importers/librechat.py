@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mongostore.importers.archives import Archive
 from mongostore.importers.collections import Collections
 from mongostore.importers.conversations import Conversation, to_session, updated
+from mongostore.importers.report import read_row
 from mongostore.importers.sources import Reading
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
@@ -43,7 +45,9 @@ def _read_collections(reading: Reading) -> Generator[SessionUnit]:
         if _is_temporary(value) and not reading.options.with_temporary:
             reading.report.leave_out("conversations", id, "temporary: --include-temporary takes it")
         else:
-            yield _session(reading, value, source.iter("messages", id))
+            read = partial(_session, reading, value, source.iter("messages", id))
+            if (session := read_row(reading.report, "conversations", id, read)) is not None:
+                yield session
     for id in source.keys("messages", without="conversations"):
         for message in source.iter("messages", id):
             reading.report.leave_out("messages", message.get("messageId"), f"no such conversation: {id}")
@@ -55,7 +59,9 @@ def _read_export(reading: Reading) -> Generator[SessionUnit]:
     for number, value in archive.iter_items(name):
         messages = value.get("messages", value.get("messagesTree")) if isinstance(value, dict) else None
         if isinstance(messages, list) and "conversationId" in value:
-            yield _session(reading, value, _flat(messages))
+            read = partial(_session, reading, value, _flat(messages))
+            if (session := read_row(reading.report, name, number, read)) is not None:
+                yield session
         else:
             reading.report.refuse(name, number, "is no conversation of LibreChat")
 

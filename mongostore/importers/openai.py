@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mongostore.codec import is_encodable
 from mongostore.importers.agent_items import role_of
 from mongostore.importers.json_files import TornError, iter_lines
 from mongostore.importers.jsonl import LineError, MessageLine, SessionLine, line_digest, parse_line
+from mongostore.importers.report import read_row
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.tables import temporary_folder
 from mongostore.importers.units import SessionUnit
@@ -56,6 +59,9 @@ class _Lines:
         """Remember the answers of batches, which may come before or behind their requests."""
         for _, value in self._values(file):
             match value:
+                # An id that no text can hold is refused when its line is read as a conversation.
+                case {"custom_id": str(id)} if not is_encodable(id):
+                    pass
                 case {"custom_id": str(id), "response": _}:
                     self._known.execute("INSERT INTO answers VALUES (?, ?)", (id, json.dumps(value)))
                 case {"custom_id": str(id), "body": _}:
@@ -68,10 +74,12 @@ class _Lines:
                 self._report.refuse(file.name, number, str(value))
                 continue
             try:
-                if unit := self._session(file, value):
-                    yield unit
+                unit = read_row(self._report, file.name, number, partial(self._session, file, value))
             except LineError as error:
                 self._report.refuse(file.name, number, str(error))
+            else:
+                if unit is not None:
+                    yield unit
 
     def sessions_of_messages(self) -> Iterator[SessionUnit]:
         """Yield the sessions of lines with one message each, in the order of their first lines."""

@@ -14,7 +14,7 @@ from typing import Any
 from mongostore.importers.archives import Archive
 from mongostore.importers.conversations import Conversation, to_session
 from mongostore.importers.digests import digest_of
-from mongostore.importers.report import Report
+from mongostore.importers.report import Report, read_row
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.tables import is_sqlite, open_tables
 from mongostore.importers.trees import Node
@@ -34,7 +34,9 @@ def read(reading: Reading) -> Generator[SessionUnit]:
         if not isinstance(chat, dict) or not ("history" in chat or "messages" in chat):
             reading.report.refuse(table, key, "is no chat")
             continue
-        yield _session(reading, table, row, chat)
+        session = read_row(reading.report, table, key, partial(_session, reading, table, row, chat))
+        if session is not None:
+            yield session
 
 
 def _export_rows(reading: Reading) -> Iterator[tuple[str, object, Any]]:

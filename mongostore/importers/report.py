@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,12 +16,14 @@ from mongostore.errors import (
     DocumentTooLargeError,
     InvalidDocumentError,
     InvalidValueError,
+    MongoStoreError,
     NotFoundError,
 )
 from mongostore.importers.units import Refusal
 
 # A source with more rows that are named is named in its numbers; the command prints each.
 MAX_ROWS = 10_000
+T = TypeVar("T")
 Outcome = Literal["new", "known", "changed"]
 # What concerns one unit alone; all else ends the import.
 REFUSALS = (
@@ -44,6 +46,17 @@ def reason_of(error: Exception) -> str:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return f"{error.title}.{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return f"it is not of the source's format ({type(error).__name__})"
+
+
+def read_row(report: Report, table: str, key: object, read: Callable[[], T]) -> T | None:
+    """Return the value that a row is read as; None, with the row refused, if it is not of the format."""
+    try:
+        return read()
+    except MongoStoreError:
+        raise
+    except UNREADABLE as error:
+        report.refuse(table, key, reason_of(error))
+        return None
 
 
 class RefusedError(Exception):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 from mongostore.importers.digests import digest_of
 from mongostore.importers.json_files import TornError, iter_records
-from mongostore.importers.report import Report
+from mongostore.importers.report import Report, read_row
 from mongostore.importers.sources import Reading
 from mongostore.importers.tables import temporary_folder
 from mongostore.importers.units import SessionUnit
@@ -38,7 +39,10 @@ def read(reading: Reading) -> Generator[SessionUnit]:
             if list_name is None:
                 reading.report.refuse(name, number, "is no conversation")
                 continue
-            id, system = ids.id_of(value), text_or_none(value.get("system"))
+            id = read_row(reading.report, name, number, partial(ids.id_of, value))
+            if id is None:
+                continue
+            system = text_or_none(value.get("system"))
             known = [
                 list_name,
                 *(["id"] if str(value.get("id")) == id else []),

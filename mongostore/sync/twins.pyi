@@ -456,7 +456,7 @@ class Rooms(Mirror[AsyncRooms]):
 class RoomEvents(Mirror[AsyncRoomEvents]):
     """Blocking twin of `AsyncRoomEvents`."""
 
-    def watch(self, room_id: str, *, after: int | None = None) -> Iterator[Event]:
+    def watch(self, room_id: str, *, after: int | None = None, last: int | None = None) -> Iterator[Event]:
         """Yield new events once, in order, until the room is deleted.
 
         Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
@@ -466,11 +466,12 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         Args:
             room_id: The room.
             after: Begin with the events above this index, -1 for all; None for those from now on.
+            last: Begin with so many of the last events, 1,000 at most.
 
         Raises:
             NotFoundError: If there is no such room.
             UnsupportedError: If the deployment has no change streams.
-            InvalidValueError: If an argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type or out of range, or both are set.
         """
 
     def append(
@@ -2063,7 +2064,7 @@ class People(Mirror[AsyncPeople]):
         Args:
             person: The person, as `get` returned it.
             mode: `delete` or `anonymize`.
-            dry_run: Whether to count only.
+            dry_run: Whether to count only, as the erasure in this mode would.
 
         Raises:
             ConflictError: If they keep writing.

@@ -305,6 +305,30 @@ class TestEventLists:
                 assert await following == [fresh]
             await store.rooms.events.delete("r", fresh.id)
 
+    async def test_a_watch_begins_with_the_last_events(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create("r")
+        for n in range(10):
+            await store.rooms.events.append("r", Event(id=f"{n}", channel_id="c"))
+        for n in (7, 9):
+            await store.rooms.events.delete("r", f"{n}")
+        for last, expected in ((1, ["8"]), (3, ["5", "6", "8"]), (1000, [*"01234568"])):
+            async with aclosing(store.rooms.events.watch("r", last=last)) as watch:
+                received = await taking(watch, len(expected))
+                assert [found.id for found in received] == expected
+                following = taking(watch, 1)
+                fresh = await store.rooms.events.append("r", Event(channel_id="c"))
+                assert await following == [fresh]
+            await store.rooms.events.delete("r", fresh.id)
+        for options in ({"last": 1, "after": 0}, *({"last": bad} for bad in (0, 1001, True, "1"))):
+            with pytest.raises(InvalidValueError, match="last"):
+                await anext(store.rooms.events.watch("r", **options))
+
+    async def test_a_watch_of_an_empty_room_begins_with_what_comes(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create("r")
+        watch, first = await begun(store, last=5)
+        async with aclosing(watch):
+            assert first.type == "wake"
+
     async def test_a_watch_tells_blocked_events_but_no_edit_or_deletion_of_old_ones(
         self,
         store: AsyncMongoStore,

@@ -236,6 +236,11 @@ async def watched(s: Any) -> None:
         assert await first
 
 
+async def watched_last(s: Any) -> None:
+    async with aclosing(s.events.watch("long", last=1)) as events:
+        assert await anext(events)
+
+
 async def leased(s: Any) -> None:
     lease = await s.leases.acquire("l", "o", 60)
     await s.leases.renew(lease, 70)
@@ -443,6 +448,7 @@ CASES = [
     Case("events: pop", 6, lambda s: s.events.pop("long", "long-900")),
     Case("events: delete nothing", 3, lambda s: s.events.delete("long", "unknown")),
     Case("events: watch", 12, watched),
+    Case("events: watch the last", 8, watched_last),
     Case("bindings: upsert a new one", 4, lambda s: s.bindings.upsert("new", Binding(channel_id="c"))),
     Case("bindings: upsert again", 1, lambda s: s.bindings.upsert("new", Binding(channel_id="c"))),
     Case("bindings: get", 1, lambda s: s.bindings.get("crowded", "c7")),

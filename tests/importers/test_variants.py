@@ -125,6 +125,7 @@ async def test_all_files_of_conversations_of_claude_are_read(store: AsyncMongoSt
         {"type": "tool_use", "name": "artifacts", "input": {"id": "a"}},
         {"type": "tool_result", "content": [{"type": "text", "text": "done"}], "is_error": False},
         {"type": "token_budget"},
+        {"type": "text", "text": 7},
     ]
     for number in range(2):
         listed = [
@@ -138,7 +139,8 @@ async def test_all_files_of_conversations_of_claude_are_read(store: AsyncMongoSt
             {
                 "uuid": f"n{number}",
                 "sender": "assistant",
-                "text": "",
+                "text": "hm",
+                "files": "none",
                 "content": blocks,
                 "created_at": "soon",
             },
@@ -343,3 +345,27 @@ async def test_tables_of_agents_that_are_not_read_are_named(store: AsyncMongoSto
     tables = {"agent_sessions": "my_sessions", "agent_messages": "my_messages"}
     report = await run(store, "agents", DATA / "openai-agents" / "agents.db", tables=tables)
     assert ("agent_messages", "") in [*named(report, "warnings")]
+
+
+@pytest.mark.parametrize(
+    ("source", "good", "bad"),
+    [
+        ("sharegpt", {"id": "g", "conversations": []}, {"id": "\ud83d", "conversations": []}),
+        ("openai", {"id": "g", "messages": []}, {"custom_id": "\ud83d", "body": {"messages": []}}),
+        ("openai", {"id": "g", "messages": []}, {"custom_id": "\ud83d", "response": {}}),
+        (
+            "claude",
+            {"uuid": "g", "chat_messages": []},
+            {"uuid": "b", "chat_messages": [{"uuid": "m", "sender": "human", "parent_message_uuid": ["x"]}]},
+        ),
+    ],
+)
+async def test_a_conversation_that_cannot_be_read_is_named_and_the_next_is_read(
+    store: AsyncMongoStore, tmp_path: Path, source: str, good: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    path = tmp_path / ("a.json" if source == "claude" else "a.jsonl")
+    lines = [json.dumps([bad, good])] if source == "claude" else map(json.dumps, (bad, good))
+    path.write_text("\n".join(lines))
+    report = await run(store, source, path)
+    assert report.refused.count == 1
+    assert [one.id async for one in store.sessions.iter()] == ["g"]

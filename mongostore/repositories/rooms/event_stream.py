@@ -14,7 +14,7 @@ from mongostore.repositories import CollectionOf, Connection, majority_step
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import find_page
 from mongostore.repositories.rooms.event_queries import event_order
-from mongostore.repositories.rooms.room_counters import find_room
+from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
 
 _log = logging.getLogger("mongostore.documents")
 
@@ -34,12 +34,14 @@ class EventStream:
         self._connection = connection
         self._changes = changes
 
-    async def tail(self, room_id: str, after: int | None) -> AsyncGenerator[Event, None]:
+    async def tail(self, room_id: str, after: int | None, last: int | None) -> AsyncGenerator[Event, None]:
         """Yield events until the room is gone; see `AsyncRoomEvents.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         async with self._changes.read("rooms", room_id) as changes:
             latest = await majority_step(self._connection, self._latest_index, room_id)
             seen = latest if after is None else after
+            if last is not None:
+                seen = await majority_step(self._connection, self._index_before, room_id, last, latest)
             while seen < latest:
                 missed = await majority_step(self._connection, self._events_after, room_id, seen)
                 if not missed:
@@ -60,6 +62,12 @@ class EventStream:
         if room is None:
             raise NotFoundError("room", room_id)
         return int(room["next_index"]) - 1
+
+    async def _index_before(self, room_id: str, last: int, latest: int) -> int:
+        """Return the index before the last events of a room; the latest one if it has none."""
+        events, fields = {"room_id": room_id, "index": HAS_INDEX}, {"index": 1}
+        found = await find_page(self._connection, "events", events, event_order(True), last, fields)
+        return int(found[-1]["index"]) - 1 if found else latest
 
     async def _events_after(self, room_id: str, seen: int) -> list[StoredDocument]:
         wanted = {"room_id": room_id, "index": {"$gt": seen}}

@@ -303,7 +303,9 @@ class AsyncRoomEvents(Repository):
         return bool(await self._updates.remove(room_id, event_id, replies))
 
     @long_running
-    def watch(self, room_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
+    def watch(
+        self, room_id: str, *, after: int | None = None, last: int | None = None
+    ) -> AsyncIterator[Event]:
         """Yield new events once, in order, until the room is deleted.
 
         Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
@@ -313,13 +315,16 @@ class AsyncRoomEvents(Repository):
         Args:
             room_id: The room.
             after: Begin with the events above this index, -1 for all; None for those from now on.
+            last: Begin with so many of the last events, 1,000 at most.
 
         Raises:
             NotFoundError: If there is no such room.
             UnsupportedError: If the deployment has no change streams.
-            InvalidValueError: If an argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type or out of range, or both are set.
         """
         check_id("room_id", room_id)
         if after is not None:
             check_int("after", after, -1, 2**62, "must be an index, an integer from -1")
-        return self._stream.tail(room_id, after)
+        if last is not None and after is not None:
+            raise InvalidValueError("last", "cannot be set with `after`, which goes on where a watcher was")
+        return self._stream.tail(room_id, after, None if last is None else check_limit("last", last))
