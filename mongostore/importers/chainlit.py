@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mongostore.errors import ConfigurationError
 from mongostore.importers.chainlit_parts import to_element, to_feedback, vote_of
 from mongostore.importers.columns import Columns
+from mongostore.importers.report import read_row
 from mongostore.importers.sources import Reading
 from mongostore.importers.tables import Row, Tables, open_tables, quote
 from mongostore.importers.units import FileUnit, ThreadUnit, Unit, UserUnit
@@ -125,30 +127,10 @@ class _Source:
             yield UserUnit(row["identifier"], members)
 
     def threads(self) -> Iterator[ThreadUnit]:
-        columns = self._columns[self._threads]
         for row in self._thread_rows():
-            members = {
-                "name": row.get("name"),
-                "user_id": row.get("userId"),
-                "tags": columns.read_list(row, "tags"),
-                "metadata": columns.read_object(row, "metadata"),
-                "data": {**columns.read(row, self._layer.of_thread), **self._thread_data(row)},
-                "created_at": from_text(row.get("createdAt"), self._zone),
-            }
-            files: list[FileUnit] = []
-            feedback = self._read_feedback(row["id"])
-            newest = (
-                to_feedback(self._feedback, rows[-1], id, self._report) for id, rows in feedback.items()
-            )
-            yield ThreadUnit(
-                id=row["id"],
-                members={name: value for name, value in members.items() if value is not None},
-                user_identifier=row.get("userIdentifier"),
-                messages=self._messages(row["id"], feedback),
-                feedback=[one for one in newest if one is not None],
-                elements=self._read_elements(row["id"], files),
-                files=files,
-            )
+            thread = read_row(self._report, self._threads, row["id"], partial(self._thread, row))
+            if thread is not None:
+                yield thread
 
     def report_orphans(self) -> None:
         of_step = self._layer.of_step
@@ -165,6 +147,29 @@ class _Source:
             for row in self._tables.rows(sql):
                 reason = f"{column} is NULL" if row["is_null"] else f"its {noun} does not exist"
                 self._report.leave_out(table, row["id"], reason)
+
+    def _thread(self, row: Row) -> ThreadUnit:
+        columns = self._columns[self._threads]
+        members = {
+            "name": row.get("name"),
+            "user_id": row.get("userId"),
+            "tags": columns.read_list(row, "tags"),
+            "metadata": columns.read_object(row, "metadata"),
+            "data": {**columns.read(row, self._layer.of_thread), **self._thread_data(row)},
+            "created_at": from_text(row.get("createdAt"), self._zone),
+        }
+        files: list[FileUnit] = []
+        feedback = self._read_feedback(row["id"])
+        newest = (to_feedback(self._feedback, rows[-1], id, self._report) for id, rows in feedback.items())
+        return ThreadUnit(
+            id=row["id"],
+            members={name: value for name, value in members.items() if value is not None},
+            user_identifier=row.get("userIdentifier"),
+            messages=self._messages(row["id"], feedback),
+            feedback=[one for one in newest if one is not None],
+            elements=self._read_elements(row["id"], files),
+            files=files,
+        )
 
     def _thread_rows(self) -> Iterator[Row]:
         return self._tables.rows("SELECT * FROM threads ORDER BY rowid")

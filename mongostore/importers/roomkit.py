@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 from mongostore.errors import ConfigurationError, InvalidValueError
-from mongostore.importers.report import Report
+from mongostore.importers.report import Report, read_row
 from mongostore.importers.roomkit_postgres import add_documents
 from mongostore.importers.sources import Reading, SourceError
 from mongostore.importers.tables import Row, Tables, open_copy, open_tables
@@ -82,9 +83,7 @@ class _Source:
                 id=room_id,
                 members=members,
                 events=self._events(room_id),
-                private={
-                    one["key"]: json.loads(one["value"]) for one in self._of_room("private_state", room_id)
-                },
+                private=self._private(room_id),
                 bindings=self._parts("bindings", room_id),
                 participants=self._parts("participants", room_id),
                 tasks=self._parts("tasks", room_id),
@@ -112,6 +111,14 @@ class _Source:
         parts = (self._read(table, row) for row in self._of_room(table, room_id))
         return [part for part in parts if part is not None]
 
+    def _private(self, room_id: str) -> dict[str, Any]:
+        """Return the private values of a room; null is as good as absent."""
+        values = {
+            row["key"]: read_row(self._report, "private_state", row["key"], partial(json.loads, row["value"]))
+            for row in self._of_room("private_state", room_id)
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
     def _of_room(self, table: str, room_id: str) -> Iterator[Row]:
         return self._tables.rows(
             f"SELECT rowid AS row_id, * FROM {table} WHERE room_id = ? ORDER BY rowid", room_id
@@ -126,8 +133,10 @@ class _Source:
         return addresses
 
     def _read(self, table: str, row: Row, **columns: Any) -> Any:
+        key = row.get("id", row["row_id"])
         try:
-            return self._records.read_record(table, row["data"], **columns)
+            read = partial(self._records.read_record, table, row["data"], **columns)
+            return read_row(self._report, table, key, read)
         except InvalidValueError as error:
-            self._report.refuse(table, row.get("id", row["row_id"]), str(error))
+            self._report.refuse(table, key, str(error))
             return None

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sqlite3
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -392,3 +393,35 @@ async def test_a_context_of_bytes_in_a_table_is_read(store: AsyncMongoStore, tmp
     database.close()
     report = await run(store, "director", source)
     assert not any("context" in table for table, _ in named(report, "refused"))
+
+
+def change(path: Path, target: Path, statement: str, *values: Any) -> Path:
+    """Copy an SQLite file with a statement run on it."""
+    shutil.copyfile(path, target)
+    with sqlite3.connect(target) as database:
+        assert database.execute(statement, values).rowcount
+    database.close()
+    return target
+
+
+async def test_a_thread_of_chainlit_that_cannot_be_read_is_named(
+    store: AsyncMongoStore, tmp_path: Path
+) -> None:
+    statement = "UPDATE feedbacks SET id = ? WHERE rowid = 1"
+    source = change(DATA / "chainlit" / "chainlit.db", tmp_path / "a.db", statement, b"\xed\xa0\xbd")
+    report = await Importer(store).run("chainlit", str(source))
+    assert [table for table, _ in named(report, "refused")] == ["threads"]
+    assert report.of("threads").new > 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="RoomKit needs Python 3.12")
+@pytest.mark.parametrize(("value", "refused"), [("{", 1), ("null", 0)])
+async def test_a_private_value_of_roomkit_that_is_none_is_named(
+    store: AsyncMongoStore, tmp_path: Path, value: str, refused: int
+) -> None:
+    statement = "UPDATE private_state SET value = ? WHERE rowid = (SELECT min(rowid) FROM private_state)"
+    before = await Importer(store, dry_run=True).run("roomkit", str(DATA / "roomkit" / "roomkit.db"))
+    source = change(DATA / "roomkit" / "roomkit.db", tmp_path / "a.db", statement, value)
+    report = await Importer(store).run("roomkit", str(source))
+    assert report.refused.count - before.refused.count == refused
+    assert report.of("rooms").new == before.of("rooms").new
