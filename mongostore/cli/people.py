@@ -131,7 +131,8 @@ def erase(
     if wants_json(as_json):
         print_json_line(report.model_dump())
     else:
-        table = Table("collection", "would go" if dry_run else "deleted", "anonymized", box=box.SIMPLE)
+        gone, changed = ("would go", "would be anonymized") if dry_run else ("deleted", "anonymized")
+        table = Table("collection", gone, changed, box=box.SIMPLE)
         for line in report.lines:
             table.add_row(plain(line.collection), f"{line.deleted:,}", f"{line.anonymized:,}")
         out.print(table)
@@ -148,8 +149,11 @@ async def _erase(
 ) -> ErasureReport:
     person = await find(store)
     if not dry_run and not yes:
-        found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
-        confirm(f"Erase {', '.join(person.names)} ({found})?")
+        planned = (await store.people.erase(person, mode=mode, dry_run=True)).lines
+        deleted = ", ".join(f"{line.deleted:,} {line.collection}" for line in planned if line.deleted)
+        changed = ", ".join(f"{line.anonymized:,} {line.collection}" for line in planned if line.anonymized)
+        also = f"; anonymize {changed}" if changed else ""
+        confirm(f"Erase {', '.join(person.names)} (delete {deleted or 'nothing'}{also})?")
     return await store.people.erase(person, mode=mode, dry_run=dry_run)
 
 

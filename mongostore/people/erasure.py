@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,14 +24,25 @@ from mongostore.errors import (
 )
 from mongostore.models.people import ErasureLine, ErasureMode
 from mongostore.models.retention import House
+from mongostore.models.sessions import Session
 from mongostore.models.threads import ELEMENTS_FOLDER
 from mongostore.people.houses import Houses
 from mongostore.people.vocabulary import Vocabulary
 from mongostore.repositories.mentions import MENTIONS, Mention, PersonFinder, Scope, filter_texts, names_in
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.threads.thread_writes import FILES
 
 # So many things of others are enough to know which kinds there are.
 _OTHERS = 200
+# What a dry run reads of documents, unless it looks whether their words can be replaced.
+_COUNTED_FIELDS = [
+    *("namespace", "session_id", "user_id", "participants", "participant_id", "room_id", "channel_id"),
+    *("state", "expires_at", "created_at"),
+]
+# Threads whose elements are asked for at a time.
+_THREADS = 200
+# The words of an event.
+_WORDS = ("content", "data", "metadata")
 # What a room holds in which a person may be named by content alone.
 _UNNAMED_PARTS = ("bindings", "tasks", "observations", "voice_deliveries")
 
@@ -47,16 +59,28 @@ class Erasure:
         names: The names of the person.
         scope: The tenants.
         mode: Whether what is shared is deleted or anonymized.
+        dry_run: Whether to count in one pass what the passes would do, and to write nothing.
     """
 
     def __init__(
-        self, finder: PersonFinder, houses: Houses, names: Sequence[str], scope: Scope, mode: ErasureMode
+        self,
+        finder: PersonFinder,
+        houses: Houses,
+        names: Sequence[str],
+        scope: Scope,
+        mode: ErasureMode,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self._finder = finder
         self._houses = houses
         self._names = frozenset(names)
         self._scope = scope
         self._anonymizes = mode == "anonymize"
+        self._dry_run = dry_run
+        # What a dry run has counted would be gone, and is found again.
+        self._counted: dict[tuple[str, str], Any] = {}
+        self._expired: dict[str, bool] = {}
         self._deleted: Counter[str] = Counter()
         self._anonymized: Counter[str] = Counter()
         self._failed: dict[str, str] = {}
@@ -81,9 +105,10 @@ class Erasure:
     async def run_pass(self) -> bool:
         """Erase what is found now; return whether there was anything."""
         before = self._deleted.total() + self._anonymized.total()
+        fields = _COUNTED_FIELDS if self._dry_run and not self._anonymizes else None
         for mention in MENTIONS:
             step = self._step_of(mention)
-            async with aclosing(self._finder.find(mention, self._names, self._scope)) as found:
+            async with aclosing(self._finder.find(mention, self._names, self._scope, fields)) as found:
                 async for document in found:
                     await self.attempt(mention, document, step)
         if self._scope.is_all:
@@ -115,7 +140,27 @@ class Erasure:
         else:
             self._failed.pop(key, None)
 
+    async def _change(
+        self, counts: Counter[str], collection: str, key: Any, change: Callable[[], Awaitable[Any]]
+    ) -> bool:
+        """Change one document and count it; return whether it was there.
+
+        A dry run remembers its key, unless that is None as the document comes but once.
+        """
+        if not self._dry_run:
+            changed = await change() is not False
+        elif changed := key is None or not self._is_counted(collection, key):
+            self._counted |= {} if key is None else {(collection, repr(key)): key}
+        if changed:
+            counts[collection] += 1
+        return changed
+
+    def _is_counted(self, collection: str, key: Any) -> bool:
+        return (collection, repr(key)) in self._counted
+
     async def _erase_session(self, mention: Mention, session: StoredDocument) -> None:
+        if self._is_counted("sessions", session["_id"]):
+            return
         participants = [one["id"] for one in participant_documents(session)]
         others = [name for name in participants if name not in self._names]
         is_owner = mention.relation == "owner"
@@ -127,41 +172,48 @@ class Erasure:
         verbs, session_id = self._houses.sessions.in_namespace(session["namespace"]), session["session_id"]
         for name in participants:
             if name in self._names:
-                gone = await verbs.participants.delete(session_id, name)
-                self._deleted["session participants"] += gone
+                unbind = partial(verbs.participants.delete, session_id, name)
+                key = (session["_id"], name)
+                await self._change(self._deleted, "session participants", key, unbind)
         if is_owner:
-            await self._blank_messages(verbs, session_id, others)
-            await verbs.context.delete(session_id)
-            metadata = dict.fromkeys(to_session(session).metadata)
-            await verbs.update(
-                session_id, user_id=None, name=None, description=None, data={}, metadata=metadata
-            )
-            self._anonymized["sessions"] += 1
+            # The turns of participants who are gone have gone with them.
+            await self._blank_messages(verbs, session, participants if self._dry_run else others)
+            blank = partial(self._blank_session, verbs, to_session(session))
+            await self._change(self._anonymized, "sessions", session["_id"], blank)
 
-    async def _blank_messages(self, verbs: AsyncSessions, session_id: str, others: Sequence[str]) -> None:
+    async def _blank_session(self, verbs: AsyncSessions, session: Session) -> None:
+        await verbs.context.delete(session.id)
+        metadata = dict.fromkeys(session.metadata)
+        await verbs.update(session.id, user_id=None, name=None, description=None, data={}, metadata=metadata)
+
+    async def _blank_messages(
+        self, verbs: AsyncSessions, session: StoredDocument, others: Sequence[str]
+    ) -> None:
         """Replace what the owner of a session has said in it, beside the turns of others."""
-        async for message in verbs.messages.iter(session_id):
+        async for message in verbs.messages.iter(session["session_id"]):
             is_blank = message.content is None and not message.data and not message.metadata
             if message.conversation_id not in others and not is_blank:
-                blank: dict[str, Any] = {"content": None, "data": {}, "metadata": {}}
-                await verbs.messages.upsert(session_id, message.model_copy(update=blank))
-                self._anonymized["messages"] += 1
+                blank = message.model_copy(update={"content": None, "data": {}, "metadata": {}})
+                upsert = partial(verbs.messages.upsert, session["session_id"], blank)
+                await self._change(self._anonymized, "messages", None, upsert)
 
     async def _erase_thread(self, mention: Mention, thread: StoredDocument) -> None:
         if thread.get("state") == "open":
             await self._delete_head("threads", thread)
 
     async def _delete_head(self, house: House, head: StoredDocument) -> None:
-        unmoved = "created_at" if head.get("expires_at") is None else "expires_at"
-        await self._finder.store_deleting(self._names, self._scope, house, head["_id"])
-        if await self._houses.heads.delete(house, head, unmoved):
-            self._deleted[house] += 1
+        async def delete() -> bool:
+            unmoved = "created_at" if head.get("expires_at") is None else "expires_at"
+            await self._finder.store_deleting(self._names, self._scope, house, head["_id"])
+            return await self._houses.heads.delete(house, head, unmoved)
+
+        if await self._change(self._deleted, house, head["_id"], delete) and not self._dry_run:
             await self._houses.heads.leave_tombstone(house, head["_id"])
 
     async def _erase_in_room(self, mention: Mention, part: StoredDocument) -> None:
         """Erase all that a room holds of the person, and last that they were there."""
         room_id = part["room_id"]
-        if await self._delete_expired_room(room_id):
+        if self._is_counted("rooms", room_id) or await self._delete_expired_room(room_id):
             return
         if not await self._finder.is_shared(room_id, self._names):
             room = await self._houses.heads.find("rooms", room_id)
@@ -169,7 +221,9 @@ class Erasure:
                 await self._delete_head("rooms", room)
                 return
         names = {*self._names, *filter_texts([part.get("participant_id")])}
-        own_events = {"room_id": room_id, "participant_id": {"$in": [*names]}}
+        # A dry run counts those with the person's own names once, when it comes to the events.
+        authors = names - self._names if self._dry_run else names
+        own_events = {"room_id": room_id, "participant_id": {"$in": [*authors]}}
         async for event in self._finder.walk("events", own_events):
             await self._erase_event(mention, event)
         for collection in _UNNAMED_PARTS:
@@ -182,61 +236,88 @@ class Erasure:
 
     async def _delete_expired_room(self, room_id: str) -> bool:
         """Delete a room that has expired, of which no part can be changed, and return whether it has."""
-        room = await self._houses.heads.find("rooms", room_id)
-        if room is None or not self._houses.heads.has_expired(room):
+        if self._expired.get(room_id) is False:
             return False
-        await self._delete_head("rooms", room)
-        return True
+        room = await self._houses.heads.find("rooms", room_id)
+        has_expired = room is not None and self._houses.heads.has_expired(room)
+        if self._dry_run:
+            # It comes again with each event.
+            self._expired[room_id] = has_expired
+        if room is not None and has_expired:
+            await self._delete_head("rooms", room)
+        return has_expired
 
     async def _erase_event(self, mention: Mention, stored: StoredDocument) -> None:
         events, room_id = self._houses.rooms.events, stored["room_id"]
-        if not self._anonymizes:
-            gone = await events.delete(room_id, stored["_id"], replies=False)
-            if not gone:
-                await self._delete_expired_room(room_id)
-            self._deleted["events"] += gone
+        if self._is_counted("rooms", room_id):
             return
-        event, words = to_event(stored), await self._vocabulary("events", room_id, to_event)
-        blank: dict[str, Any] = {
-            "participant_id": await self._pseudonym(room_id, stored["participant_id"]),
-            **{name: words.blank(getattr(event, name), (name,)) for name in ("content", "data", "metadata")},
-            "idempotency_key": None,
-            "correlation_id": None,
-        }
-        await events.update(room_id, stored["_id"], delivery_results={})
-        await events.replace(room_id, event.model_copy(update=blank))
-        self._anonymized["events"] += 1
+        key = None if mention.collection == "events" else stored["_id"]
+        if not self._anonymizes:
+            if self._dry_run and await self._delete_expired_room(room_id):
+                return
+            delete = partial(events.delete, room_id, stored["_id"], replies=False)
+            if not await self._change(self._deleted, "events", key, delete):
+                await self._delete_expired_room(room_id)
+            return
+        event = to_event(stored)
+
+        async def blank() -> None:
+            words = await self._vocabulary("events", room_id, to_event)
+            parts = {name: words.blank(getattr(event, name), (name,)) for name in _WORDS}
+            blanked: dict[str, Any] = {
+                "participant_id": await self._pseudonym(room_id, stored["participant_id"]),
+                **parts,
+                "idempotency_key": None,
+                "correlation_id": None,
+            }
+            await events.update(room_id, stored["_id"], delivery_results={})
+            await events.replace(room_id, event.model_copy(update=blanked))
+
+        await self._change(self._anonymized, "events", key, blank)
 
     async def _erase_part(self, collection: str, stored: StoredDocument) -> None:
         if collection == "bindings":
             await self._erase_binding(stored)
             return
-        self._deleted[collection] += await self._houses.heads.delete_document(collection, stored["_id"])
+        await self._delete_one(collection, stored)
+
+    async def _delete_one(self, collection: str, stored: StoredDocument) -> None:
+        delete = partial(self._houses.heads.delete_document, collection, stored["_id"])
+        await self._change(self._deleted, collection, stored["_id"], delete)
 
     async def _erase_binding(self, stored: StoredDocument) -> None:
-        room_id, channel_id = stored["room_id"], stored["channel_id"]
+        bindings, room_id, channel_id = self._houses.rooms.bindings, stored["room_id"], stored["channel_id"]
         if self._anonymizes and channel_id not in self._names:
-            name = stored.get("participant_id")
-            alias = None if name is None else await self._pseudonym(room_id, name)
-            binding, words = to_binding(stored), await self._vocabulary("bindings", room_id, to_binding)
-            blank: dict[str, Any] = {
-                "participant_id": alias,
-                "data": words.blank(binding.data, ("data",)),
-                "metadata": words.blank(binding.metadata, ("metadata",)),
-            }
-            await self._houses.rooms.bindings.upsert(room_id, binding.model_copy(update=blank))
-            self._anonymized["bindings"] += 1
+            binding = to_binding(stored)
+
+            async def blank() -> None:
+                name = stored.get("participant_id")
+                words = await self._vocabulary("bindings", room_id, to_binding)
+                blanked: dict[str, Any] = {
+                    "participant_id": None if name is None else await self._pseudonym(room_id, name),
+                    "data": words.blank(binding.data, ("data",)),
+                    "metadata": words.blank(binding.metadata, ("metadata",)),
+                }
+                await bindings.upsert(room_id, binding.model_copy(update=blanked))
+
+            await self._change(self._anonymized, "bindings", stored["_id"], blank)
             return
-        self._deleted["bindings"] += await self._houses.rooms.bindings.delete(room_id, channel_id)
+        await self._change(
+            self._deleted, "bindings", stored["_id"], partial(bindings.delete, room_id, channel_id)
+        )
         marker = {"room_id": room_id, "channel_id": channel_id}
         async for one in self._finder.walk("read_markers", marker, ["_id"]):
-            gone = await self._houses.heads.delete_document("read_markers", one["_id"])
-            self._deleted["read_markers"] += gone
+            await self._delete_one("read_markers", one)
 
     async def _erase_participant(self, stored: StoredDocument) -> None:
         participants, room_id = self._houses.rooms.participants, stored["room_id"]
-        if self._anonymizes:
-            participant = to_participant(stored)
+        delete = partial(participants.delete, room_id, stored["participant_id"])
+        if not self._anonymizes:
+            await self._change(self._deleted, "participants", stored["_id"], delete)
+            return
+        participant = to_participant(stored)
+
+        async def rename() -> bool:
             words = await self._vocabulary("participants", room_id, to_participant)
             renamed: dict[str, Any] = {
                 "id": _pseudonym_of(stored),
@@ -245,9 +326,9 @@ class Erasure:
                 "data": words.blank(participant.data, ("data",)),
             }
             await participants.upsert(room_id, participant.model_copy(update=renamed))
-        gone = await participants.delete(room_id, stored["participant_id"])
-        counts = self._anonymized if self._anonymizes else self._deleted
-        counts["participants"] += gone
+            return await delete()
+
+        await self._change(self._anonymized, "participants", stored["_id"], rename)
 
     async def _vocabulary(
         self, collection: str, room_id: str, read: Callable[[StoredDocument], BaseModel]
@@ -276,17 +357,30 @@ class Erasure:
         return "erased" if stored is None else _pseudonym_of(stored)
 
     async def _delete_document(self, mention: Mention, stored: StoredDocument) -> None:
-        gone = await self._houses.heads.delete_document(mention.collection, stored["_id"])
-        self._deleted[mention.collection] += gone
+        await self._delete_one(mention.collection, stored)
 
     async def _delete_files(self) -> None:
         """Delete the files in folders of the person's names, which may belong to no element."""
+        gone = await self._files_of_threads() if self._dry_run else frozenset[str]()
         for name in self._names - {ELEMENTS_FOLDER}:
             # What is in that folder goes with its element.
             others = await self._finder.folders_in(name)
             async for file in self._houses.threads.files.iter(prefix=f"{name}/"):
-                if not file.key.startswith(others):
-                    self._deleted["files.files"] += await self._houses.threads.files.delete(file.key)
+                if not file.key.startswith(others) and file.key not in gone:
+                    delete = partial(self._houses.threads.files.delete, file.key)
+                    await self._change(self._deleted, "files.files", file.key, delete)
+
+    async def _files_of_threads(self) -> Collection[str]:
+        """Return the files in the person's folders that would be gone with the threads of a dry run."""
+        folders = tuple(f"{name}/" for name in self._names - {ELEMENTS_FOLDER})
+        threads = [key for (collection, _), key in self._counted.items() if collection == "threads"]
+        gone: set[str] = set()
+        for start in range(0, len(threads), _THREADS):
+            of_some = {"thread_id": {"$in": threads[start : start + _THREADS]}}
+            async for element in self._finder.walk("elements", of_some, [*FILES]):
+                keys = filter_texts([element.get("file_key"), *element.get("file_keys", ())])
+                gone |= {key for key in keys if key.startswith(folders)}
+        return gone
 
 
 def _pseudonym_of(participant: StoredDocument) -> str:

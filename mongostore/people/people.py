@@ -9,7 +9,7 @@ from typing import get_args
 from mongostore.arguments import check_flag, check_id, check_list, check_text
 from mongostore.documents.mapping import check_instance
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
-from mongostore.models.people import ErasureLine, ErasureMode, ErasureReport, Person, PersonRecord
+from mongostore.models.people import ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.people.erasure import Erasure
 from mongostore.people.export import export_records
 from mongostore.people.houses import Houses
@@ -126,7 +126,7 @@ class AsyncPeople(Repository):
         Args:
             person: The person, as `get` returned it.
             mode: `delete` or `anonymize`.
-            dry_run: Whether to count only.
+            dry_run: Whether to count only, as the erasure in this mode would.
 
         Raises:
             ConflictError: If they keep writing.
@@ -136,11 +136,12 @@ class AsyncPeople(Repository):
         if mode not in get_args(ErasureMode):
             raise InvalidValueError("mode", f"must be {' or '.join(get_args(ErasureMode))}")
         scope = Scope(person.namespaces, person.organization_id)
-        if check_flag("dry_run", dry_run):
-            lines = [ErasureLine(collection=name, deleted=count) for name, count in person.counts.items()]
-            return ErasureReport(names=person.names, mode=mode, dry_run=True, lines=lines)
+        check_flag("dry_run", dry_run)
+        erasure = Erasure(self._finder, self._houses, person.names, scope, mode, dry_run=dry_run)
+        if dry_run:
+            await erasure.run_pass()
+            return _report(person, mode, erasure, dry_run=True)
         await self._finder.store_names(person.names, scope)
-        erasure = Erasure(self._finder, self._houses, person.names, scope, mode)
         # What an erasure that was killed has begun to delete names no person any more.
         await Leftovers(self._connection, self._tail).finish_all()
         await erasure.leave_tombstones()
@@ -148,14 +149,14 @@ class AsyncPeople(Repository):
             if not await erasure.run_pass():
                 if not erasure.errors:
                     await self._finder.delete_names(person.names, scope)
-                return ErasureReport(
-                    names=person.names,
-                    mode=mode,
-                    dry_run=False,
-                    lines=erasure.lines(),
-                    errors=erasure.errors,
-                )
+                return _report(person, mode, erasure, dry_run=False)
         raise ConflictError("the person keeps writing: end their access first, and erase again")
+
+
+def _report(person: Person, mode: ErasureMode, erasure: Erasure, *, dry_run: bool) -> ErasureReport:
+    return ErasureReport(
+        names=person.names, mode=mode, dry_run=dry_run, lines=erasure.lines(), errors=erasure.errors
+    )
 
 
 def _check_person(person: Person) -> None:

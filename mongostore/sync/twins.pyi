@@ -2064,7 +2064,7 @@ class People(Mirror[AsyncPeople]):
         Args:
             person: The person, as `get` returned it.
             mode: `delete` or `anonymize`.
-            dry_run: Whether to count only.
+            dry_run: Whether to count only, as the erasure in this mode would.
 
         Raises:
             ConflictError: If they keep writing.

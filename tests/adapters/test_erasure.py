@@ -15,8 +15,11 @@ async def check_erased(store: AsyncMongoStore, name: str, mode: Any = "delete") 
     """Erase a person and check that her strings are gone, and those of others are not."""
     assert await holding(store, HERS) != {}
     others = await holding(store, (THEIRS, BOB.encode()))
-    report = await store.people.erase(await store.people.get(name), mode=mode)
+    person = await store.people.get(name)
+    planned = await store.people.erase(person, mode=mode, dry_run=True)
+    report = await store.people.erase(person, mode=mode)
     assert report.errors == []
+    assert planned.lines == report.lines
     assert await holding(store, HERS) == {}
     assert await holding(store, (THEIRS, BOB.encode())) == others
 

@@ -137,13 +137,40 @@ async def test_what_others_said_beside_an_erased_person_stays(store: AsyncMongoS
     assert [event.index for event in events] == [0, 1, 2, 3]
 
 
-async def test_dry_run_erases_nothing(store: AsyncMongoStore) -> None:
+@pytest.mark.parametrize("mode", ["delete", "anonymize"])
+async def test_a_dry_run_reports_what_an_erasure_of_its_mode_does(
+    store: AsyncMongoStore, let_pass: Callable[[timedelta], None], mode: Any
+) -> None:
+    hour = timedelta(hours=1)
     await plant(store)
-    before = await holding(store, HERS)
+    # Hers with another who takes part, rooms that have expired, and one that knows her identity alone.
+    await store.sessions.create("both", user_id=ADA, participants=[ADA, BOB], metadata={"k": WORDS})
+    await store.sessions.messages.append("both", Message(role="user", content=text_of("message")))
+    for name in (ADA, BOB):
+        await store.sessions.turns.append("both", name, Turn(role="user", content=f"{name} turn"))
+    await store.rooms.create("by-identity")
+    await store.rooms.participants.upsert("by-identity", RoomParticipant(id=BOB))
+    await store.rooms.participants.upsert("by-identity", RoomParticipant(id="guest", identity_id=f"i-{ADA}"))
+    for room_id in ("parts", "events"):
+        await store.rooms.create(room_id, expires_in=hour)
+        await store.rooms.participants.upsert(room_id, RoomParticipant(id=BOB))
+    await store.rooms.participants.upsert("parts", RoomParticipant(id=ADA))
+    for room_id, name in (("events", ADA), ("parts", ADA), ("by-identity", "guest"), ("by-identity", ADA)):
+        await store.rooms.events.append(room_id, Event(channel_id="c", participant_id=name, content="x"))
+    await store.threads.files.upload(f"{ADA}/alone", b"x", content_type="text/plain")
     person = await store.people.get(ADA)
-    report = await store.people.erase(person, dry_run=True)
-    assert {line.collection: line.deleted for line in report.lines} == person.counts
+    let_pass(hour)
+    before = await holding(store, HERS)
+    planned = await store.people.erase(person, mode=mode, dry_run=True)
+    assert (planned.dry_run, planned.mode, planned.errors) == (True, mode, [])
     assert await holding(store, HERS) == before
+    done = await store.people.erase(person, mode=mode)
+    assert planned.lines == done.lines
+    assert {line.collection for line in done.lines if line.deleted} >= {"rooms", "threads", "files.files"}
+    anonymized = {line.collection for line in done.lines if line.anonymized}
+    assert anonymized == (
+        {"sessions", "messages", "events", "bindings", "participants"} if mode == "anonymize" else set()
+    )
 
 
 async def test_export_has_what_is_hers_and_nothing_that_others_said(store: AsyncMongoStore) -> None:

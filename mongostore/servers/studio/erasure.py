@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 import time
-from typing import Final, get_args
+from dataclasses import dataclass
+from typing import Any, Final, get_args
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mongostore.models import ErasureMode, Person
+from mongostore.models import ErasureLine, ErasureMode, ErasureReport, Person
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import decode_id
@@ -21,37 +23,66 @@ from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_res
 # What was counted is erased within so long, or counted again.
 _SECONDS = 600
 
-_SHARED = "a room of theirs alone is deleted; "
-# For each collection, what each mode does with the documents that name a person.
-OUTCOMES: Final[dict[str, tuple[str, str]]] = {
-    "erasures": ("goes on, and ends", "goes on, and ends"),
-    "sessions": (
-        "theirs are deleted; they leave those of others",
-        "theirs are deleted, or emptied of their words where others take part; they leave those of others",
-    ),
-    "threads": ("deleted", "deleted"),
-    "bindings": (f"{_SHARED}elsewhere removed", f"{_SHARED}elsewhere kept without name and words"),
-    "events": ("deleted; replies of others stay", "kept without name and words"),
-    "participants": (f"{_SHARED}elsewhere removed", f"{_SHARED}elsewhere renamed"),
+# What the documents of a collection are that an erasure deletes or anonymizes.
+MEANINGS: Final[dict[str, str]] = {
+    "erasures": "one that was cut short goes on, and ends",
+    "sessions": "theirs; anonymize keeps those where others take part",
+    "session participants": "their places in sessions that stay, with their turns",
+    "messages": "theirs in sessions that stay",
+    "threads": "theirs, with all that is in them",
+    "rooms": "those without another participant, with all that is in them",
+    "bindings": "their channels in rooms that stay",
+    "events": "what they said in rooms that stay; replies of others stay",
+    "participants": "their places in rooms that stay",
+    **dict.fromkeys(("tasks", "observations", "voice_deliveries"), "those that name them in rooms that stay"),
+    "read_markers": "of their channels in rooms that stay",
+    "files.files": "in folders of their names",
+    "api_keys": "theirs",
     **dict.fromkeys(
-        (
-            "api_keys",
-            "verifications",
-            "verification_requests",
-            "identity_addresses",
-            "identities",
-            "users",
-        ),
-        ("deleted", "deleted"),
+        ("users", "identities", "identity_addresses", "verifications", "verification_requests"),
+        "what links their names",
     ),
 }
 
 router: Final = APIRouter()
 
 
-def plan_of(studio: Studio, person: Person) -> str:
-    """Return a signed text with the counts and the time of a dry run; no other studio can make one."""
-    return _sign(studio, person, int(time.time()))
+@dataclass(frozen=True)
+class Plan:
+    """The dry run of an erasure.
+
+    Attributes:
+        token: A signed text with its counts and its time; no other studio can make one.
+    """
+
+    report: ErasureReport
+    token: str
+
+    @property
+    def lines(self) -> dict[str, ErasureLine]:
+        """The lines of the report, by collections."""
+        return {line.collection: line for line in self.report.lines}
+
+    @property
+    def deleted(self) -> int:
+        """How many documents would be deleted."""
+        return sum(line.deleted for line in self.report.lines)
+
+    @property
+    def anonymized(self) -> int:
+        """How many documents would stay, without names and words."""
+        return sum(line.anonymized for line in self.report.lines)
+
+
+async def plans_of(studio: Studio, person: Person) -> dict[ErasureMode, Plan]:
+    """Return the dry runs of a person's erasure in each mode."""
+    at = int(time.time())
+    reports = await asyncio.gather(*(_count(studio, person, mode) for mode in get_args(ErasureMode)))
+    return {report.mode: Plan(report, _sign(studio, report, at)) for report in reports}
+
+
+async def _count(studio: Studio, person: Person, mode: ErasureMode) -> ErasureReport:
+    return await studio.store.people.erase(person, mode=mode, dry_run=True)
 
 
 @router.post("/people/{who}/erase")
@@ -62,21 +93,22 @@ async def erase(request: Request, studio: WholeStudio, who: str) -> Response:
         name: values[0]
         for name, values in parse_qs((await request.body()).decode("utf-8", "replace")).items()
     }
-    mode = form.get("mode", "delete")
+    mode: Any = form.get("mode", "delete")
     if mode not in get_args(ErasureMode):
         raise ProblemError(422, f"The mode is {' or '.join(get_args(ErasureMode))}")
     if form.get("confirm") != who:
         raise ProblemError(422, "The name that was typed is not the person's: nothing was erased")
-    person = await studio.store.people.get(who)
-    begun = form.get("plan", "").partition(".")[0]
+    person, plan = await studio.store.people.get(who), form.get(f"plan_{mode}", "")
+    begun = plan.partition(".")[0]
     at = int(begun) if begun.isascii() and begun.isdigit() and len(begun) < 12 else 0
     if time.time() - at > _SECONDS:
         raise ProblemError(409, "The dry run was too long ago: count again; nothing was erased")
-    if not hmac.compare_digest(form.get("plan", ""), _sign(studio, person, at)):
+    planned = await _count(studio, person, mode)
+    if not hmac.compare_digest(plan.encode(), _sign(studio, planned, at).encode()):
         raise ProblemError(
             409, "More or less is stored than the dry run has counted: count again; nothing was erased"
         )
-    report = await studio.store.people.erase(person, mode=mode)  # type: ignore[arg-type]  # one of the modes
+    report = await studio.store.people.erase(person, mode=mode)
     return await page_response(
         request,
         "erased.html",
@@ -87,6 +119,7 @@ async def erase(request: Request, studio: WholeStudio, who: str) -> Response:
     )
 
 
-def _sign(studio: Studio, person: Person, at: int) -> str:
-    counted = json.dumps([at, sorted(person.names), sorted(person.counts.items())])
+def _sign(studio: Studio, report: ErasureReport, at: int) -> str:
+    lines = [[line.collection, line.deleted, line.anonymized] for line in report.lines]
+    counted = json.dumps([at, report.mode, sorted(report.names), lines])
     return f"{at}.{hmac.new(studio.secret, counted.encode(), hashlib.sha256).hexdigest()}"

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from mongostore import AsyncMongoStore, Message
+from mongostore import AsyncMongoStore, Event, Message, RoomParticipant
 from mongostore.repositories.mentions import MENTIONS
 from mongostore.servers.studio import people
 from mongostore.servers.studio.addresses import encode_id
-from mongostore.servers.studio.erasure import OUTCOMES
+from mongostore.servers.studio.erasure import MEANINGS
+from tests.contract.planting import ADA, plant
 from tests.servers.studio.conftest import Browse, accessible, open_client
 from tests.servers.studio.seed import THREAD, seed
 from tests.servers.studio.serving import TOKEN, Studio
@@ -22,13 +23,15 @@ QUEEN = "queen@hearts.example"
 HERE = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
 
 
-async def counted(asking: httpx.AsyncClient) -> tuple[str, dict[str, int]]:
-    """Return the plan of a dry run, and what it has counted."""
+async def counted(asking: httpx.AsyncClient) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Return the plans of a dry run, and what it has counted: there; deleted; deleted and anonymized."""
     html = (await asking.get(f"/people/{QUEEN}/records")).text
-    [plan] = re.findall(r'name="plan" value="([^"]+)"', html)
-    outcome = '<td class="soft">[^<]+</td>'
-    rows = re.findall(rf'<td class="mono">([\w.]+)</td><td class="n">(\d+)</td>{outcome}{outcome}', html)
-    return plan, {name: int(count) for name, count in rows}
+    plans = dict(re.findall(r'name="(plan_\w+)" value="([^"]+)"', html))
+    number = r'<td class="n">([\d,]+)</td>'
+    rows = re.findall(
+        rf'<td class="mono">([\w. ]+)</td>{number}{number}{number}{number}<td class="soft', html
+    )
+    return plans, {name: tuple(map(int, counts)) for name, *counts in rows}
 
 
 async def test_all_of_a_person_is_counted_and_given_out(asking: httpx.AsyncClient) -> None:
@@ -59,8 +62,13 @@ async def test_the_activity_of_a_person_is_drawn_by_days(
     assert "where they take part; not all was read" in html
 
 
-def test_every_collection_that_names_people_has_an_outcome() -> None:
-    assert {mention.collection for mention in MENTIONS} | {"erasures"} == OUTCOMES.keys()
+async def test_all_that_an_erasure_counts_is_explained(seeded: AsyncMongoStore) -> None:
+    await plant(seeded)
+    person = await seeded.people.get(ADA)
+    for mode in ("delete", "anonymize"):
+        report = await seeded.people.erase(person, mode=mode, dry_run=True)  # type: ignore[arg-type]
+        assert {line.collection for line in report.lines} <= MEANINGS.keys()
+    assert {mention.collection for mention in MENTIONS} <= MEANINGS.keys()
 
 
 async def test_a_name_of_a_file_adds_no_header(seeded: AsyncMongoStore, asking: httpx.AsyncClient) -> None:
@@ -84,30 +92,39 @@ async def test_without_the_flag_there_is_no_erasing(asking: httpx.AsyncClient) -
 
 
 async def test_a_person_is_erased_as_the_dry_run_has_counted(seeded: AsyncMongoStore) -> None:
+    await seeded.rooms.create("court")
+    for name in (QUEEN, "king"):
+        await seeded.rooms.participants.upsert("court", RoomParticipant(id=name))
+    await seeded.rooms.events.append("court", Event(channel_id="c", participant_id=QUEEN, content="Off!"))
     async with open_client(seeded, allow_erase=True) as asking:
         await asking.get("/open", params={"token": TOKEN})
         path = f"/people/{QUEEN}/erase"
-        plan, counts = await counted(asking)
-        assert counts["threads"] == 1
+        plans, counts = await counted(asking)
+        assert counts["threads"] == (1, 1, 1, 0)
+        # In a room that others share, the modes differ.
+        assert counts["events"] == (1, 1, 0, 1)
+        assert counts["participants"] == (1, 1, 0, 1)
+        plan = plans["plan_delete"]
         # The dry run has changed nothing; nothing is erased by mistake, by others, or unless it was counted.
         assert await seeded.threads.exists(THREAD)
         for form, headers, status in (
-            ({"plan": plan, "confirm": "queen"}, HERE, 422),
-            ({"plan": "1." + plan.partition(".")[2], "confirm": QUEEN}, HERE, 409),
-            ({"plan": plan[:-1] + "x", "confirm": QUEEN}, HERE, 409),
-            ({"plan": plan, "confirm": QUEEN, "mode": "all"}, HERE, 422),
-            ({"plan": plan, "confirm": QUEEN}, {"Origin": "https://evil.example"}, 403),
+            (plans | {"confirm": "queen"}, HERE, 422),
+            ({"plan_delete": "1." + plan.partition(".")[2], "confirm": QUEEN}, HERE, 409),
+            ({"plan_delete": plan[:-1] + "x", "confirm": QUEEN}, HERE, 409),
+            ({"plan_anonymize": plan, "confirm": QUEEN, "mode": "anonymize"}, HERE, 409),
+            (plans | {"confirm": QUEEN, "mode": "all"}, HERE, 422),
+            (plans | {"confirm": QUEEN}, {"Origin": "https://evil.example"}, 403),
         ):
             assert (await asking.post(path, data=form, headers=headers)).status_code == status
         user = await seeded.threads.users.find_by_identifier(QUEEN)
         assert user is not None
         await seeded.threads.create("another", user_id=user.id)
-        stale = await asking.post(path, data={"plan": plan, "confirm": QUEEN}, headers=HERE)
+        stale = await asking.post(path, data=plans | {"confirm": QUEEN}, headers=HERE)
         assert stale.status_code == 409
         assert await seeded.threads.exists(THREAD)
 
-        plan, _ = await counted(asking)
-        done = await asking.post(path, data={"plan": plan, "confirm": QUEEN}, headers=HERE)
+        plans, _ = await counted(asking)
+        done = await asking.post(path, data=plans | {"confirm": QUEEN}, headers=HERE)
         assert done.status_code == 200
         assert "threads" in done.text
         assert not await seeded.threads.exists(THREAD)

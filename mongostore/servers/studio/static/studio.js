@@ -131,7 +131,7 @@ function showBar() {
   talk.append(bar);
 }
 function following() {
-  const text = lastChange ? `Last change at ${lastChange.toLocaleTimeString()}.` : "What comes is shown as it comes; scroll up to pause.";
+  const text = lastChange ? `Last change at ${lastChange.toLocaleTimeString()}.` : "New ones are shown; scroll up to pause.";
   setTail("on", poll ? "Asking every 5 s." : "Following.", text);
 }
 function put({ id, html }) {
