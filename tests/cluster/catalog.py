@@ -175,6 +175,9 @@ class Catalog:
             return [await self.primary_of(database)], True
         if (values := values_of(filter, chunks.field)) is None:
             return chunks.shards, False
+        if not values:
+            # One shard answers that nothing is there.
+            return chunks.shards[:1], False
         return sorted({chunks.shard_of(await self._hash(value)) for value in values}), len(values) == 1
 
     async def versioned(self, shard: str, command: Command) -> Command:

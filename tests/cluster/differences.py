@@ -15,6 +15,8 @@ _MADE_BEFORE = "a database of the tests has all collections when it is first use
 _UNCLAIMED = "a message of no thread yet may lie on another shard than the threads that take it"
 _NO_LIST = "the test stores a list in the place of an owner, which a hashed index refuses"
 
+_FEWER = "what a repetition finds done is waited for as w=majority asks, and not as another w"
+
 _WITHIN_COMMANDS = "test_a_verb_sends_no_more_commands_than_promised"
 _WITHIN_KEYS = "test_a_query_reads_of_an_index_as_much_as_it_returns_unless_it_is_named"
 _WITHIN_PLANS = "test_a_query_examines_what_it_returns_by_an_index"
@@ -55,6 +57,14 @@ DIFFERENCES: Final = {
     "test_one_unreadable_session_does_not_hide_the_others[server]": _NO_OWNER,
     "[options0-it is a view and no collection]": _MADE_BEFORE,
     "[options1-a validator of the collection refuses our documents]": _MADE_BEFORE,
+    **{
+        f"[options{number}-the collection sessions {reason}]": _MADE_BEFORE
+        for number, reason in ((2, "is capped"), (3, "has a collation"), (4, "is a time series"))
+    },
+    **{
+        f"test_what_fewer_members_store_than_are_asked_for_is_not_acknowledged[{verb}.create]": _FEWER
+        for verb in ("sessions", "threads", "keys")
+    },
     f"test_thread_imports.py::{_BATCH_AGAIN}[server]": _TWO_IDS,
     "?test_a_message_without_a_thread_goes_to_the_first_that_takes_it[server]": _UNCLAIMED,
     "?test_of_threads_that_take_a_message_at_once_one_gets_it[server]": _UNCLAIMED,

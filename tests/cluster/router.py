@@ -27,6 +27,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from mongostore.sharding import plan_commands
@@ -50,6 +51,7 @@ _READS = {"find", "aggregate", "getMore", "count", "distinct", "explain", "listC
 _ATTEMPTS = 3
 # Statements that hold locks of their database's definition go beside each other, but not all at once.
 _AT_ONCE = 6
+_CONNECTION_IDS = count(1)
 _HELLO = {
     "ismaster": True,
     "isWritablePrimary": True,
@@ -147,6 +149,7 @@ class RoutedConnection:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self.id = next(_CONNECTION_IDS)
         self.peers = Peers(router.sets)
 
     async def run(self, command: Command) -> Command:
@@ -158,7 +161,7 @@ class RoutedConnection:
         router, database, name = self._router, command["$db"], next(iter(command))
         match name:
             case "hello" | "isMaster" | "ismaster":
-                return {**_HELLO, "localTime": datetime.now(UTC)}
+                return {**_HELLO, "connectionId": self.id, "localTime": datetime.now(UTC)}
             case _ if name in _OF_ONE_SERVER:
                 return await self.peers.run(router.host, command)
             case "serverStatus":
@@ -218,7 +221,7 @@ class RoutedConnection:
     async def _route(self, name: str, database: str, command: Command) -> Command:
         router = self._router
         match name:
-            case "createIndexes":
+            case "createIndexes" | "dropIndexes":
                 chunks = await router.catalog.chunks_of(database, command[name])
                 shards = chunks.shards if chunks else [await router.catalog.primary_of(database)]
                 answers = [await self.peers.run(shard, command) for shard in shards]
