@@ -125,7 +125,7 @@ def _json(row: Row, column: str, empty: Any) -> Any:
     text = row.get(column)
     if text is None:
         return empty
-    if not isinstance(text, str):
+    if not isinstance(text, str | bytes):
         return text
     try:
         return json.loads(text)

@@ -15,7 +15,7 @@ from mongostore.importers.digests import Digest, canonical, message_value, sessi
 from mongostore.importers.files import write_files
 from mongostore.importers.pace import Pace
 from mongostore.importers.participants import ParticipantImport
-from mongostore.importers.report import Outcome, RefusedError, Report
+from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
 from mongostore.importers.timeline import TimelineImport
 from mongostore.importers.units import SessionUnit
 from mongostore.models import Message, Session
@@ -58,6 +58,7 @@ class SessionImport(TimelineImport[Message]):
         self._transfer = SessionTransfer.of(self._sessions)
         self._unit = unit
         self._members = dict(unit.members)
+        self._context = [*unit.context]
         self._changed_ids: set[str] = set()
         # The first so many messages have no time, and neither has the session; of a tree, these.
         self._timeless_count = 0
@@ -92,8 +93,7 @@ class SessionImport(TimelineImport[Message]):
         """Store what belongs to the session that was created, or is there, and return the outcome."""
         if existing is None:
             outcome: Outcome = "new"
-            if self._unit.context and self._writes:
-                await self._sessions.context.set(self._id, self._unit.context[0])
+            await self._set_context()
             await self._append(first)
             async for batch in batches:
                 await self._append(batch)
@@ -209,14 +209,20 @@ class SessionImport(TimelineImport[Message]):
         if changes and self._writes:
             await self._sessions.update(self._id, **changes)
         self._members = new
-        if not self._unit.context:
-            return bool(changes)
         context = [await self._sessions.context.get(self._id)] if existing.has_context else []
-        if canonical(context) == canonical(self._unit.context):
+        if not self._context or canonical(context) == canonical(self._context):
             return bool(changes)
-        if self._writes:
-            await self._sessions.context.set(self._id, self._unit.context[0])
-        return True
+        await self._set_context()
+        return bool(changes or self._context)
+
+    async def _set_context(self) -> None:
+        """Store the context, if there is one; one that is refused leaves the rest of the session."""
+        try:
+            if self._context and self._writes:
+                await self._sessions.context.set(self._id, self._context[0])
+        except REFUSALS as error:
+            self._report.refuse("contexts", self._id, str(error))
+            self._context = []
 
     async def _verify(self, digest: str) -> None:
         """Read back what is stored, as the majority of the servers has it."""
@@ -231,10 +237,10 @@ class SessionImport(TimelineImport[Message]):
             stored.add(_without_times(value) if is_timeless else value)
             number += 1
         stored.add(self._head(session))
-        if self._unit.context and canonical(await self._sessions.context.get(self._id)) != canonical(
-            self._unit.context[0]
-        ):
-            raise RefusedError("the stored context differs from the source")
+        if self._context:
+            context = await self._sessions.context.get(self._id)
+            if canonical(context) != canonical(self._context[0]):
+                raise RefusedError("the stored context differs from the source")
         if stored.hexdigest() != digest:
             raise RefusedError("the stored session differs from the source")
         self._report.verified += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -369,3 +370,25 @@ async def test_a_conversation_that_cannot_be_read_is_named_and_the_next_is_read(
     report = await run(store, source, path)
     assert report.refused.count == 1
     assert [one.id async for one in store.sessions.iter()] == ["g"]
+
+
+async def test_a_context_that_is_refused_leaves_the_rest_of_its_session(
+    store: AsyncMongoStore, tmp_path: Path
+) -> None:
+    value = {"id": "s", "messages": [{"role": "user", "content": "q"}], "context": "x" * 17_000_000}
+    (tmp_path / "a.jsonl").write_text(json.dumps(value))
+    for _ in range(2):
+        report = await Importer(store).run("openai", str(tmp_path / "a.jsonl"))
+        assert [*named(report, "refused")] == [("contexts", "s")]
+        assert [one.content for one in await messages(store, "s")] == ["q"]
+    assert report.of("sessions").known == 1
+
+
+async def test_a_context_of_bytes_in_a_table_is_read(store: AsyncMongoStore, tmp_path: Path) -> None:
+    source = tmp_path / "director.db"
+    shutil.copyfile(DATA / "director" / "director.db", source)
+    with sqlite3.connect(source) as database:
+        database.execute("UPDATE context_messages SET context_data = CAST(context_data AS BLOB)")
+    database.close()
+    report = await run(store, "director", source)
+    assert not any("context" in table for table, _ in named(report, "refused"))
