@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, FastAPI, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
+from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -127,19 +126,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def install_access(app: FastAPI, access: Access) -> None:
-    """Install the access rules of an application, which `Caller` applies."""
-    app.state.access = access
-
-
-async def _caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-) -> ApiKey | None:
-    access: Access = request.app.state.access
-    return await access.authenticate(request)
-
-
-# The key of an endpoint's caller; callers who need one and have none are refused.
-Caller = Annotated[ApiKey | None, Depends(_caller)]

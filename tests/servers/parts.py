@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
 from mongostore import AsyncMongoStore, MongoStoreError, NotFoundError
-from mongostore.servers.access import Access, Caller, install_access
+from mongostore.servers.access import Access
 from mongostore.servers.docs import add_docs_route
 from mongostore.servers.error_responses import install_error_handlers
 from mongostore.servers.middleware import add_middleware
@@ -38,11 +38,12 @@ def small_app(store: AsyncMongoStore, **options: Any) -> FastAPI:
     app = FastAPI(title="Small", docs_url=None, redoc_url=None)
     install_error_handlers(app)
     add_middleware(app, **options)
-    install_access(app, Access(store))
+    app.state.access = Access(store)
     add_docs_route(app)
 
     @app.get("/whoami")
-    async def whoami(caller: Caller) -> str | None:
+    async def whoami(request: Request) -> str | None:
+        caller = await request.app.state.access.authenticate(request)
         return caller and caller.name
 
     @app.post("/things/{thing}")

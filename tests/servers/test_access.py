@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mongostore import AsyncMongoStore, ConfigurationError
-from mongostore.servers.access import Access, install_access
+from mongostore.servers.access import Access
 from mongostore.servers.rate_limits import RateLimit
 from tests.servers.parts import client, small_app
 
@@ -50,7 +50,7 @@ async def test_whoever_revokes_the_last_key_does_not_open_the_door(store: AsyncM
 
 async def test_a_server_may_need_keys_before_there_are_any(store: AsyncMongoStore) -> None:
     app = small_app(store)
-    install_access(app, Access(store, required=True))
+    app.state.access = Access(store, required=True)
     async with client(app) as anybody:
         assert (await anybody.get("/whoami")).status_code == 401
 
@@ -99,7 +99,7 @@ async def test_without_keys_no_page_from_elsewhere_asks_through_a_browser_here(
 
 async def try_page(store: AsyncMongoStore, headers: dict[str, str], status: int) -> None:
     app = small_app(store)
-    install_access(app, Access(store, local=True))
+    app.state.access = Access(store, local=True)
     async with client(app) as asking:
         answer = await asking.get("/whoami", headers={"Host": OWN, **headers})
         assert answer.status_code == status, answer.text
@@ -117,7 +117,7 @@ async def test_an_expired_key_opens_nothing(store: AsyncMongoStore) -> None:
 
 async def test_a_rate_is_kept_for_each_key(store: AsyncMongoStore) -> None:
     app = small_app(store)
-    install_access(app, Access(store, rate=RateLimit("3/hour")))
+    app.state.access = Access(store, rate=RateLimit("3/hour"))
     tokens = [(await store.keys.create(name=name)).token for name in ("a", "b")]
     for token in tokens:
         async with client(app, token) as asking:
