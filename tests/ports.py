@@ -8,12 +8,10 @@ import random
 import socket
 import tempfile
 from pathlib import Path
-from typing import IO
 
 # Below those of outgoing connections, of which one might take a port before its server does.
 _PORTS = range(10_000, 20_000)
 _FOLDER = Path(tempfile.gettempdir()) / f"mongostore-ports-{os.getuid()}"
-_locked: list[IO[str]] = []
 
 
 def free_port() -> int:
@@ -21,11 +19,11 @@ def free_port() -> int:
     _FOLDER.mkdir(exist_ok=True)
     while True:
         port = random.choice(_PORTS)
-        file = (_FOLDER / str(port)).open("w")
+        # It stays open, and with it the lock, until the process ends.
+        lock = os.open(_FOLDER / str(port), os.O_CREAT | os.O_RDWR)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.create_server(("127.0.0.1", port)):
-                _locked.append(file)
                 return port
         except OSError:
-            file.close()
+            os.close(lock)
