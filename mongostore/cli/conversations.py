@@ -200,7 +200,7 @@ async def _find_sessions(store: AsyncMongoStore, id: str, namespace: str | None)
     if namespace is not None:
         session = await store.sessions.in_namespace(namespace).find(id)
         return [session] if session else []
-    return await store.sessions.namespaces.find_sessions(id)
+    return [session async for session in store.sessions.namespaces.iter_sessions(id)]
 
 
 async def iter_parts(

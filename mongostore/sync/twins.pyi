@@ -2768,8 +2768,8 @@ class Namespaces(Mirror[AsyncNamespaces]):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
-    def find_sessions(self, session_id: str) -> builtins.list[Session]:
-        """Return the sessions of all namespaces that have an id, in alphabetical order of the namespaces.
+    def iter_sessions(self, session_id: str) -> Iterator[Session]:
+        """Yield the sessions that have an id, in alphabetical order of their namespaces.
 
         Raises:
             InvalidValueError: If the id is no plain string.

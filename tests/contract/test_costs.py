@@ -64,6 +64,10 @@ async def every_session(sessions: AsyncSessions) -> None:
     assert len([session async for session in sessions.iter(user_id="u1")]) > 20
 
 
+async def every_session_of_an_id(s: Any) -> None:
+    assert [session.id async for session in s.namespaces.iter_sessions("s1")] == ["s1"] * 3
+
+
 async def every_namespace(sessions: AsyncSessions) -> None:
     assert len([namespace async for namespace in sessions.namespaces.iter()]) == 3
 
@@ -246,7 +250,7 @@ CASES = [
     Case("ask for a namespace", 1, lambda s: s.namespaces.exists("default")),
     Case("list the namespaces", 4, lambda s: s.namespaces.list()),
     Case("iterate over the namespaces", 4, every_namespace),
-    Case("find the sessions with an id", 2, lambda s: s.namespaces.find_sessions("s1")),
+    Case("iterate over the sessions of an id", 2, every_session_of_an_id),
     Case("list the sessions of all namespaces", 1, lambda s: s.namespaces.list_sessions(limit=20)),
     Case("list two pages of all namespaces", 2, two_pages_of_all),
     Case("watch", 12, watched),

@@ -350,7 +350,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {},
     ),
     "sessions.namespaces.exists": lambda n: ({"namespace": n.namespace}, {}),
-    "sessions.namespaces.find_sessions": lambda n: ({"session_id": n.session}, {}),
+    "sessions.namespaces.iter_sessions": lambda n: ({"session_id": n.session}, {}),
     "sessions.namespaces.iter": lambda n: ({}, {}),
     "sessions.namespaces.list": lambda n: ({}, BOTH_WAYS),
     "sessions.namespaces.list_sessions": lambda n: (

@@ -282,8 +282,8 @@ class TestWholeSessions:
         assert found == names == [name async for name in namespaces.iter()]
         assert (await namespaces.list(limit=2, newest=True)).items == names[:-3:-1]
         assert [await namespaces.exists(name) for name in ("a", "none")] == [True, False]
-        assert [one.namespace for one in await namespaces.find_sessions("s1")] == names
+        assert [one.namespace async for one in namespaces.iter_sessions("s1")] == names
         await store.sessions.in_namespace(names[0]).delete("s1")
-        assert [one.namespace for one in await namespaces.find_sessions("s1")] == names[1:]
-        assert await namespaces.find_sessions("none") == []
+        assert [one.namespace async for one in namespaces.iter_sessions("s1")] == names[1:]
+        assert [one async for one in namespaces.iter_sessions("none")] == []
         await refused(namespaces.list(cursor="x"), namespaces.list(limit=0), namespaces.exists(5))  # type: ignore[arg-type]

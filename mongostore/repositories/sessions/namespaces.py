@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Session, SessionFilter
@@ -53,24 +54,17 @@ class AsyncNamespaces(SessionRepository):
         found = await self._names(after, limit + 1, newest)
         return Page(found[:limit], encode_cursor([found[limit - 1]]) if len(found) > limit else None)
 
-    @reads
-    async def find_sessions(self, session_id: str) -> builtins.list[Session]:
-        """Return the sessions of all namespaces that have an id, in alphabetical order of the namespaces.
+    @long_running
+    async def iter_sessions(self, session_id: str) -> AsyncIterator[Session]:
+        """Yield the sessions that have an id, in alphabetical order of their namespaces.
 
         Raises:
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If one of them cannot be read.
         """
         check_id("session_id", session_id)
-        sessions, storage = self._connection.collection("sessions"), self._storage
-        # Without a filter, with which a server would read the keys of all sessions.
-        names = [name for name in await sessions.distinct("namespace") if isinstance(name, str)]
-        keys = [storage.in_namespace(name).key(session_id) for name in names]
-        where = {"_id": {"$in": keys}, "state": "open"}
-        async with sessions.find(where, PUBLIC_FIELDS) as found:
-            documents = sorted(await found.to_list(), key=lambda document: document["namespace"])
-        documents = await storage.insights.load_into(documents)
-        return [to_session(document) for document in documents]
+        for document in await majority_step(self._connection, self._find_all, session_id):
+            yield to_session(document)
 
     @long_running
     async def list_sessions(
@@ -114,6 +108,15 @@ class AsyncNamespaces(SessionRepository):
             if len(found) < _STEP:
                 return
             after = found[-1]
+
+    async def _find_all(self, session_id: str) -> builtins.list[StoredDocument]:
+        """Return the sessions of all namespaces that have an id."""
+        # Without a filter, with which a server would read the keys of all sessions.
+        names = [name for name in await self._sessions.distinct("namespace") if isinstance(name, str)]
+        keys = [self._storage.in_namespace(name).key(session_id) for name in names]
+        found = await self._sessions.find_all({"_id": {"$in": keys}, "state": "open"}, PUBLIC_FIELDS)
+        found.sort(key=lambda document: str(document["namespace"]))
+        return await self._storage.insights.load_into(found)
 
     async def _names(self, after: str | None, limit: int, newest: bool) -> builtins.list[str]:
         """Return the first names after one."""
