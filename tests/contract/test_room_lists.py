@@ -458,7 +458,7 @@ class TestRoomsByActivity:
     ) -> None:
         await make(store, ("a", 0), ("b", SECOND))
 
-        def end(log: RoomLog, room_id: str, head: LogHead) -> LogHead:
+        def end(log: RoomLog, room_id: str, head: LogHead, seconds: float) -> LogHead:
             return head
 
         with pytest.MonkeyPatch.context() as patch:

@@ -132,7 +132,7 @@ class CommitQueue:
             head = replace(head, is_paused=False)
         for document in documents[:stored]:
             group.popleft().resolve(document["index"])
-        head = self._log.list_anew(room_id, head)
+        head = self._log.list_anew(room_id, head, first.seconds)
         if "log_index" in refusal.get("keyPattern", {}):
             self._contended[room_id] = time.monotonic() + _CONTENDED_SECONDS
             head = await self._log.catch_up(room_id, head)

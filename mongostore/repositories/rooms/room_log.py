@@ -148,26 +148,31 @@ class RoomLog:
         # The counters that the log began with are the head's, if it has no event.
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
-    def list_anew(self, room_id: str, head: LogHead) -> LogHead:
+    def list_anew(self, room_id: str, head: LogHead, seconds: float) -> LogHead:
         """List a room by the second of its newest activity, and return the end of its log.
 
         No commit waits for that: the lists of this store do, and its end.
+
+        Args:
+            room_id: The room.
+            head: The end of its log.
+            seconds: How long that may take, for somebody's transaction may hold the room.
         """
         if head.active_second == head.listed_at:
             return head
         self._connection.closers.add(self.wait_until_listed)
-        self._listing.start(self._list(room_id, head))
+        self._listing.start(self._list(room_id, head, seconds))
         return replace(head, listed_at=head.active_second)
 
     async def wait_until_listed(self) -> None:
         """Wait until the rooms of earlier commits are listed by them."""
         await self._listing.wait()
 
-    async def _list(self, room_id: str, head: LogHead) -> None:
+    async def _list(self, room_id: str, head: LogHead, seconds: float) -> None:
         # Who opens the next log lists the room by what is true then.
         log = {"_id": room_id, "state": "open", "log": head.log}
         try:
-            with self._connection.engine.deadline(self._connection.timeout):
+            with self._connection.engine.deadline(seconds):
                 await self._rooms.update_one(log, {"$max": {"listed_at": head.active_second}})
         except (PyMongoError, MongoStoreError):
             # The next event lists it.
