@@ -30,7 +30,8 @@ _CATCH_UP_MS = 2_000
 # Until it has also given up telling that member of its progress, others know of that by heartbeats alone.
 _HEARTBEAT_MS = 250
 _NOTICING = "--setParameter=oplogNetworkTimeoutBufferSeconds=1"
-_START_SECONDS = 60
+# A member that rolls back on a busy machine takes its time.
+_START_SECONDS = 120
 _PRIMARY, _SECONDARY = 1, 2
 
 

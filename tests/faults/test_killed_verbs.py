@@ -138,7 +138,7 @@ async def opened(make: Step) -> AsyncMongoStore:
     [
         # A person is long in the making.
         *((name, 20 if name == "anonymize" else 1) for name in CASES),
-        pytest.param("anonymize", 1, marks=pytest.mark.long),
+        pytest.param("anonymize", 7, marks=pytest.mark.long),
     ],
 )
 async def test_a_verb_that_is_killed_before_any_write_is_made_good_by_the_next_caller(

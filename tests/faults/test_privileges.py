@@ -55,7 +55,7 @@ COMMANDS = {
     "owner": READING | WRITING | OPENING | {"listIndexes", "createIndexes"},
 }
 # A change stream needs the right changeStream, which those who may only find have not.
-WATCHING = {"watch", "events: watch"}
+WATCHING = {"watch", "events: watch", "events: watch the last"}
 
 Verbed = dict[str, Verbs]
 Facts = dict[str, Any]

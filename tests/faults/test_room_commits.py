@@ -335,7 +335,8 @@ async def test_closing_the_store_ends_those_who_wait(
     async with asyncio.timeout(15):
         ended = await asyncio.gather(*working, return_exceptions=True)
     assert all(isinstance(one, Event | NotOpenError) for one in ended), ended
-    if stalled:
+    # What no stall keeps from it may end well while the store closes.
+    if stalled == "insert":
         assert any(isinstance(one, NotOpenError) for one in ended)
     await check_no_task()
     assert not [record for record in caplog.records if record.name == "asyncio"]
