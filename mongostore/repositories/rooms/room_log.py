@@ -156,7 +156,7 @@ class RoomLog:
         Args:
             room_id: The room.
             head: The end of its log.
-            seconds: How long that may take, for somebody's transaction may hold the room.
+            seconds: How long that may take: a transaction of another client may lock the room.
         """
         if head.active_second == head.listed_at:
             return head
