@@ -346,6 +346,20 @@ class TestEvents:
         with pytest.raises(NotFoundError):
             await store.rooms.events.update("r", "unknown", status="blocked")
 
+    async def test_update_with_unset_takes_none_for_a_value(self, store: AsyncMongoStore) -> None:
+        odd = {"a.b": 1, "$c": 1, "": 1, "nul\0": 1, "\ud800": 1}
+        events = store.rooms.events
+        await events.append("r", new_event("e", metadata={"keep": 1, "drop": 1, "both": 1, **odd}))
+        unset = [f"metadata.{key}" for key in ("drop", "both", "unknown", *odd)]
+        after = await events.update("r", "e", metadata={"none": None, "both": 2}, unset=unset)
+        assert after.metadata == {"keep": 1, "none": None, "both": 2}
+        after = await events.update("r", "e", metadata={"more": None}, unset=[])
+        assert after.metadata == {"keep": 1, "none": None, "both": 2, "more": None}
+        assert await events.get("r", "e") == after
+        for bad in ("metadata.k", ["k"], ["data.k"], ["metadata"], [None], []):
+            with pytest.raises(InvalidValueError, match="unset" if bad else "nothing to change"):
+                await events.update("r", "e", unset=bad)  # type: ignore[arg-type]
+
     async def test_a_replacement_keeps_place_birth_and_delivery(self, store: AsyncMongoStore) -> None:
         before = await store.rooms.events.append(
             "r", new_event("e", content="old", responds_to="x", data={"a": 1})

@@ -8,8 +8,8 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_members, check_position
-from mongostore.codec import encode_members, escape_key, from_micros
+from mongostore.arguments import check_flag, check_id, check_members, check_position, take_metadata
+from mongostore.codec import from_micros
 from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, check_size, write_members
 from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
@@ -175,14 +175,12 @@ def _own_filter(room_id: str, event_id: str) -> StoredDocument:
 def _update(arguments: EventUpdate) -> StoredDocument:
     """Return the update document for members of an event."""
     members = check_members(arguments, EventUpdate)
-    metadata = members.pop("metadata", {})
-    encoded = encode_members("metadata", metadata)
-    sets: StoredDocument = {f"metadata.{name}": value for name, value in encoded.items() if value is not None}
-    sets |= write_members(Event, members)
+    metadata, removed = take_metadata(members)
+    sets = write_members(Event, members) | {f"metadata.{name}": value for name, value in metadata.items()}
     check_size("the event's update", sets)
     update: StoredDocument = {"$set": sets} if sets else {}
-    if gone := {f"metadata.{escape_key(key)}": "" for key, value in metadata.items() if value is None}:
-        update["$unset"] = gone
+    if removed:
+        update["$unset"] = {f"metadata.{name}": "" for name in removed}
     if not update:
         raise InvalidValueError("members", "there is nothing to change")
     return update

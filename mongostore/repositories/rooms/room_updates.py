@@ -7,8 +7,15 @@ from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-from mongostore.arguments import check_flag, check_id, check_members, check_position, check_text, check_unset
-from mongostore.codec import encode_members, escape_key
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_members,
+    check_position,
+    check_text,
+    take_metadata,
+)
+from mongostore.codec import encode_members
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_instance, write_members
 from mongostore.documents.rooms import second_of, to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
@@ -69,20 +76,12 @@ class RoomUpdates:
     async def update(self, room_id: str, arguments: RoomUpdate) -> Room:
         """Change members of a room and return it."""
         call, members = current_operation(), resolve_expiry(check_members(arguments, RoomUpdate))
-        metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
-        if not isinstance(metadata, dict):
-            raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")
-        if unset is None:
-            removed = [_check_key(key) for key, value in metadata.items() if value is None]
-            metadata = {key: value for key, value in metadata.items() if value is not None}
-        else:
-            # A key that is set besides has its value from there.
-            removed = [key for _, key in check_unset(unset, ["metadata"]) if key not in metadata]
-        encoded = encode_members("metadata", metadata)
-        sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
+        metadata, removed = take_metadata(members)
+        sets = write_members(Room, members)
+        sets |= {f"{_METADATA}{name}": value for name, value in metadata.items()}
         update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
         if removed:
-            update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
+            update["$unset"] = {f"{_METADATA}{name}": "" for name in removed}
         return await self._change(check_id("room_id", room_id), lambda room: (update, {}))
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
@@ -237,10 +236,3 @@ def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
         "delete_op": None,
         "schema_version": SCHEMA_VERSION,
     }
-
-
-def _check_key(key: object) -> str:
-    # Any key may be among the metadata, even one that no text can be.
-    if type(key) is not str:
-        raise InvalidValueError("metadata", f"has a key that is no plain string but {type(key).__name__}")
-    return key

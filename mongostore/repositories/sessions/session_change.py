@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from mongostore.arguments import check_members, check_unset
-from mongostore.codec import encode_members, escape_key, to_micros
+from mongostore.arguments import check_members, take_metadata
+from mongostore.codec import encode_members, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import bind_all
 from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_stored_members
@@ -155,15 +155,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
 def session_update(members: Mapping[str, Any]) -> StoredDocument:
     """Return the update of a session's head by the members of `SessionUpdate`."""
     checked = resolve_expiry(check_members(members, SessionUpdate))
-    metadata, unset = encode_members("metadata", checked.pop("metadata", {})), checked.pop("unset", None)
-    if unset is None:
-        removed = [name for name, value in metadata.items() if value is None]
-    else:
-        keys = (escape_key(key) for _, key in check_unset(unset, ["metadata"]))
-        # A key that is set besides has its value from there.
-        removed = [key for key in keys if key not in metadata]
-    sets = to_stored_members(checked)
-    sets |= {f"metadata.{name}": value for name, value in metadata.items() if name not in removed}
+    metadata, removed = take_metadata(checked)
+    sets = to_stored_members(checked) | {f"metadata.{name}": value for name, value in metadata.items()}
     update: StoredDocument = {
         "$set": sets,
         "$inc": {"revision": 1},
