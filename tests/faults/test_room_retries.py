@@ -164,8 +164,10 @@ async def make_anew(store: Any, id: str) -> None:
 
 
 async def renew(store: Any, id: str) -> None:
-    """Delete the room, and make one with the same parts and events."""
+    """Delete the room and the identity, and make them with the same parts, events and addresses."""
     rooms, theirs = store.rooms, {"by": "theirs"}
+    await rooms.identities.delete(id)
+    await rooms.identities.create(Identity(id=id, addresses={"sms": [f"{id} old"]}, data=theirs))
     await rooms.delete(id)
     await rooms.create(id, data=theirs)
     for name in ("first", "last"):
@@ -180,6 +182,8 @@ async def renew(store: Any, id: str) -> None:
 async def renew_empty(store: Any, id: str) -> None:
     await store.rooms.delete(id)
     await store.rooms.create(id, data={"by": "theirs"})
+    await store.rooms.identities.delete(id)
+    await store.rooms.identities.create(Identity(id=id, data={"by": "theirs"}))
 
 
 async def delete_room(store: Any, id: str) -> None:
