@@ -182,8 +182,7 @@ class AsyncMongoStore:
         Raises:
             ConfigurationError: The address or the installation cannot work.
             AccessDeniedError: The credentials are wrong, or the user may not create indexes.
-            UnavailableError: Nothing answers there, within five seconds; or not any more, within the timeout
-                or 20 seconds.
+            UnavailableError: Nothing answers there, within five seconds, or no more, within twenty.
             UnsupportedError: It is a standalone server, and transactions are required.
             IndexConflictError: An index is there with another definition.
         """
