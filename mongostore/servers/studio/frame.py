@@ -54,13 +54,18 @@ class Studio(ServedStore):
         address = urlsplit(self.store.address)
         if address.scheme == "mongomock":
             return "in memory"
-        # An address need not name it.
-        return self.store.engine.database.name if self.store.is_open else address.path.strip("/")
+        if self.store.is_open:
+            return self.store.engine.database.name
+        # An address need not name it, and its path may be that of a folder.
+        return "" if address.scheme == "mongod" else address.path.strip("/")
 
     @property
     def host(self) -> str:
         """Where the database is."""
-        return urlsplit(self.store.address).netloc.rpartition("@")[2] or "this process"
+        address = urlsplit(self.store.address)
+        if address.scheme == "mongod":
+            return "this machine"
+        return address.netloc.rpartition("@")[2] or "this process"
 
     @property
     def location(self) -> str:
