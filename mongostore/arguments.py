@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mongostore.codec import is_encodable
+from mongostore.codec import encode_members, escape_key, is_encodable
 from mongostore.errors import InvalidValueError
 from mongostore.ids import GeneratedId
 
@@ -96,6 +96,29 @@ def check_unset(paths: Sequence[str], members: Sequence[str]) -> list[tuple[str,
             expected = " or ".join(f"{member}.<key>" for member in members)
             raise InvalidValueError(f"unset[{number}]", f"must be {expected}")
     return [(name, key) for name, _, key in split]
+
+
+def check_create(create: object) -> dict[str, Any] | None:
+    """Return the members with which a missing parent is created; None if it is not."""
+    if not isinstance(create, bool | dict):
+        raise InvalidValueError("create", "must be True, False or a dict of members")
+    return create if isinstance(create, dict) else {} if create else None
+
+
+def take_metadata(members: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Take `metadata` and `unset` out of the members of an update, by the rule that all updates share.
+
+    Returns:
+        The metadata to set, encoded, and the keys to remove, both by escaped keys.
+    """
+    metadata, unset = encode_members("metadata", members.pop("metadata", {})), members.pop("unset", None)
+    if unset is None:
+        removed = dict.fromkeys(key for key, value in metadata.items() if value is None)
+    else:
+        keys = (escape_key(key) for _, key in check_unset(unset, ["metadata"]))
+        # A key that is set besides has its value from there.
+        removed = dict.fromkeys(key for key in keys if key not in metadata)
+    return {key: value for key, value in metadata.items() if key not in removed}, [*removed]
 
 
 def encode_cursor(fields: list[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from mongostore.codec import decode, encode_members, preview_text
+from mongostore.codec import decode, preview_text
 from mongostore.documents.mapping import (
     DECODE_ERRORS,
     Searched,
@@ -223,13 +223,6 @@ def to_stored_preview(stored: StoredDocument) -> StoredDocument:
     """Return the start of a stored message, whose content is in place, in the form of `StoredPreview`."""
     preview = {name: stored[name] for name in ("id", "conversation_id", "role", "created_at")}
     return {**preview, "text": preview_text(decode(stored.get("content")))}
-
-
-def to_metadata(message_id: str, metadata: object) -> StoredDocument:
-    """Return the metadata of a message in its stored form."""
-    stored = encode_members("metadata", metadata)
-    check_metadata_fit(message_id, stored)
-    return stored
 
 
 def check_metadata_fit(message_id: str, stored: StoredDocument) -> None:

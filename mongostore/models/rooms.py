@@ -189,7 +189,7 @@ class EventUpdate(TypedDict, total=False):
     """The members of an event that an update can change; the others stay.
 
     Attributes:
-        metadata: Merged key by key; None removes a key.
+        unset: As for a room: `metadata` is merged key by key.
         delivery_results: Replaced whole.
     """
 
@@ -198,6 +198,7 @@ class EventUpdate(TypedDict, total=False):
     content: Any
     data: dict[str, Any]
     metadata: dict[str, Any]
+    unset: Sequence[str]
     delivery_results: dict[str, Any]
 
 

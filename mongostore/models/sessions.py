@@ -160,8 +160,7 @@ class Session(SessionFields):
         revision: Grows with every change of what is shown here, but for messages and the context; hand it
             back to change only what you have seen.
         updated_at: When what is shown here was last changed, messages and the context apart.
-        active_at: When it, its messages or its context were last changed; an import takes the times of
-            the messages.
+        active_at: When it, a message or the context was last changed; an import takes the messages' times.
         deleted_at: When it was soft-deleted; None while it is open.
         expires_at: From when on it is not found any more; None for never.
     """
@@ -359,7 +358,7 @@ class MessageStart(TypedDict, total=False):
 
 
 class MessageUpdate(TypedDict, total=False):
-    """The members of a message that an update can change.
+    """The members of a message that an update can change; `metadata` and `unset` as for a session.
 
     Attributes:
         status: `complete` or `interrupted`; either ends a stream that writes the message, as `content` does.
@@ -370,6 +369,7 @@ class MessageUpdate(TypedDict, total=False):
     content: Any
     data: dict[str, Any]
     metadata: dict[str, Any]
+    unset: Sequence[str]
     status: MessageStatus
 
 

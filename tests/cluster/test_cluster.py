@@ -196,7 +196,8 @@ async def test_a_majority_read_waits_for_the_writes_of_its_store_and_no_others(
                     first, *later = [sent.command["readConcern"] for sent in wire.sent if sent.name in READS]
                     assert first["level"] == "majority"
                     # A room's place in lists is written behind the answer of its append.
-                    assert answered <= first["afterClusterTime"] and first["afterClusterTime"] in wire.written
+                    assert answered <= first["afterClusterTime"]
+                    assert first["afterClusterTime"] in wire.written
                     # The reads of one verb follow each other.
                     assert {concern["level"] for concern in later} <= {"majority"}
 

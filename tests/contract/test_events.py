@@ -329,6 +329,44 @@ class TestEvents:
         assert (await store.rooms.get("r")).event_count == 14
         assert (await store.rooms.events.get("r", "held")).content == "new"
 
+    async def test_an_append_creates_a_room_that_is_not_there(self, store: AsyncMongoStore) -> None:
+        events = store.rooms.events
+        with pytest.raises(NotFoundError):
+            await events.append("new", new_event("x"))
+        first = await events.append("new", new_event("a"), create={"name": "n", "metadata": {"k": 1}})
+        more = [
+            await events.append("new", new_event("b"), create={"name": "other"}),
+            await events.append("new", new_event("c"), create=True),
+        ]
+        assert [event.index for event in (first, *more)] == [0, 1, 2]
+        room = await store.rooms.get("new")
+        assert (room.name, room.metadata, room.event_count) == ("n", {"k": 1}, 3)
+        assert (await events.append("plain", new_event("d"), create=True)).index == 0
+        assert (await store.rooms.get("plain")).status == "active"
+
+    async def test_an_append_that_is_refused_creates_no_room(self, store: AsyncMongoStore) -> None:
+        events = store.rooms.events
+        for create in ("yes", None, 1, {"nmae": "n"}, {"name": 1}, {"expires_at": "soon"}):
+            for room_id in ("r", "new"):
+                with pytest.raises(InvalidValueError):
+                    await events.append(room_id, new_event("x"), create=create)  # type: ignore[arg-type]
+        # A target cannot be in a room that is not there.
+        for room_id, kind in (("r", "event"), ("new", "room")):
+            with pytest.raises(NotFoundError) as caught:
+                await events.append(room_id, new_event("x"), create=True, target=new_event("none"))
+            assert caught.value.kind == kind
+        assert not await store.rooms.exists("new")
+        assert not await events.find_by_id("x")
+
+    async def test_appends_at_once_create_their_room_once(self, store: AsyncMongoStore) -> None:
+        appends = (
+            store.rooms.events.append("new", new_event(f"e{n}"), create={"data": {"by": n}})
+            for n in range(20)
+        )
+        appended = await asyncio.gather(*appends)
+        assert sorted(event.index for event in appended if event.index is not None) == [*range(20)]
+        assert (await store.rooms.get("new")).event_count == 20
+
     async def test_update_changes_the_given_members_only(self, store: AsyncMongoStore) -> None:
         before = await store.rooms.events.append(
             "r",
@@ -345,6 +383,20 @@ class TestEvents:
         assert (after.content, after.data, after.visibility) == (None, {"b": 2}, "internal")
         with pytest.raises(NotFoundError):
             await store.rooms.events.update("r", "unknown", status="blocked")
+
+    async def test_update_with_unset_takes_none_for_a_value(self, store: AsyncMongoStore) -> None:
+        odd = {"a.b": 1, "$c": 1, "": 1, "nul\0": 1, "\ud800": 1}
+        events = store.rooms.events
+        await events.append("r", new_event("e", metadata={"keep": 1, "drop": 1, "both": 1, **odd}))
+        unset = [f"metadata.{key}" for key in ("drop", "both", "unknown", *odd)]
+        after = await events.update("r", "e", metadata={"none": None, "both": 2}, unset=unset)
+        assert after.metadata == {"keep": 1, "none": None, "both": 2}
+        after = await events.update("r", "e", metadata={"more": None}, unset=[])
+        assert after.metadata == {"keep": 1, "none": None, "both": 2, "more": None}
+        assert await events.get("r", "e") == after
+        for bad in ("metadata.k", ["k"], ["data.k"], ["metadata"], [None], []):
+            with pytest.raises(InvalidValueError, match="unset" if bad else "nothing to change"):
+                await events.update("r", "e", unset=bad)  # type: ignore[arg-type]
 
     async def test_a_replacement_keeps_place_birth_and_delivery(self, store: AsyncMongoStore) -> None:
         before = await store.rooms.events.append(

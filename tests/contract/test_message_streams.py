@@ -102,6 +102,19 @@ class TestGrowth:
         assert stored.metadata == {"k": 1, "m": 2, "n": 3, "by": "another", "o": 4}
         assert (await store.sessions.get("s")).name == "n"
 
+    async def test_updates_of_one_flush_take_effect_one_behind_the_other(
+        self, store: AsyncMongoStore
+    ) -> None:
+        metadata = {"a": 1, "b": 1, "c": 1}
+        async with store.sessions.messages.stream(
+            "s", create=True, id="a", flush_every=5, metadata=metadata
+        ) as out:
+            await out.update(metadata={"a": None, "b": 2, "d": 4}, role="tool")
+            await out.update(metadata={"a": None, "e": None}, unset=["metadata.d"])
+            await out.update(metadata={"b": None, "d": 5})
+        stored = await store.sessions.messages.get("s", "a")
+        assert (stored.role, stored.metadata) == ("tool", {"a": None, "c": 1, "d": 5, "e": None})
+
     async def test_watchers_see_it_grow_and_no_renewals(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

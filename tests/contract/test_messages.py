@@ -304,6 +304,25 @@ class TestMessages:
             "new",
         )
 
+    @pytest.mark.parametrize("message_id", ["m299", "m3", "large"])
+    async def test_update_with_unset_takes_none_for_a_value(self, sessions: Any, message_id: str) -> None:
+        odd = {"a.b": 1, "$c": 1, "": 1, "nul\0": 1, "\ud800": 1}
+        await fill(sessions, 300)
+        if message_id == "large":
+            await sessions.messages.append("s", Message(id="large", role="user", content="x" * 100_000))
+        await sessions.messages.update("s", message_id, metadata={"keep": 1, "drop": 1, "both": 1, **odd})
+        unset = [f"metadata.{key}" for key in ("drop", "both", "unknown", *odd)]
+        after = await sessions.messages.update(
+            "s", message_id, metadata={"none": None, "both": 2}, unset=unset
+        )
+        assert after.metadata == {"keep": 1, "none": None, "both": 2}
+        after = await sessions.messages.update("s", message_id, metadata={"more": None}, unset=[])
+        assert after.metadata == {"keep": 1, "none": None, "both": 2, "more": None}
+        assert await sessions.messages.get("s", message_id) == after
+        for bad in ("metadata.k", ["k"], ["data.k"], ["metadata"], [None]):
+            with pytest.raises(InvalidValueError, match="unset"):
+                await sessions.messages.update("s", message_id, unset=bad)
+
     async def test_update_of_an_unknown_message(self, sessions: Any) -> None:
         await fill(sessions, 300)
         for call in (sessions.messages.update("s", "x", content=1), sessions.messages.get("s", "x")):

@@ -69,10 +69,9 @@ def test_a_message_that_cannot_be_stored_is_refused_by_the_path(members: dict[st
 
 
 def test_metadata_of_a_message_are_refused_above_their_limit() -> None:
-    fits = sessions.to_metadata("m", {"a": "x" * (sessions.MAX_METADATA_BYTES - 100)})
-    assert len(fits["a"]) == sessions.MAX_METADATA_BYTES - 100
+    sessions.check_metadata_fit("m", {"a": "x" * (sessions.MAX_METADATA_BYTES - 100)})
     with pytest.raises(DocumentTooLargeError, match=r"^the metadata of message 'm' takes"):
-        sessions.to_metadata("m", {"a": "x" * sessions.MAX_METADATA_BYTES})
+        sessions.check_metadata_fit("m", {"a": "x" * sessions.MAX_METADATA_BYTES})
 
 
 def test_data_of_a_session_are_refused_above_their_limit() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-from mongostore.arguments import check_flag, check_id, check_members, check_position, check_text, check_unset
-from mongostore.codec import encode_members, escape_key
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_members,
+    check_position,
+    check_text,
+    take_metadata,
+)
+from mongostore.codec import encode_members
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_instance, write_members
 from mongostore.documents.rooms import second_of, to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
@@ -35,13 +42,12 @@ class RoomUpdates:
         self._connection = connection
         self._log = log
 
-    async def create(self, room_id: str | None, arguments: RoomCreate, *, may_exist: bool) -> Room:
+    async def create(self, room_id: str | None, arguments: Mapping[str, Any], *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
-        call, members = current_operation(), resolve_expiry(check_members(arguments, RoomCreate))
+        call = current_operation()
         key = call.token if room_id is None else check_id("room_id", room_id)
-        epoch = life_token()
-        next_index = check_position("next_index", members.pop("next_index", 0))
-        stored = _to_new_room(Room.model_construct(id=key, **members), next_index, epoch)
+        stored = to_new_room(key, arguments)
+        epoch = stored["epoch"]
         while True:
             if call.attempt and await self._was_deleted(key, epoch):
                 return to_room({"_id": key, **stored})
@@ -69,20 +75,12 @@ class RoomUpdates:
     async def update(self, room_id: str, arguments: RoomUpdate) -> Room:
         """Change members of a room and return it."""
         call, members = current_operation(), resolve_expiry(check_members(arguments, RoomUpdate))
-        metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
-        if not isinstance(metadata, dict):
-            raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")
-        if unset is None:
-            removed = [_check_key(key) for key, value in metadata.items() if value is None]
-            metadata = {key: value for key, value in metadata.items() if value is not None}
-        else:
-            # A key that is set besides has its value from there.
-            removed = [key for _, key in check_unset(unset, ["metadata"]) if key not in metadata]
-        encoded = encode_members("metadata", metadata)
-        sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
+        metadata, removed = take_metadata(members)
+        sets = write_members(Room, members)
+        sets |= {f"{_METADATA}{name}": value for name, value in metadata.items()}
         update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
         if removed:
-            update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
+            update["$unset"] = {f"{_METADATA}{name}": "" for name in removed}
         return await self._change(check_id("room_id", room_id), lambda room: (update, {}))
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
@@ -216,18 +214,21 @@ class _DoneError(Exception):
         self.room = room
 
 
-def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
+def to_new_room(room_id: str, arguments: Mapping[str, Any]) -> StoredDocument:
     """Return the stored form of a new room, with the counters that it brings, but without its id."""
+    members = resolve_expiry(check_members(arguments, RoomCreate))
+    next_index = check_position("next_index", members.pop("next_index", 0))
+    room = Room.model_construct(id=room_id, **members)
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
     stored = to_stored_room(room, current_operation().now)
     return stored | {
-        **MERGED.count(room.id, stored),
+        **MERGED.count(room_id, stored),
         "private": {},
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
-        "epoch": epoch,
+        "epoch": life_token(),
         "log": uuid4().hex,
         "next_index": max(next_index, 0 if latest is None else latest + 1),
         "listed_at": second_of(stored["active_at"] or stored["created_at"]),
@@ -237,10 +238,3 @@ def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
         "delete_op": None,
         "schema_version": SCHEMA_VERSION,
     }
-
-
-def _check_key(key: object) -> str:
-    # Any key may be among the metadata, even one that no text can be.
-    if type(key) is not str:
-        raise InvalidValueError("metadata", f"has a key that is no plain string but {type(key).__name__}")
-    return key

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mongostore.arguments import take_metadata
 from mongostore.codec import decode, preview_text
 from mongostore.documents.mapping import StoredDocument, bson_size, write_members
-from mongostore.documents.sessions import EMPTY, to_metadata
+from mongostore.documents.sessions import EMPTY, check_metadata_fit
 from mongostore.errors import ConflictError, InvalidValueError
 from mongostore.models import Message
 
@@ -35,16 +36,11 @@ class MessagePatch:
     @classmethod
     def from_members(cls, message_id: str, members: StoredDocument) -> MessagePatch:
         """Return the patch that changes members of a message as callers name them."""
-        metadata = to_metadata(message_id, members.get("metadata", {}))
-        others = {name: value for name, value in members.items() if name not in ("metadata", "status")}
-        stored = write_members(Message, others)
-        if "status" in members:
-            stored["status"] = _to_status(members["status"])
-        return cls(
-            stored,
-            {key: value for key, value in metadata.items() if value is not None},
-            [key for key, value in metadata.items() if value is None],
-        )
+        others = dict(members)
+        metadata, removed = take_metadata(others)
+        check_metadata_fit(message_id, metadata)
+        status = {"status": _to_status(others.pop("status"))} if "status" in others else {}
+        return cls({**write_members(Message, others), **status}, metadata, removed)
 
     @classmethod
     def replacing(cls, stored: StoredDocument, now: int) -> MessagePatch:
@@ -52,6 +48,14 @@ class MessagePatch:
         members = {**EMPTY, "status": None, "updated_at": now, **stored}
         del members["id"], members["created_at"]
         return cls(members)
+
+    def then(self, later: MessagePatch) -> MessagePatch:
+        """Return the patch that changes what this one and then a later one change."""
+        metadata = {key: value for key, value in self.metadata.items() if key not in later.unset}
+        unset = [key for key in self.unset if key not in later.metadata]
+        return MessagePatch(
+            {**self.members, **later.members}, {**metadata, **later.metadata}, [*unset, *later.unset]
+        )
 
     @property
     def size(self) -> int:

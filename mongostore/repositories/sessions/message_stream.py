@@ -96,7 +96,7 @@ class AsyncMessageStream:
         self._stored: list[str] = [message.content or ""]
         self._sent: str | None = None
         self._unflushed: list[str] = []
-        self._members: dict[str, Any] = {}
+        self._patch = MessagePatch({})
         # What every part of the message takes at the most, and its unflushed text alone.
         self._size = bson_size("message", to_stored_message(message, 0))
         self._unflushed_size = 0
@@ -155,8 +155,9 @@ class AsyncMessageStream:
         for name in ("content", "status"):
             if name in checked:
                 raise InvalidValueError(name, "belongs to the stream: `write` adds text")
-        self._check_size(MessagePatch.from_members(self._growth.message_id, checked).size)
-        self._members = merge_members(self._members, checked)
+        patch = MessagePatch.from_members(self._growth.message_id, checked)
+        self._check_size(patch.size)
+        self._patch = self._patch.then(patch)
         self._has_news.set()
 
     async def flush(self) -> Message:
@@ -216,12 +217,12 @@ class AsyncMessageStream:
                     await self._run(self._streams.flush(self._growth, self._sent))
                     self._stored.append(self._sent)
                     self._sent = None
-            if self._members:
-                members, self._members = self._members, {}
+            if self._patch != MessagePatch({}):
+                patch, self._patch = self._patch, MessagePatch({})
                 try:
-                    self._message = await self._run(self._streams.update(self._growth, members))
+                    self._message = await self._run(self._streams.update(self._growth, patch))
                 except UnavailableError:
-                    self._members = merge_members(members, self._members)
+                    self._patch = patch.then(self._patch)
                     raise
 
     async def _run(self, work: Awaitable[T]) -> T:
@@ -256,21 +257,13 @@ class AsyncMessageStream:
                     raise self._error
                 if self._error is None:
                     with suppress(DocumentTooLargeError):
-                        await self._run(self._finish(status, self._members))
+                        await self._run(self._finish(status, self._patch))
                         return
                 # The text is kept all the same.
-                await self._finish("interrupted", {})
+                await self._finish("interrupted", MessagePatch({}))
         finally:
             self._streams.discard(self._close)
 
-    async def _finish(self, status: MessageStatus, members: dict[str, Any]) -> None:
-        self._message = await self._streams.end(self._growth, self.text, status, members)
+    async def _finish(self, status: MessageStatus, patch: MessagePatch) -> None:
+        self._message = await self._streams.end(self._growth, self.text, status, patch)
         self._stored, self._sent, self._unflushed = [self.text], None, []
-
-
-def merge_members(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the members that two updates of a message change, the newer one over the older one."""
-    merged = {**old, **new}
-    if "metadata" in old and "metadata" in new:
-        merged["metadata"] = {**old["metadata"], **new["metadata"]}
-    return merged

@@ -141,16 +141,15 @@ class MessageStreams(SessionRepository):
         await self._change(growth, _Step({"stream.until": writer_end(current_operation().now)}, {}), None)
 
     @writes
-    async def update(self, growth: Growth, members: StoredDocument) -> Message:
+    async def update(self, growth: Growth, patch: MessagePatch) -> Message:
         """Change other members of the message, and return it."""
-        return await self._patch(growth, MessagePatch.from_members(growth.message_id, members))
+        return await self._patch(growth, patch)
 
     @writes
-    async def end(self, growth: Growth, text: str, status: str, members: StoredDocument) -> Message:
+    async def end(self, growth: Growth, text: str, status: str, patch: MessagePatch) -> Message:
         """Put the whole text into its place, with other members, and return the message."""
-        members = {**members, "content": text, "status": status}
-        patch = MessagePatch.from_members(growth.message_id, members)
-        return await self._patch(growth, replace(patch, drops_stream=True))
+        last = MessagePatch.from_members(growth.message_id, {"content": text, "status": status})
+        return await self._patch(growth, replace(patch.then(last), drops_stream=True))
 
     async def _patch(self, growth: Growth, patch: MessagePatch) -> Message:
         patch.members["updated_at"] = current_operation().now
