@@ -51,13 +51,10 @@ class Studio(ServedStore):
     @property
     def database(self) -> str:
         """The name of the database."""
-        address = urlsplit(self.store.address)
-        if address.scheme == "mongomock":
+        if urlsplit(self.store.address).scheme == "mongomock":
             return "in memory"
-        if self.store.is_open:
-            return self.store.engine.database.name
-        # An address need not name it, and its path may be that of a folder.
-        return "" if address.scheme == "mongod" else address.path.strip("/")
+        # Only the open engine knows it: an address need not name it.
+        return self.store.engine.database.name if self.store.is_open else ""
 
     @property
     def host(self) -> str:

@@ -153,7 +153,7 @@ def test_a_studio_says_where_its_database_is() -> None:
         return studio.host, studio.database
 
     assert places("mongod:///srv/data") == ("this machine", "")
-    assert places("mongodb://ada:secret@db.example:27018/chat") == ("db.example:27018", "chat")
+    assert places("mongodb://ada:secret@db.example:27018/chat") == ("db.example:27018", "")
     assert places("mongomock://") == ("this process", "in memory")
 
 
