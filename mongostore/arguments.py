@@ -98,6 +98,13 @@ def check_unset(paths: Sequence[str], members: Sequence[str]) -> list[tuple[str,
     return [(name, key) for name, _, key in split]
 
 
+def check_create(create: object) -> dict[str, Any] | None:
+    """Return the members with which a missing parent is created; None if it is not."""
+    if not isinstance(create, bool | dict):
+        raise InvalidValueError("create", "must be True, False or a dict of members")
+    return create if isinstance(create, dict) else {} if create else None
+
+
 def take_metadata(members: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Take `metadata` and `unset` out of the members of an update, by the rule that all updates share.
 

@@ -29,6 +29,7 @@ _NAMING_FIELDS = ["messages.overflow", "messages.stream.parts", "turns.overflow"
 _NO_DATE = {"$not": {"$type": "date"}}
 # Documents of other applications have no such fields, and their files no such ids.
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
+_OWN_ADDRESSES = {"_id.o": {"$type": "string"}, "identity_id": {"$type": "string"}}
 _OWN_ROOM_PARTS = {"room_id": {"$type": "string"}, "epoch": {"$type": "string"}}
 # Longer than an upload takes.
 _UPLOAD_LASTS = timedelta(days=1)
@@ -41,7 +42,7 @@ class Leftover:
     Attributes:
         collection: The collection.
         id: The document's `_id`; of the chunks of a file, that of the file; of parts of a room, that of the
-            room.
+            room; of addresses, that of their identity.
         reason: `unfinished deletion` of a head, or `orphan` for a part without one.
     """
 
@@ -163,7 +164,8 @@ class Leftovers(Repository):
     async def _orphans(self) -> list[tuple[str, Any]]:
         """Return the collections and ids of parts without a head.
 
-        For chunks it is the id of their file; for parts of rooms the room's id and its epoch.
+        For chunks it is the id of their file, for addresses that of their identity; for parts of rooms the
+        room's id and its epoch.
         """
         orphans: list[tuple[str, Any]] = []
         for name in ("session_segments", "session_overflows", "session_turns", "session_insights"):
@@ -178,6 +180,9 @@ class Leftovers(Repository):
             async for parts in self._walk(name, _OWN_ROOM_PARTS, "_id", {"room_id": 1, "epoch": 1}):
                 gone = await retry_step(self._connection, self._without_room, parts)
                 orphans += [(name, life) for life in gone]
+        async for addresses in self._walk("identity_addresses", _OWN_ADDRESSES, "_id", {"identity_id": 1}):
+            unowned = await retry_step(self._connection, self._without_identity, addresses)
+            orphans += [("identity_addresses", identity_id) for identity_id in unowned]
         return orphans + await self._unfinished_uploads()
 
     async def _unfinished_uploads(self) -> list[tuple[str, Any]]:
@@ -244,6 +249,12 @@ class Leftovers(Repository):
         rooms = await self._connection.collection("rooms").find_all(wanted, {"epoch": 1})
         return lives - {(room["_id"], room.get("epoch")) for room in rooms}
 
+    async def _without_identity(self, addresses: Sequence[StoredDocument]) -> set[str]:
+        owners = {address["identity_id"] for address in addresses}
+        identities = self._connection.collection("identities")
+        found = await identities.find_all({"_id": {"$in": [*owners]}}, {"_id": 1})
+        return owners - {identity["_id"] for identity in found}
+
     async def _without_file(self, chunks: Sequence[StoredDocument]) -> list[StoredDocument]:
         wanted = {"_id": {"$in": [chunk["files_id"] for chunk in chunks]}}
         files = await self._connection.collection("files.files").find_all(wanted, {"_id": 1})
@@ -256,10 +267,11 @@ class Leftovers(Repository):
             if name == "files.chunks":
                 await delete_versions(self._connection, ids)
                 continue
+            field = "identity_id" if name == "identity_addresses" else "_id"
             filters = (
                 [{"room_id": room_id, "epoch": epoch} for room_id, epoch in ids]
                 if name in PARTS
-                else [{"_id": {"$in": ids}}]
+                else [{field: {"$in": ids}}]
             )
             for filter in filters:
                 await self._connection.collection(name).delete_many(filter)

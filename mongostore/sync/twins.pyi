@@ -475,7 +475,13 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """
 
     def append(
-        self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
+        self,
+        room_id: str,
+        event: Event,
+        *,
+        create: bool | RoomCreate = False,
+        target: Event | None = None,
+        activity: bool = True,
     ) -> Event:
         """Store an event at the room's next index, in one step, and return it.
 
@@ -486,6 +492,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         Args:
             room_id: The room.
             event: The event; an index that it has is ignored.
+            create: Whether to create the room if it is not there, or the members to create it with. That is
+                a step before: if the event is refused, or the process dies, the room is there without it.
             target: The event that this one edits or deletes, as it is to be: replaced in the same step.
                 A delete also marks all edits of its target, which hold its former content, as deleted.
             activity: Whether this is activity of the room: moves `active_at`, wakes a paused room.

@@ -329,6 +329,44 @@ class TestEvents:
         assert (await store.rooms.get("r")).event_count == 14
         assert (await store.rooms.events.get("r", "held")).content == "new"
 
+    async def test_an_append_creates_a_room_that_is_not_there(self, store: AsyncMongoStore) -> None:
+        events = store.rooms.events
+        with pytest.raises(NotFoundError):
+            await events.append("new", new_event("x"))
+        first = await events.append("new", new_event("a"), create={"name": "n", "metadata": {"k": 1}})
+        more = [
+            await events.append("new", new_event("b"), create={"name": "other"}),
+            await events.append("new", new_event("c"), create=True),
+        ]
+        assert [event.index for event in (first, *more)] == [0, 1, 2]
+        room = await store.rooms.get("new")
+        assert (room.name, room.metadata, room.event_count) == ("n", {"k": 1}, 3)
+        assert (await events.append("plain", new_event("d"), create=True)).index == 0
+        assert (await store.rooms.get("plain")).status == "active"
+
+    async def test_an_append_that_is_refused_creates_no_room(self, store: AsyncMongoStore) -> None:
+        events = store.rooms.events
+        for create in ("yes", None, 1, {"nmae": "n"}, {"name": 1}, {"expires_at": "soon"}):
+            for room_id in ("r", "new"):
+                with pytest.raises(InvalidValueError):
+                    await events.append(room_id, new_event("x"), create=create)  # type: ignore[arg-type]
+        # A target cannot be in a room that is not there.
+        for room_id, kind in (("r", "event"), ("new", "room")):
+            with pytest.raises(NotFoundError) as caught:
+                await events.append(room_id, new_event("x"), create=True, target=new_event("none"))
+            assert caught.value.kind == kind
+        assert not await store.rooms.exists("new")
+        assert not await events.find_by_id("x")
+
+    async def test_appends_at_once_create_their_room_once(self, store: AsyncMongoStore) -> None:
+        appends = (
+            store.rooms.events.append("new", new_event(f"e{n}"), create={"data": {"by": n}})
+            for n in range(20)
+        )
+        appended = await asyncio.gather(*appends)
+        assert sorted(event.index for event in appended if event.index is not None) == [*range(20)]
+        assert (await store.rooms.get("new")).event_count == 20
+
     async def test_update_changes_the_given_members_only(self, store: AsyncMongoStore) -> None:
         before = await store.rooms.events.append(
             "r",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -109,11 +110,29 @@ class TestIdentities:
         assert {row["identity_id"] for row in after["identity_addresses"]} == {"j"}
         await identities.create(Identity(id="i", addresses={"x": ["y"]}))
 
-    async def test_an_unreadable_identity_is_deleted(self, store: AsyncMongoStore) -> None:
-        await store.rooms.identities.create(Identity(id="i"))
-        await store.engine.database["identities"].update_one({"_id": "i"}, {"$set": {"addresses": 5}})
-        assert await store.rooms.identities.delete("i")
-        assert await store.rooms.identities.find("i") is None
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            {"$set": {"addresses": 5}},
+            {"$unset": {"organization_id": "", "op": ""}},
+        ],
+        ids=["damaged", "incomplete"],
+    )
+    async def test_an_identity_that_cannot_be_read_goes_with_its_addresses(
+        self, store: AsyncMongoStore, damage: dict[str, Any]
+    ) -> None:
+        identities, verifications = store.rooms.identities, store.rooms.verifications
+        await identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+        await verifications.upsert(Verification(identity_id="i", status="verified"))
+        await store.engine.database["identities"].update_one({"_id": "i"}, damage)
+        with pytest.raises(AlreadyExistsError):
+            await identities.create(Identity(id="i"))
+        assert await identities.delete("i")
+        assert await verifications.find("i") is None
+        await identities.create(Identity(id="j", addresses={"sms": ["1"]}))
+        assert (await rows(store))["identity_addresses"] == [
+            {"_id": {"t": "sms", "a": "1", "o": ""}, "identity_id": "j"}
+        ]
 
     async def test_one_of_concurrent_links_of_one_address_wins(self, store: AsyncMongoStore) -> None:
         names = [f"i{n}" for n in range(10)]

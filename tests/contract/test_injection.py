@@ -337,7 +337,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "sessions.messages.update": lambda n: (
         {"session_id": n.session, "message_id": n.message},
-        {"conversation_id": "", "role": "", "content": "", **SIGNS},
+        {"conversation_id": "", "role": "", "content": "", "unset": [], **SIGNS},
     ),
     "sessions.messages.upsert": lambda n: (
         {"session_id": n.session, "message": message(n)},
@@ -389,7 +389,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.update": lambda n: ({"room_id": n.room}, ABOUT_ROOM),
     "rooms.events.append": lambda n: (
         {"room_id": n.room, "event": event(n)},
-        {"target": event(n), "activity": True},
+        {"create": False, "target": event(n), "activity": True},
     ),
     "rooms.events.count": lambda n: ({"room_id": n.room}, {"limit": 1, **OF_EVENT}),
     "rooms.events.create": lambda n: ({"room_id": n.room, "event": event(n)}, {}),
@@ -414,7 +414,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.events.summarize_replies": lambda n: ({"room_id": n.room, "event_ids": [n.event]}, {}),
     "rooms.events.update": lambda n: (
         {"room_id": n.room, "event_id": n.event},
-        {"status": "", "visibility": "", "content": "", "delivery_results": {}, **SIGNS},
+        {"status": "", "visibility": "", "content": "", "delivery_results": {}, "unset": [], **SIGNS},
     ),
     "rooms.events.watch": lambda n: ({"room_id": n.room}, {"after": 0}),
     **{f"rooms.bindings.{verb}": lambda n: (there(n), {}) for verb in ("exists", "find", "get")},

@@ -9,7 +9,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from mongostore import AsyncMongoStore, Binding, Event, Message, Turn
+from mongostore import AsyncMongoStore, Binding, Event, Identity, Message, Turn
 from mongostore.repositories.leftovers import Leftover
 
 MESSAGES = 140
@@ -20,6 +20,7 @@ FOREIGN: Mapping[str, list[dict[str, Any]]] = {
     "session_segments": [{"_id": "theirs"}, {"_id": 7, "session": 7, "epoch": None}],
     "session_overflows": [{"_id": "theirs", "session": ["x"]}],
     "read_markers": [{"_id": "theirs", "room_id": "theirs"}, {"_id": 7, "room_id": 7, "epoch": "theirs"}],
+    "identity_addresses": [{"_id": "theirs", "identity_id": "theirs"}, {"_id": {"o": ""}, "identity_id": 7}],
     "files.chunks": [{"_id": OLD, "files_id": ObjectId(), "n": 0, "data": b"x"}],
 }
 
@@ -40,6 +41,8 @@ async def filled(store: AsyncMongoStore) -> dict[str, int]:
     for thread_id in ("kept", "cut"):
         await store.threads.create(thread_id)
         await store.threads.messages.merge(thread_id, "m" + thread_id, content="x")
+    for identity_id in ("kept", "cut"):
+        await store.rooms.identities.create(Identity(id=identity_id, addresses={"sms": [identity_id]}))
     await store.threads.files.upload("kept", b"x" * 300_000)
     return await counts(store)
 
@@ -114,6 +117,7 @@ async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> N
     for collection, documents in FOREIGN.items():
         await store.engine.collection(collection).insert_many([*documents])
     await store.engine.collection("sessions").delete_one({"_id": "default/cut"})
+    await store.engine.collection("identities").delete_one({"_id": "cut"})
     # What comes to a room just behind its deletion, made anew since.
     await store.engine.collection("rooms").delete_one({"_id": "cut"})
     await store.rooms.create("cut")
@@ -127,8 +131,12 @@ async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> N
     assert {leftover.reason for leftover in leftovers} == {"orphan"}
     assert {Leftover("files.chunks", upload, "orphan") for upload in uploads} <= {*leftovers}
     assert {Leftover(name, "cut", "orphan") for name in ("bindings", "read_markers")} <= {*leftovers}
+    assert Leftover("identity_addresses", "cut", "orphan") in leftovers
     assert await store.mend_leftovers(grace=0) == len(leftovers)
     assert await store.find_leftovers() == []
+    owner = await store.rooms.identities.find_by_address("sms", "kept")
+    assert owner is not None
+    await store.rooms.identities.create(Identity(id="new", addresses={"sms": ["cut"]}))
     assert [binding.channel_id for binding in await store.rooms.bindings.list("cut")] == ["new"]
     assert len(await store.rooms.read_markers.list("kept")) == 1
     after = await counts(store)

@@ -354,6 +354,14 @@ CASES = [
     Case("rooms: open", 6, lambda s: s.rooms.update("visit0", status="active")),
     # The first activity of a second is one command more, which lists the room by it.
     Case("events: append", 3, lambda s: s.events.append("long", Event(channel_id="c"))),
+    Case(
+        "events: append to create", 4, lambda s: s.events.append("begun", Event(channel_id="c"), create=True)
+    ),
+    Case(
+        "events: append, which may create",
+        3,
+        lambda s: s.events.append("long", Event(channel_id="c"), create=True),
+    ),
     Case("events: append an edit", 4, lambda s: s.events.append("long", edit(5), target=event(5))),
     Case("events: append a delete", 5, lambda s: s.events.append("long", ERASURE, target=event(49))),
     Case("events: append a taken key", 3, lambda s: refused(s.events.append("long", taken_key()))),

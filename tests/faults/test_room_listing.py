@@ -105,7 +105,7 @@ async def test_rooms_gather_while_others_are_listed(
     second: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room_listing, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(room_listing, "PATIENCE_SECONDS", 60)
     async with locked(server_uri, store, ROOMS[0]):
         for room_id in ROOMS[:8]:
             await append(store, [room_id])

@@ -46,6 +46,7 @@ FIELDS = {
     "bindings": rooms.StoredBinding,
     "participants": rooms.StoredRoomParticipant,
     "identities": identities.StoredIdentity,
+    "identity_addresses": identities.StoredAddress,
     "verifications": identities.StoredVerification,
     "tasks": room_parts.StoredTask,
     "observations": room_parts.StoredObservation,

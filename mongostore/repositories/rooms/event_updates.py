@@ -8,20 +8,28 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_members, check_position, take_metadata
+from mongostore.arguments import (
+    check_create,
+    check_flag,
+    check_id,
+    check_members,
+    check_position,
+    take_metadata,
+)
 from mongostore.codec import from_micros
 from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, check_size, write_members
 from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
-from mongostore.models import Event, EventUpdate
+from mongostore.models import Event, EventUpdate, RoomCreate
 from mongostore.repositories import CollectionOf, Connection, current_operation
-from mongostore.repositories.operation import find_done, not_made_since, update_once
+from mongostore.repositories.operation import find_done, life_token, not_made_since, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
 from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_log import RoomLog, emptied
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 from mongostore.repositories.rooms.room_parts import in_room
+from mongostore.repositories.rooms.room_updates import RoomUpdates, to_new_room
 from mongostore.repositories.size_limits import SizeLimit
 
 # The rest of an event is short.
@@ -37,17 +45,31 @@ class EventUpdates:
     def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
         self._log = log
+        self._room_updates = RoomUpdates(connection, log)
         self._queue = CommitQueue(connection, log)
 
-    async def append(self, room_id: str, event: Event, target: Event | None, activity: bool) -> Event:
+    async def append(
+        self, room_id: str, event: Event, create: bool | RoomCreate, target: Event | None, activity: bool
+    ) -> Event:
         """Store an event at the next index, and change its target."""
+        if created := check_create(create):
+            # What is wrong with them is said whether or not the room is there.
+            to_new_room(check_id("room_id", room_id), created)
         event, replacement = in_room("event", event, Event, room_id), None
         if target is not None:
             target = in_room("target", target, Event, room_id)
             deletes = event.type == event.change == "delete" and event.target_event_id == target.id
             replacement = TargetReplacement(target.id, to_replacement(target), deletes)
         check_flag("activity", activity)
-        return await self._commit(event, None, is_counted=True, is_activity=activity, target=replacement)
+        commit = partial(self._commit, is_counted=True, is_activity=activity, target=replacement)
+        try:
+            return await commit(event, None)
+        except NotFoundError as error:
+            is_missing = error.kind == "room" and target is None
+            if created is None or not is_missing or await self._was_stored(event):
+                raise
+        await self._room_updates.create(room_id, created, may_exist=True)
+        return await commit(event, None)
 
     async def create(self, room_id: str, event: Event) -> Event:
         """Store an event at its own index, or at the next one."""
@@ -132,6 +154,11 @@ class EventUpdates:
         pending = PendingEvent(stored, size, is_counted, is_activity, target, index)
         index = await self._queue.commit(pending)
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
+
+    async def _was_stored(self, event: Event) -> bool:
+        """Return whether an earlier attempt of the call has stored an event, the room of which is gone."""
+        own = {"_id": event.id, "room_id": event.room_id, "op": life_token()}
+        return current_operation().attempt > 0 and await self._events.find_one(own, {"_id": 1}) is not None
 
     async def _change(self, room_id: str, event_id: str, update: StoredDocument, session: Any) -> Event:
         event = _own_filter(room_id, event_id)

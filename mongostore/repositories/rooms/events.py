@@ -10,7 +10,7 @@ from mongostore.arguments import check_flag, check_id, check_int, check_limit, c
 from mongostore.documents.mapping import check_instance, to_extended_json
 from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError
-from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
+from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary, RoomCreate
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import page_around
@@ -33,7 +33,13 @@ class AsyncRoomEvents(Repository):
 
     @writes
     async def append(
-        self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
+        self,
+        room_id: str,
+        event: Event,
+        *,
+        create: bool | RoomCreate = False,
+        target: Event | None = None,
+        activity: bool = True,
     ) -> Event:
         """Store an event at the room's next index, in one step, and return it.
 
@@ -44,6 +50,8 @@ class AsyncRoomEvents(Repository):
         Args:
             room_id: The room.
             event: The event; an index that it has is ignored.
+            create: Whether to create the room if it is not there, or the members to create it with. That is
+                a step before: if the event is refused, or the process dies, the room is there without it.
             target: The event that this one edits or deletes, as it is to be: replaced in the same step.
                 A delete also marks all edits of its target, which hold its former content, as deleted.
             activity: Whether this is activity of the room: moves `active_at`, wakes a paused room.
@@ -55,7 +63,7 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        return await self._updates.append(room_id, event, target, activity)
+        return await self._updates.append(room_id, event, create, target, activity)
 
     @writes
     async def create(self, room_id: str, event: Event) -> Event:

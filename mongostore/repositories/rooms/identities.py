@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocument
 from mongostore.models import Identity, Page
 from mongostore.models.fields import organization_key
 from mongostore.repositories import CollectionOf, Repository, current_operation, long_running, reads, writes
-from mongostore.repositories.operation import find_done, remember
+from mongostore.repositories.operation import find_done, life_token, not_made_since, remember
 from mongostore.repositories.paging import KeyOrder, list_page, walk
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -44,8 +43,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        call = current_operation()
-        stored = {**to_stored_identity(identity), "op": call.token}
+        stored = {**to_stored_identity(identity), "op": life_token()}
         stored |= MERGED.count(identity.id, stored)
 
         async def insert(session: Any) -> None:
@@ -59,7 +57,7 @@ class AsyncIdentities(Repository):
             await self._connection.engine.transact(insert)
         except DuplicateKeyError:
             existing = await self._identities.find_one({"_id": identity.id}, {"op": 1})
-            if existing is None or existing["op"] != call.token:
+            if existing is None or existing.get("op") != stored["op"]:
                 raise AlreadyExistsError("identity", identity.id) from None
         return identity
 
@@ -196,17 +194,16 @@ class AsyncIdentities(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        own, memory = {"_id": check_id("identity_id", identity_id)}, current_operation().memory
+        # Those of the id are all its, whatever a document says that cannot be read.
+        own = {"_id": check_id("identity_id", identity_id), **not_made_since("op")}
 
         async def remove(session: Any) -> bool:
             identity = await self._identities.find_one(own, session=session)
-            # One that was made since is not that which an earlier attempt has deleted.
-            if identity is None or memory.setdefault("op", identity.get("op")) != identity.get("op"):
+            if identity is None:
                 return False
             await self._identities.delete_one(own, session=session)
-            addresses = {"_id": {"$in": _address_ids(identity)}, "identity_id": identity_id}
-            await self._addresses.delete_many(addresses, session=session)
-            verification = part_id(identity_id, identity["organization_id"])
+            await self._addresses.delete_many({"identity_id": identity_id}, session=session)
+            verification = part_id(identity_id, identity.get("organization_id", organization_key(None)))
             await self._verifications.delete_one({"_id": verification}, session=session)
             return True
 
@@ -222,6 +219,7 @@ class AsyncIdentities(Repository):
         self, identity_id: str, organization_id: str, update: StoredDocument, session: Any
     ) -> StoredDocument:
         filter = {"_id": check_id("identity_id", identity_id), "organization_id": organization_id}
+        filter |= not_made_since("op")
         update = {**update, "$push": remember(current_operation().token)}
         run = partial(
             self._identities.find_one_and_update, return_document=ReturnDocument.AFTER, session=session
@@ -240,15 +238,3 @@ class AsyncIdentities(Repository):
         )
         if existing is not None and existing["identity_id"] != identity_id:
             raise ConflictError(f"the {key['t']} address belongs to another identity of the organization")
-
-
-def _address_ids(identity: StoredDocument) -> list[StoredDocument]:
-    """Return the keys of the addresses of a stored identity; of one that cannot be read none are known."""
-    with suppress(InvalidDocumentError):
-        known = to_identity(identity)
-        return [
-            address_id(channel_type, address, known.organization_id)
-            for channel_type, addresses in known.addresses.items()
-            for address in addresses
-        ]
-    return []

@@ -14,7 +14,7 @@ from mongostore.errors import MongoStoreError
 from mongostore.repositories import CollectionOf, Connection
 
 _MOST_ROOMS = 64
-_PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Listing:
 
     Attributes:
         room_id: The room.
-        log: Its log. Who opens the next one lists the room by what is true then.
+        log: Its log; the opening of the next one also lists the room.
         second: The second of its newest activity.
         seconds: How long that may take: a transaction of another client may lock the room.
     """
@@ -61,7 +61,7 @@ class RoomListing:
         self._tasks = BackgroundTasks()
 
     def add(self, listing: Listing) -> None:
-        """List a room, soon, and by this alone if it was to be listed anyway."""
+        """List a room soon; an older listing of it that is not sent yet is dropped."""
         if not self._gathered:
             self._latest = self._tasks.start(self._list_gathered(self._latest))
         self._gathered[listing.room_id] = listing
@@ -72,7 +72,7 @@ class RoomListing:
 
     async def _list_gathered(self, previous: asyncio.Task[None] | None) -> None:
         if previous and not previous.done():
-            await asyncio.wait([previous], timeout=_PATIENCE_SECONDS)
+            await asyncio.wait([previous], timeout=PATIENCE_SECONDS)
         listings = [*self._gathered.values()]
         self._gathered.clear()
         for start in range(0, len(listings), _MOST_ROOMS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -42,13 +42,12 @@ class RoomUpdates:
         self._connection = connection
         self._log = log
 
-    async def create(self, room_id: str | None, arguments: RoomCreate, *, may_exist: bool) -> Room:
+    async def create(self, room_id: str | None, arguments: Mapping[str, Any], *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
-        call, members = current_operation(), resolve_expiry(check_members(arguments, RoomCreate))
+        call = current_operation()
         key = call.token if room_id is None else check_id("room_id", room_id)
-        epoch = life_token()
-        next_index = check_position("next_index", members.pop("next_index", 0))
-        stored = _to_new_room(Room.model_construct(id=key, **members), next_index, epoch)
+        stored = to_new_room(key, arguments)
+        epoch = stored["epoch"]
         while True:
             if call.attempt and await self._was_deleted(key, epoch):
                 return to_room({"_id": key, **stored})
@@ -215,18 +214,21 @@ class _DoneError(Exception):
         self.room = room
 
 
-def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
+def to_new_room(room_id: str, arguments: Mapping[str, Any]) -> StoredDocument:
     """Return the stored form of a new room, with the counters that it brings, but without its id."""
+    members = resolve_expiry(check_members(arguments, RoomCreate))
+    next_index = check_position("next_index", members.pop("next_index", 0))
+    room = Room.model_construct(id=room_id, **members)
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
     stored = to_stored_room(room, current_operation().now)
     return stored | {
-        **MERGED.count(room.id, stored),
+        **MERGED.count(room_id, stored),
         "private": {},
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
-        "epoch": epoch,
+        "epoch": life_token(),
         "log": uuid4().hex,
         "next_index": max(next_index, 0 if latest is None else latest + 1),
         "listed_at": second_of(stored["active_at"] or stored["created_at"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from mongostore.arguments import check_members, take_metadata
+from mongostore.arguments import check_create, check_members, take_metadata
 from mongostore.codec import encode_members, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import bind_all
@@ -50,19 +50,15 @@ class SessionChange:
     def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
         """Return the change that callers ask for of the session with that `_id`."""
         checked = check_members(options, AppendOptions)
-        create, update = checked.get("create", False), checked.get("update")
+        create, update = check_create(checked.get("create", False)), checked.get("update")
         after, revision = checked.get("after"), checked.get("revision")
-        if not isinstance(create, bool | dict):
-            raise InvalidValueError("create", "must be True, False or a dict of members")
         if not isinstance(update, dict | None):
             raise InvalidValueError("update", "must be a dict of members")
         if after is not None and (after != -1 or type(after) is not int):
             check_number("after", after)
         if revision is not None:
             revision_guard(revision)
-        document = None
-        if create is not False:
-            document = new_session(key, create if isinstance(create, dict) else {})
+        document = None if create is None else new_session(key, create)
         if not update:
             return cls(document, {}, after, revision)
         changes, session_id = session_update(update), key.partition("/")[2]
