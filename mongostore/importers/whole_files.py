@@ -57,7 +57,7 @@ def _open_part(path: Path) -> tuple[Path, BinaryIO]:
 
 
 def _delete_parts(path: Path) -> None:
-    """Delete the parts that killed processes have left: nobody holds them."""
+    """Delete the parts that killed processes have left; a living one holds its own."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         with suppress(OSError):
             if sys.platform == "win32":

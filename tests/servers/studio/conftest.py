@@ -120,8 +120,8 @@ class Watched:
         size = self.page.evaluate(
             "(({ scrollWidth, scrollHeight }) => [scrollWidth, scrollHeight])(document.documentElement)"
         )
-        shown = self.page.evaluate("[innerWidth, innerHeight]")
-        assert all(part <= most for part, most in zip(size, shown, strict=True))
+        window = self.page.evaluate("[innerWidth, innerHeight]")
+        assert all(part <= most for part, most in zip(size, window, strict=True))
 
 
 Browse = Callable[..., Watched]
