@@ -29,6 +29,7 @@ from mongostore.errors import (
 )
 from mongostore.models import Message, Session
 from mongostore.sync import MongoStore, Sessions, shared_store
+from mongostore.unreadable import log_unreadable
 
 logger: Final = logging.getLogger(__name__)
 
@@ -107,8 +108,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         newest = sorted(
             self._sessions.iter(errors=errors), key=lambda session: session.created_at, reverse=True
         )
-        for error in errors:
-            logger.error("%s", error)
+        log_unreadable(errors)
         rows = [_to_row(session) for session in newest if session.data]
         return sorted(rows, key=lambda row: row["updated_at"], reverse=True)
 

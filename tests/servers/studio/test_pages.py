@@ -148,13 +148,13 @@ async def test_one_message_without_a_text_is_counted_and_shown(
 
 
 def test_a_studio_says_where_its_database_is() -> None:
-    def places(uri: str) -> tuple[str, str]:
+    def locate(uri: str) -> tuple[str, str]:
         studio = create_app(AsyncMongoStore(uri), token=TOKEN).state.studio
         return studio.host, studio.database
 
-    assert places("mongod:///srv/data") == ("this machine", "")
-    assert places("mongodb://ada:secret@db.example:27018/chat") == ("db.example:27018", "")
-    assert places("mongomock://") == ("this process", "in memory")
+    assert locate("mongod:///srv/data") == ("this machine", "")
+    assert locate("mongodb://ada:secret@db.example:27018/chat") == ("db.example:27018", "")
+    assert locate("mongomock://") == ("this process", "in memory")
 
 
 async def test_an_empty_store_says_how_to_begin(store_uri: str, database: str) -> None:
