@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
-    from mongostore.hooks import CallRecord, Hooks, RetryRecord
+    from mongostore.hooks import AppendRecord, CallRecord, Hooks, RetryRecord
     from mongostore.index_definitions import IndexReport, IndexState
     from mongostore.models import (
         ApiKey,
@@ -104,6 +104,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AppendRecord",
     "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncRooms",
@@ -209,8 +210,8 @@ __version__: str
 # In the order in which they are looked into: the later ones take long to import.
 _MODULES = (
     "errors",
-    "hooks",
     "models",
+    "hooks",
     "engines",
     "repositories.statistics",
     "repositories.threads",

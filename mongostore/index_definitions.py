@@ -26,6 +26,9 @@ _SEARCH = "search"
 _UNAUTHORIZED = 13
 _NAMESPACE_NOT_FOUND = 26
 _SAME_NAME_OR_KEYS = (85, 86)
+# What is asked of a server before it builds an index, which may take much longer: one that is gone must not
+# be waited for as long as that.
+_ANSWER_SECONDS = 20.0
 # A store that opens takes no more connections: many may open at once.
 _CONNECTIONS = 3
 _TIME_SERIES = {"type": "timeseries"}
@@ -154,7 +157,8 @@ async def _check_collections(engine: Engine) -> None:
     unusable = {"$or": [{"options.capped": True}, {"options.collation": {"$exists": True}}, _TIME_SERIES]}
     listing = {"listCollections": 1, "filter": {"name": {"$in": names}, **unusable}}
     try:
-        answer = await engine.database.command(listing)
+        with engine.deadline(_ANSWER_SECONDS):
+            answer = await engine.database.command(listing)
     except PyMongoError as error:
         if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
             # Indexes need another right, and documents another one.
@@ -263,8 +267,9 @@ def _conflict(engine: Engine, collection: str, names: str) -> IndexConflictError
 async def _list_existing(engine: Engine, name: str) -> dict[str, dict[str, Any]]:
     collection = engine.collection(name)
     try:
-        async with await collection.list_indexes() as cursor:
-            return {index["name"]: dict(index) async for index in cursor}
+        with engine.deadline(_ANSWER_SECONDS):
+            async with await collection.list_indexes() as cursor:
+                return {index["name"]: dict(index) async for index in cursor}
     except OperationFailure as error:
         if error.code == _NAMESPACE_NOT_FOUND:
             return {}

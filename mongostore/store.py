@@ -46,7 +46,7 @@ from mongostore.settings import Settings
 if TYPE_CHECKING:
     from mongostore.beanie import Documents
 
-# Building an index of a large collection takes its time; a server that is gone must still end the wait.
+# Building an index of a large collection takes its time; a server that is silent must still end the wait.
 _INDEX_SECONDS = 600.0
 _DIAGNOSE_SECONDS = 120.0
 _STATISTICS_TIME = timedelta(days=29)
@@ -182,7 +182,7 @@ class AsyncMongoStore:
         Raises:
             ConfigurationError: The address or the installation cannot work.
             AccessDeniedError: The credentials are wrong, or the user may not create indexes.
-            UnavailableError: Nothing answers there, within five seconds.
+            UnavailableError: Nothing answers there, within five seconds, or no more, within twenty.
             UnsupportedError: It is a standalone server, and transactions are required.
             IndexConflictError: An index is there with another definition.
         """
@@ -212,7 +212,7 @@ class AsyncMongoStore:
             if self._ensure_indexes:
                 with self._engine.deadline(_INDEX_SECONDS):
                     await ensure_indexes(self._engine)
-            with self._engine.deadline(_INDEX_SECONDS):
+            with self._engine.deadline(self._timeout):
                 await self._connection.read_clock()
             self._connection.attach()
         except BaseException:

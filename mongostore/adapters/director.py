@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -30,13 +29,12 @@ from mongostore.errors import (
 )
 from mongostore.models import Message, Session
 from mongostore.sync import MongoStore, Sessions, shared_store
+from mongostore.unreadable import log_unreadable
 
 logger: Final = logging.getLogger(__name__)
 
 NAMESPACE = "director"
 DB_TYPE = "mongodb"
-# An attempt fails only if others delete the session within it.
-_ATTEMPTS = 60
 # Never changed: what is stored goes through JSON text first.
 _NOTHING: dict[str, Any] = {}
 
@@ -110,8 +108,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         newest = sorted(
             self._sessions.iter(errors=errors), key=lambda session: session.created_at, reverse=True
         )
-        for error in errors:
-            logger.error("%s", error)
+        log_unreadable(errors)
         rows = [_to_row(session) for session in newest if session.data]
         return sorted(rows, key=lambda row: row["updated_at"], reverse=True)
 
@@ -145,7 +142,8 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             created_at=_to_datetime("created_at", created_at),
             updated_at=_to_datetime("updated_at", updated_at),
         )
-        self._write(session_id, lambda: self._sessions.messages.upsert(session_id, message))
+        # Director may write before it has created the session: then to one without a row.
+        self._sessions.messages.upsert(session_id, message, create=True)
 
     def get_conversations(self, session_id: str) -> list[dict[str, Any]]:
         """Return the messages of a session in the order in which they were first added."""
@@ -173,7 +171,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     ) -> None:
         """Put context messages in the place of those that are stored."""
         context = _to_plain("context_messages", context_messages)
-        self._write(session_id, lambda: self._sessions.context.set(session_id, context))
+        self._sessions.context.set(session_id, context, create=True)
 
     def delete_conversation(self, session_id: str) -> bool:
         """Remove all messages of a session and return whether there were any."""
@@ -210,16 +208,6 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             logger.error("MongoDB health check failed: %s", error)
             return False
         return True
-
-    def _write(self, session_id: str, write: Callable[[], object]) -> None:
-        """Write to a session, which Director may not have created yet: then to one without a row."""
-        for _ in range(_ATTEMPTS):
-            with suppress(NotFoundError):
-                write()
-                return
-            with suppress(AlreadyExistsError):
-                self._sessions.create(session_id)
-        write()
 
     def _message_rows(self, session_id: str) -> list[dict[str, Any]]:
         try:

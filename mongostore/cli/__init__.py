@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -97,28 +98,41 @@ class _Commands(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, load_command(name) if name in _ENTRIES else command, rest
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the command line, and print the help or the version if that is all it asks for."""
+        with _checked_output():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the command line names; an error of ours becomes one line, and exit code 1."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            with _checked_output():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             # As shells have it for a program that was interrupted.
             raise typer.Exit(130) from None
         except MongoStoreError as error:
             _fail(str(error))
-        except BrokenPipeError:
-            # The reader of the output has closed it, which is no error.
-            raise
-        except OSError as error:
-            _fail(f"{error.filename or 'the output'}: {error.strerror}")
         except Exception as error:
             # An error of usage, whose class is typer's own or click's, by its version.
             if isinstance(message := getattr(error, "message", None), str):
                 error.message = re.sub(r"://\S*@", "://***@", message)  # type: ignore[attr-defined]  # typer's or click's
             raise
+
+
+@contextmanager
+def _checked_output() -> Iterator[None]:
+    """Let a file that cannot be used, and an output that takes no more, be one line and exit code 1."""
+    try:
+        yield
+    except (BrokenPipeError, MongoStoreError):
+        # The reader of the output has closed it, which is no error; ours speak for themselves.
+        raise
+    except OSError as error:
+        _fail(f"{error.filename or 'the output'}: {error.strerror}")
 
 
 def _fail(text: str) -> NoReturn:

@@ -109,15 +109,27 @@ def _is_forwarded(headers: Headers) -> bool:
 
 def _is_local(headers: Headers) -> bool:
     """Return whether a request is to this machine by its own name, and not from a page or a proxy."""
-    host = headers.get("host", "")
+    return names_loopback(headers) and not comes_from_elsewhere(headers) and not _is_forwarded(headers)
+
+
+def names_loopback(headers: Headers) -> bool:
+    """Return whether a request calls this machine by its own name."""
     try:
-        name, origin = urlsplit(f"//{host}").hostname, urlsplit(headers.get("origin", f"//{host}")).netloc
+        return is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or "")
     except ValueError:
         return False
+
+
+def comes_from_elsewhere(headers: Headers) -> bool:
+    """Return whether a page of another server has sent a request."""
     # Browsers alone send it; `none` stands for an address that a person has typed.
-    site = headers.get("sec-fetch-site", "none")
-    is_own = origin == host and site in ("same-origin", "none")
-    return is_loopback(name or "") and is_own and not _is_forwarded(headers)
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return True
+    origin = headers.get("origin")
+    try:
+        return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
+    except ValueError:
+        return True
 
 
 def is_loopback(host: str) -> bool:

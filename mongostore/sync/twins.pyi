@@ -2440,12 +2440,21 @@ class SessionContext(Mirror[AsyncSessionContext]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def set(self, session_id: str, value: Any, *, expected: Any = ANY_CONTEXT) -> None:
+    def set(
+        self,
+        session_id: str,
+        value: Any,
+        *,
+        create: bool | SessionCreate = False,
+        expected: Any = ANY_CONTEXT,
+    ) -> None:
         """Store or replace a session's context, any JSON value up to 16 MiB.
 
         Args:
             session_id: The session.
             value: The context.
+            create: Whether to create the session if it is not there, or the members to create it with. That
+                is a step before: if the process dies in between, the session is there without the context.
             expected: The context as the caller has read it, if it must not have changed since.
 
         Raises:

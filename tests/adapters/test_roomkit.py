@@ -103,6 +103,17 @@ class TestConversationStore(ConversationStoreSuite):
                 await read
             assert caught.value.id == id
 
+    async def test_a_list_logs_in_one_line_that_it_left_something_out(
+        self, rooms: MongoConversationStore, store: AsyncMongoStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await rooms.commit_event("r", event())
+        for id in ("t", "u", "v"):
+            await store.rooms.tasks.create("r", Task(id=id))
+        assert await rooms.list_tasks("r") == []
+        (record,) = caplog.records
+        assert (record.levelname, record.name) == ("WARNING", "mongostore.documents")
+        assert record.getMessage() == "passed over task 't', which cannot be read: data; and 2 more"
+
     async def test_floats_that_are_no_numbers_are_null_as_in_roomkits_own_json(
         self, rooms: MongoConversationStore
     ) -> None:

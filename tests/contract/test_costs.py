@@ -230,6 +230,8 @@ CASES = [
     Case("tell where messages lie", 2, lambda s: s.describe_storage("long")),
     Case("tell where messages lie without stretches", 2, lambda s: s.describe_storage("long", outline=False)),
     Case("set a small context", 1, lambda s: s.context.set("long", [1])),
+    Case("set a context, which may create", 1, lambda s: s.context.set("long", [1], create=True)),
+    Case("set a context to create", 4, lambda s: s.context.set("with context", [1], create=True)),
     Case("get a small context", 1, lambda s: s.context.get("long")),
     Case("find a small context", 1, lambda s: s.context.find("long")),
     Case("set a large context", 3, lambda s: s.context.set("long", "x" * 100_000)),

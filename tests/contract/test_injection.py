@@ -634,7 +634,7 @@ also("sessions.messages.update", {"expected": None, "status": ""})
 also("sessions.messages.delete", {"expected": None})
 also("sessions.messages.watch", {"last": 1})
 also("rooms.events.watch", {"last": 1})
-also("sessions.context.set", {"expected": None})
+also("sessions.context.set", {"create": False, "expected": None})
 also("sessions.context.delete", {"expected": None})
 
 

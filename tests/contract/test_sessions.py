@@ -444,6 +444,40 @@ class TestSessions:
         await store.sessions.context.set("s", "small")
         assert await counted(store, "session_overflows") == 0
 
+    @pytest.mark.parametrize("context", ["small", ["x" * 5_000_000]], ids=["small", "large"])
+    async def test_set_creates_a_session_that_is_not_there(
+        self, store: AsyncMongoStore, context: Any
+    ) -> None:
+        sessions = store.sessions
+        for missing in ("s", "deleted"):
+            if missing == "deleted":
+                await sessions.create(missing)
+                await sessions.delete(missing)
+            await sessions.context.set(missing, context, create={"name": "n"})
+            assert await sessions.context.get(missing) == context
+            assert (await sessions.get(missing)).name == "n"
+        await sessions.context.set("s", [1], create={"name": "other"})
+        await sessions.context.set("s", [2], create=True)
+        assert await sessions.context.get("s") == [2]
+        assert (await sessions.get("s")).name == "n"
+
+    async def test_set_creates_no_session_for_what_is_refused(self, store: AsyncMongoStore) -> None:
+        context = store.sessions.context
+        for create in ("yes", None, 1, {"nmae": "n"}, {"name": 1}):
+            with pytest.raises(InvalidValueError):
+                await context.set("s", [], create=create)  # type: ignore[arg-type]
+        with pytest.raises(NotFoundError):
+            await context.set("s", [], create=True, expected=[1])
+        with pytest.raises(DocumentTooLargeError):
+            await context.set("s", "x" * 24_000_000, create=True)
+        assert not await store.sessions.exists("s")
+        await store.sessions.create("s")
+        await store.sessions.soft_delete("s")
+        with pytest.raises(NotFoundError):
+            await context.set("s", [], create=True)
+        await store.sessions.undelete("s")
+        assert await context.find("s") is None
+
     async def test_a_large_context_written_again_and_again_does_not_grow(
         self, store: AsyncMongoStore
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
@@ -13,6 +14,7 @@ from typing import Any
 import pymongo.errors
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.server_api import ServerApi
 
 from mongostore import (
@@ -27,7 +29,7 @@ from mongostore import (
     UnsupportedError,
 )
 from tests.cluster.messages import encode_answer, read_request
-from tests.faults.deployments import SECRET, certificate, cluster, standalone
+from tests.faults.deployments import SECRET, Member, certificate, cluster, standalone
 from tests.faults.memory_limits import Limit
 from tests.ports import free_port
 
@@ -181,6 +183,34 @@ async def test_an_index_is_created_while_a_member_is_down(mongod_binary: Path, t
         async with asyncio.timeout(20), AsyncMongoStore(three.uri_of()) as store:
             reports = {one.name: one.state for one in await store.check_indexes()}
             assert reports["sessions_by_metadata"] == "present"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["listCollections", "listIndexes", "createIndexes"])
+async def test_a_server_that_dies_during_an_opening_is_not_waited_for_as_long_as_for_an_index(
+    mongod_binary: Path, tmp_path: Path, command: str
+) -> None:
+    server = Member(mongod_binary, tmp_path, [])
+
+    class Killer(CommandListener):
+        def started(self, event: CommandStartedEvent) -> None:
+            if event.command_name == command:
+                server.send(signal.SIGKILL)
+
+        def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+        def failed(self, event: CommandFailedEvent) -> None: ...
+
+    try:
+        server.start()
+        options = {"event_listeners": [Killer()]}
+        store = AsyncMongoStore(f"mongodb://{server.address}", transactions="off", client_options=options)
+        # The index may take ten times as long.
+        async with asyncio.timeout(60):
+            with pytest.raises(UnavailableError):
+                await store.open()
+    finally:
+        server.stop()
 
 
 async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | None], Any]) -> None:

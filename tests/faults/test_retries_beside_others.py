@@ -153,7 +153,8 @@ CASES += [
 ]
 # It may begin its session, and so it means any one of that id: in one made anew it does what a call made
 # later would do.
-MEANS_ANY = {*itertools.product(("append-to-begin", "upsert-begin"), ("delete", "renew"))}
+BEGINNING = ("append-to-begin", "upsert-begin", "set-context-to-begin", "set-large-context-to-begin")
+MEANS_ANY = {*itertools.product(BEGINNING, ("delete", "renew"))}
 
 
 class Client:

@@ -148,6 +148,12 @@ VERBS: dict[str, Verb] = {
     "update": lambda store, id: store.sessions.update(id, revision=1, name="new", metadata={"a": None}),
     "set-context": lambda store, id: store.sessions.context.set(id, [{"small": 1}]),
     "set-context-large": lambda store, id: store.sessions.context.set(id, LARGE + "y"),
+    "set-context-to-begin": lambda store, id: store.sessions.context.set(
+        f"{id}~created", [{"small": 1}], create={"name": "begun"}
+    ),
+    "set-large-context-to-begin": lambda store, id: store.sessions.context.set(
+        f"{id}~created", LARGE, create=True
+    ),
     "delete-context": lambda store, id: store.sessions.context.delete(id),
     "delete": lambda store, id: store.sessions.soft_delete(id),
     "restore": lambda store, id: store.sessions.undelete(id),

@@ -201,6 +201,11 @@ asyncio.run(main())
 """
 
 
+async def export_nothing(path: Path) -> None:
+    async with AsyncMongoStore(f"mongomock://{uuid4().hex}") as store:
+        await Archive(store).write(path)
+
+
 @pytest.mark.parametrize(
     "moment", ["reading", *(pytest.param(one, marks=pytest.mark.long) for one in ("packing", "end"))]
 )
@@ -213,6 +218,11 @@ def test_an_export_that_is_killed_leaves_no_file_that_looks_whole(tmp_path: Path
     [part] = [file for file in tmp_path.iterdir() if file != path]
     assert part.suffix == ".part"
     assert zipfile.is_zipfile(part) == (moment == "end")
+    # The next one of the same path deletes it, and that of no other.
+    other = tmp_path / "some.zip.01234567.part"
+    other.touch()
+    asyncio.run(export_nothing(path))
+    assert {*tmp_path.iterdir()} == {path, other}
 
 
 async def test_exports_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:

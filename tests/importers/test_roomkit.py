@@ -94,3 +94,32 @@ async def test_a_file_of_a_newer_roomkit_is_refused_whole(store: AsyncMongoStore
     with pytest.raises(ConfigurationError, match="99 is newer"):
         await Importer(store).run("roomkit", str(newer))
     assert await store.rooms.count() == 0
+
+
+@pytest.mark.parametrize("torn", [b'{"id": "case-42", "st', b'{"id": "case-42\xff"}', b"12"])
+async def test_a_room_that_is_torn_is_refused_alone(
+    store: AsyncMongoStore, tmp_path: Path, torn: bytes
+) -> None:
+    path = tmp_path / "torn.db"
+    shutil.copy(FILE, path)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE rooms SET data = CAST(? AS TEXT) WHERE id = 'case-42'", (torn,))
+    database.close()
+    report = await Importer(store).run("roomkit", str(path))
+    assert named(report, "refused") == [("rooms", "case-42")]
+    others = {one["room"]["id"] for one in load("roomkit")["rooms"]} - {"case-42"}
+    assert {room.id async for room in store.rooms.iter()} == others
+
+
+async def test_what_is_torn_in_an_older_file_is_refused_alone(store: AsyncMongoStore, tmp_path: Path) -> None:
+    path = tmp_path / "torn.db"
+    shutil.copy(FILE, path)
+    with sqlite3.connect(path) as database:
+        # So old that RoomKit reads the JSON of more tables when it opens the file.
+        database.execute("PRAGMA user_version = 8")
+        database.execute("DROP INDEX idx_participants_identity")
+        database.execute("UPDATE participants SET data = '{' WHERE id = 'zoë'")
+    database.close()
+    report = await Importer(store).run("roomkit", str(path))
+    assert named(report, "refused") == [("participants", "zoë")]
+    assert report.of("rooms").new == load("roomkit")["counts"]["rooms"]

@@ -328,7 +328,9 @@ def test_an_interrupt_ends_a_command_with_one_line(command: str, monkeypatch: py
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no full device")
-@pytest.mark.parametrize("command", ["stats", "doctor --json", "docs", "ping"])
+@pytest.mark.parametrize(
+    "command", ["stats", "doctor --json", "docs", "ping", "--help", "--version", "keys --help"]
+)
 def test_an_output_that_takes_no_more_is_one_line_of_an_error(command: str) -> None:
     with FULL.open("w") as full:
         done = subprocess.run(
@@ -339,7 +341,8 @@ def test_an_output_that_takes_no_more_is_one_line_of_an_error(command: str) -> N
             check=False,
             env={**os.environ, "MONGOSTORE_URI": "mongomock://"},
         )
-    assert done.returncode
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: the output: No space left on device"
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 

@@ -34,9 +34,10 @@ from mongostore.adapters.chainlit.conversions import (
 from mongostore.adapters.chainlit.failures import log_failures
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
 from mongostore.adapters.chainlit.write_order import Write, WriteOrder, in_order
-from mongostore.errors import AccessDeniedError, InvalidValueError, NotFoundError
+from mongostore.errors import AccessDeniedError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
+from mongostore.unreadable import log_unreadable
 
 _MOST_AT_ONCE = 1000
 
@@ -218,10 +219,12 @@ class MongoDataLayer(BaseDataLayer):
         if thread is None:
             return None
         store = await self._user.get()
-        messages = store.threads.messages.iter(thread_id, errors=[])
+        errors: list[InvalidDocumentError] = []
+        messages = store.threads.messages.iter(thread_id, errors=errors)
         steps = [to_step(message) async for message in messages]
-        found = store.threads.elements.iter(thread_id, errors=[])
+        found = store.threads.elements.iter(thread_id, errors=errors)
         elements = [await self._to_element_dict(element) async for element in found]
+        log_unreadable(errors)
         return to_thread(thread, created_at=thread.created_at, steps=parents_first(steps), elements=elements)
 
     async def list_threads(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from agents import SessionSettings, TResponseInputItem
 from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
@@ -18,10 +17,10 @@ from mongostore.models import Message, SessionCreate
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
+from mongostore.unreadable import log_unreadable
 
 R = TypeVar("R")
 
-_log: Final = logging.getLogger(__name__)
 
 NAMESPACE = "openai"
 
@@ -179,7 +178,7 @@ class MongoSession:
         except ConflictError:
             # All were removed while they were read: what has come since is there to be read.
             return await self._all(sessions)
-        _log_all(errors)
+        log_unreadable(errors)
         return found
 
     async def _newest(self, sessions: AsyncSessions, limit: int) -> tuple[list[Message], bool]:
@@ -192,7 +191,7 @@ class MongoSession:
                 page = await sessions.messages.list(self.session_id, newest=True, limit=count, cursor=cursor)
             except NotFoundError:
                 return [], True
-            _log_all(page.errors)
+            log_unreadable(page.errors)
             found, cursor = page.items + found, page.next_cursor
             if cursor is None:
                 return found, True
@@ -201,11 +200,6 @@ class MongoSession:
     def _check_open(self) -> None:
         if self._is_closed:
             raise NotOpenError(f"the session {self.session_id!r} is closed")
-
-
-def _log_all(errors: list[InvalidDocumentError]) -> None:
-    for error in errors:
-        _log.error("%s", error)
 
 
 async def _finish(write: Coroutine[Any, Any, R]) -> R:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 from roomkit.models.channel import ChannelBinding
@@ -21,12 +20,11 @@ from roomkit.models.voice_delivery import VoiceDeliveryRecord
 
 from mongostore import models
 from mongostore.errors import InvalidDocumentError
+from mongostore.unreadable import log_unreadable
 
 Json = dict[str, Any]
 S = TypeVar("S", bound=BaseModel)
 R = TypeVar("R")
-
-logger: Final = logging.getLogger(__name__)
 
 
 def _reads(kind: str, name: str = "id") -> Callable[[Callable[[S], R]], Callable[[S], R]]:
@@ -46,13 +44,14 @@ def _reads(kind: str, name: str = "id") -> Callable[[Callable[[S], R]], Callable
 
 
 def read_all(convert: Callable[[S], R], stored: Iterable[S]) -> list[R]:
-    """Return what RoomKit can read of some stored records, and log the rest by its ids."""
-    records = list[R]()
+    """Return what RoomKit can read of some stored records, and log the rest."""
+    records, errors = list[R](), list[InvalidDocumentError]()
     for one in stored:
         try:
             records.append(convert(one))
         except InvalidDocumentError as error:
-            logger.error("left out of a list: %s", error)
+            errors.append(error)
+    log_unreadable(errors)
     return records
 
 

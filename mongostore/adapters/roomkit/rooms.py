@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from roomkit.core.exceptions import RoomNotFoundError
 from roomkit.models.channel import ChannelBinding
@@ -34,10 +33,9 @@ from mongostore.models import Page, RoomState
 from mongostore.repositories.rooms.offsets import Offsets
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
+from mongostore.unreadable import log_unreadable
 
 T = TypeVar("T")
-
-logger: Final = logging.getLogger(__name__)
 
 _PAGE = 1000
 
@@ -267,7 +265,7 @@ class RoomMethods(ConversationStore):
 
 
 async def collect(iterate: Callable[..., AsyncIterator[T]], *arguments: Any, **options: Any) -> list[T]:
-    """Return all that can be read of what a verb yields, and log the rest by its ids."""
+    """Return all that can be read of what a verb yields, and log the rest."""
     errors: list[InvalidDocumentError] = []
     items = [item async for item in iterate(*arguments, **options, errors=errors)]
     return collect_readable(Page(items, errors=errors))
@@ -299,7 +297,6 @@ async def collect_pages(
 
 
 def collect_readable(page: Page[T]) -> list[T]:
-    """Return what of a page can be read, and log the rest by its ids."""
-    for error in page.errors:
-        logger.error("left out of a list: %s", error)
+    """Return what of a page can be read, and log the rest."""
+    log_unreadable(page.errors)
     return page.items

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,20 +34,35 @@ _READERS: Final[dict[str, tuple[Any, Callable[..., Any]]]] = {
     "verifications": (Verification, conversions.from_verification),
     "verification_requests": (VerificationRequest, conversions.from_request),
 }
+# Beside the rooms: their JSON is read when a file of an older version is opened.
+_MIGRATED: Final = ("bindings", "events", "participants")
 
 
 def migrate(path: Path) -> None:
     """Bring a copy of a file to the version that RoomKit writes.
 
+    RoomKit reads the JSON of all rooms for that, and of more in a file of an older version: what it cannot
+    read is null from then on, which is none of its records.
+
     Raises:
         ConfigurationError: It is of a newer RoomKit than the installed one, or of none.
     """
+    try:
+        _open_and_close(path)
+    except (ValidationError, sqlite3.DatabaseError):
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            rooms = _blank_unreadable(database)
+        _open_and_close(path)
+        with closing(sqlite3.connect(path)) as database, database:
+            database.executemany("UPDATE rooms SET data = 'null' WHERE rowid = ?", rooms)
 
+
+def _open_and_close(path: Path) -> None:
     async def open_and_close() -> None:
         store = SQLiteStore(path)
         try:
             # Opens the file.
-            await store.list_rooms(limit=1)
+            await store.room_exists("")
         finally:
             await store.close()
 
@@ -53,6 +70,26 @@ def migrate(path: Path) -> None:
         asyncio.run(open_and_close())
     except SQLiteSchemaError as error:
         raise ConfigurationError(f"source: {error}") from None
+
+
+def _blank_unreadable(database: sqlite3.Connection) -> list[tuple[int]]:
+    """Put null in the place of unreadable JSON, an empty room in that of rooms, whose rows are returned."""
+    for table in _MIGRATED:
+        database.execute(f"UPDATE {table} SET data = 'null' WHERE NOT json_valid(data)")
+    # Not all that is stored as a text is one.
+    found = database.execute("SELECT rowid, CAST(data AS BLOB) FROM rooms")
+    rooms = [(row,) for row, data in found if not _is_room(data)]
+    empty = Room(id="unreadable").model_dump_json()
+    database.executemany("UPDATE rooms SET data = ? WHERE rowid = ?", [(empty, row) for (row,) in rooms])
+    return rooms
+
+
+def _is_room(data: bytes) -> bool:
+    try:
+        Room.model_validate_json(data)
+    except ValidationError:
+        return False
+    return True
 
 
 def fields_of(table: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
 
 from mongostore.documents.mapping import StoredDocument
@@ -15,8 +14,7 @@ from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import find_page
 from mongostore.repositories.rooms.event_queries import event_order
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
-
-_log = logging.getLogger("mongostore.documents")
+from mongostore.unreadable import log_unreadable
 
 _CATCH_UP = 200
 
@@ -78,7 +76,5 @@ def _decode_or_log(document: StoredDocument) -> Event | None:
     try:
         return to_event(document)
     except InvalidDocumentError as error:
-        context = {"kind": error.kind, "id": error.id}
-        fields = ", ".join(error.fields)
-        _log.warning("passed over %s %r, which cannot be read: %s", *context.values(), fields, extra=context)
+        log_unreadable([error])
         return None

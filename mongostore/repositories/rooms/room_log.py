@@ -31,16 +31,16 @@ from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
-from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
 from mongostore.documents.rooms import is_closed, second_of
-from mongostore.errors import MongoStoreError, NotFoundError
+from mongostore.errors import NotFoundError
 from mongostore.recent import Recent
 from mongostore.repositories import CollectionOf, Connection, current_operation
 from mongostore.repositories.operation import UnmatchedWrite, newest_life
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_with_newest
+from mongostore.repositories.rooms.room_listing import Listing, RoomListing
 from mongostore.repositories.size_limits import SizeLimit
 
 # The rest of a room is short.
@@ -111,7 +111,7 @@ class RoomLog:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._heads = Recent[str, tuple[LogHead, float]](_MOST_HEADS)
-        self._listing = BackgroundTasks()
+        self._listing = RoomListing(connection, self.forget)
 
     def cached(self, room_id: str) -> LogHead | None:
         """Return the end of a room's log as this process has seen it lately."""
@@ -161,22 +161,12 @@ class RoomLog:
         if head.active_second == head.listed_at:
             return head
         self._connection.closers.add(self.wait_until_listed)
-        self._listing.start(self._list(room_id, head, seconds))
+        self._listing.add(Listing(room_id, head.log, head.active_second, seconds))
         return replace(head, listed_at=head.active_second)
 
     async def wait_until_listed(self) -> None:
         """Wait until the rooms of earlier commits are listed by them."""
         await self._listing.wait()
-
-    async def _list(self, room_id: str, head: LogHead, seconds: float) -> None:
-        # Who opens the next log lists the room by what is true then.
-        log = {"_id": room_id, "state": "open", "log": head.log}
-        try:
-            with self._connection.engine.deadline(seconds):
-                await self._rooms.update_one(log, {"$max": {"listed_at": head.active_second}})
-        except (PyMongoError, MongoStoreError):
-            # The next event lists it.
-            self.forget(room_id)
 
     async def catch_up(self, room_id: str, head: LogHead) -> LogHead:
         """Return the end of a room's open log, of which another process has taken the next position."""

@@ -7,8 +7,10 @@ from typing import Any
 from mongostore.codec import decode, encode, is_same
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.errors import ConflictError, NotFoundError
+from mongostore.models import SessionCreate
 from mongostore.repositories import current_operation, reads, writes
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
+from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionRepository
 from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
 
@@ -54,12 +56,21 @@ class AsyncSessionContext(SessionRepository):
             return None
 
     @writes
-    async def set(self, session_id: str, value: Any, *, expected: Any = ANY_CONTEXT) -> None:
+    async def set(
+        self,
+        session_id: str,
+        value: Any,
+        *,
+        create: bool | SessionCreate = False,
+        expected: Any = ANY_CONTEXT,
+    ) -> None:
         """Store or replace a session's context, any JSON value up to 16 MiB.
 
         Args:
             session_id: The session.
             value: The context.
+            create: Whether to create the session if it is not there, or the members to create it with. That
+                is a step before: if the process dies in between, the session is there without the context.
             expected: The context as the caller has read it, if it must not have changed since.
 
         Raises:
@@ -72,7 +83,19 @@ class AsyncSessionContext(SessionRepository):
         """
         key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
-        guard = await self._guard(key, expected)
+        change = SessionChange.from_options(key, {"create": create})
+        while True:
+            try:
+                return await self._set(key, packed, expected)
+            except NotFoundError:
+                # What is expected is of a session that is there.
+                is_missing = change.create is not None and expected is ANY_CONTEXT
+                if not (is_missing and await self._storage.session_deleter.may_begin_again(key)):
+                    raise
+            await self._storage.writer.begin(change)
+
+    async def _set(self, key: str, packed: Any, expected: Any) -> None:
+        session_id, guard = session_id_of(key), await self._guard(key, expected)
         if bson_size("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
             if await self._replace(key, {"value": packed, "overflow": None}, guard) is None:
                 raise _changed_error(session_id) if guard else NotFoundError("session", session_id)

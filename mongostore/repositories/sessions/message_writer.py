@@ -86,7 +86,7 @@ class MessageWriter:
         large = _find_large(messages, self._limits.embed_bytes)
         if large and change.may_create:
             # Large values belong to a session that is there.
-            await self._begin(change)
+            await self.begin(change)
         whole = {message["id"]: message for message in messages}
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
@@ -192,7 +192,8 @@ class MessageWriter:
             for message in messages
         ]
 
-    async def _begin(self, change: SessionChange) -> None:
+    async def begin(self, change: SessionChange) -> None:
+        """Create the session of a change, unless it is there."""
         with suppress(DuplicateKeyError):
             await self._tail.sessions.insert_one(dict(change.create or {}))
 

@@ -6,15 +6,13 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from mongostore.models import ApiKey
 from mongostore.models.keys import ALL_NAMESPACES
-from mongostore.servers.access import is_loopback
+from mongostore.servers.access import comes_from_elsewhere, names_loopback
 from mongostore.servers.error_responses import ProblemError
 from mongostore.store import AsyncMongoStore
 
@@ -101,14 +99,11 @@ class StudioAccess:
     def check_source(self, request: Request) -> None:
         """Refuse requests of pages from elsewhere, and of names that lead here only by a trick."""
         self._check_host(request)
-        headers = request.headers
-        host, origin = headers.get("host", ""), headers.get("origin")
-        site = headers.get("sec-fetch-site", "none")
-        if site not in ("same-origin", "none") or (origin is not None and _netloc(origin) != host):
+        if comes_from_elsewhere(request.headers):
             raise ProblemError(403, "The studio answers its own pages alone")
 
     def _check_host(self, request: Request) -> None:
-        if self._token is not None and not _is_loopback(request.headers):
+        if self._token is not None and not names_loopback(request.headers):
             raise ProblemError(403, "Without keys, the studio answers this machine alone")
 
     def _cookie_name(self, request: Request) -> str:
@@ -123,20 +118,6 @@ class StudioAccess:
 
 def _viewer_of(key: ApiKey) -> Viewer:
     return Viewer(None if key.namespaces == [ALL_NAMESPACES] else tuple(key.namespaces))
-
-
-def _is_loopback(headers: Headers) -> bool:
-    try:
-        return is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or "")
-    except ValueError:
-        return False
-
-
-def _netloc(address: str) -> str:
-    try:
-        return urlsplit(address).netloc
-    except ValueError:
-        return ""
 
 
 async def _look(request: Request) -> Viewer:

@@ -128,7 +128,7 @@ class Content:
 
     def add_text(self, text: str, *, whole: bool = False) -> None:
         """Add Markdown, its beginning unless the whole is wanted."""
-        if not text:
+        if not text.strip():
             return
         clipped = not whole and len(text) > markdown.CLIP
         html = markdown.render(text[: markdown.CLIP] if clipped else text)

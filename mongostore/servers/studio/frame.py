@@ -51,16 +51,18 @@ class Studio(ServedStore):
     @property
     def database(self) -> str:
         """The name of the database."""
-        address = urlsplit(self.store.address)
-        if address.scheme == "mongomock":
+        if urlsplit(self.store.address).scheme == "mongomock":
             return "in memory"
-        # An address need not name it.
-        return self.store.engine.database.name if self.store.is_open else address.path.strip("/")
+        # Only the open engine knows it: an address need not name it.
+        return self.store.engine.database.name if self.store.is_open else ""
 
     @property
     def host(self) -> str:
         """Where the database is."""
-        return urlsplit(self.store.address).netloc.rpartition("@")[2] or "this process"
+        address = urlsplit(self.store.address)
+        if address.scheme == "mongod":
+            return "this machine"
+        return address.netloc.rpartition("@")[2] or "this process"
 
     @property
     def location(self) -> str:

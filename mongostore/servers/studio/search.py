@@ -77,6 +77,11 @@ class Query:
         return cls(" ".join(words), filters)
 
     @property
+    def misread(self) -> list[str]:
+        """Words that look like filters, and are none by their values."""
+        return [word for word in self.words.split() if word.startswith(("kind:", "since:"))]
+
+    @property
     def kind(self) -> str | None:
         """The only kind of conversations that is looked for; None for all."""
         return self.filters.get("kind")

@@ -113,10 +113,15 @@ class Watched:
         return self.page.goto(self.url + path)
 
     def check(self) -> None:
-        """Assert that nothing was complained about, nothing came from elsewhere, and nothing is cut off."""
+        """Assert that nothing was complained about, nothing came from elsewhere, nothing is out of sight."""
         assert self.complaints == []
         assert [one for one in self.requests if not one.startswith(self.url)] == []
-        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # The bars stay where they are while parts of the page scroll.
+        size = self.page.evaluate(
+            "(({ scrollWidth, scrollHeight }) => [scrollWidth, scrollHeight])(document.documentElement)"
+        )
+        window = self.page.evaluate("[innerWidth, innerHeight]")
+        assert all(part <= most for part, most in zip(size, window, strict=True))
 
 
 Browse = Callable[..., Watched]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from mongostore import AsyncMongoStore, Feedback, Message
+from mongostore.servers.studio import create_app
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.content import to_json
 from tests.servers.studio.conftest import open_client
@@ -132,6 +133,28 @@ async def test_what_is_not_there_is_said_as_a_page_and_as_a_problem(asking: http
     assert "There is no such session" in page.text
     problem = await asking.get("/s/default/nothing", headers={"Accept": "application/json"})
     assert problem.json()["status"] == 404
+
+
+async def test_one_message_without_a_text_is_counted_and_shown(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient
+) -> None:
+    for number, content in enumerate(("", " \n", None)):
+        message = Message(role="user", content=content)
+        await seeded.sessions.messages.append(f"bare{number}", message, create=True)
+        html = (await asking.get(f"/s/default/bare{number}")).text
+        assert "<span>1 message</span>" in html
+        assert html.count("No text.") == 1
+    assert "No text." not in (await asking.get(f"/s/{NAMESPACE}/{SESSION}")).text
+
+
+def test_a_studio_says_where_its_database_is() -> None:
+    def locate(uri: str) -> tuple[str, str]:
+        studio = create_app(AsyncMongoStore(uri), token=TOKEN).state.studio
+        return studio.host, studio.database
+
+    assert locate("mongod:///srv/data") == ("this machine", "")
+    assert locate("mongodb://ada:secret@db.example:27018/chat") == ("db.example:27018", "")
+    assert locate("mongomock://") == ("this process", "in memory")
 
 
 async def test_an_empty_store_says_how_to_begin(store_uri: str, database: str) -> None:
@@ -299,8 +322,13 @@ async def test_a_search_shows_when_and_takes_a_time(
         assert (
             "/s/default/old" in re.sub("<aside class=.side.*?</aside>", "", html, flags=re.DOTALL)
         ) is is_found
-    # What is no time is a word.
-    assert "Nothing was found" in (await asking.get("/search", params={"q": "gloves since:monday"})).text
+    # What is no time is a word, and the page says so.
+    html = (await asking.get("/search", params={"q": "gloves since:monday"})).text
+    assert "Nothing was found" in html
+    assert "“since:monday” was looked for as a word: since: takes days, such as 30d" in html
+    html = (await asking.get("/search", params={"q": "gloves kind:sessions since:30d"})).text
+    assert "“kind:sessions” was looked for as a word: kind: takes session, thread or room" in html
+    assert "since: takes" not in html
 
 
 async def test_any_words_can_be_searched(asking: httpx.AsyncClient) -> None:
@@ -399,7 +427,7 @@ async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.Asyn
     assert "Which of my trees were planted" in html
     assert "No comment" not in html
     assert "painted red on Sunday evening by gardeners Two, Five" in html
-    assert re.findall(r'<td class="cut">(\w+)</td>', drawn) == ["audit", "gardens"]
+    assert re.findall(r'<td class="any">(\w+)</td>', drawn) == ["audit", "gardens"]
     assert "Down, by tag" in drawn
     assert "Up, by tag" in (await asking.get("/feedback/votes?value=up")).text
 
