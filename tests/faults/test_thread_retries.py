@@ -265,8 +265,8 @@ async def test_feedback_whose_message_joins_a_thread_before_the_retry_is_stored(
         raise AutoReconnect("the answer was lost")
 
     monkeypatch.setattr(type(store.engine), "transact", lose)
-    given = Feedback(id="f", message_id="m", value=1)
-    answered = await store.threads.feedback.upsert(None, given)
+    feedback = Feedback(id="f", message_id="m", value=1)
+    answered = await store.threads.feedback.upsert(None, feedback)
     assert (answered.id, answered.value) == ("f", 1)
     stored = await store.threads.feedback.find("t", "m")
     assert stored == (None if is_removed else answered)
