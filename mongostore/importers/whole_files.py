@@ -18,7 +18,7 @@ if sys.platform != "win32":
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the real_path of the one at a path when the block has ended well.
+    """Open a file that takes the place of the one at a path when the block has ended well.
 
     A process that is killed in the block leaves a part of it under a name of its own, beside what was there:
     the next one that writes to the path deletes it. The new file is read by those who could read the old one,
