@@ -4,7 +4,7 @@ import typing
 
 if typing.TYPE_CHECKING:
     from mongostore.diagnostics import CheckResult, CheckStatus
-    from mongostore.engines import Capability, CollectionUsage, Deployment
+    from mongostore.engines import Capability, CollectionUsage, Deployment, Target
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -187,6 +187,7 @@ __all__ = [
     "SlowReaderError",
     "Statistics",
     "StorageLayout",
+    "Target",
     "Task",
     "Thread",
     "ThreadFilter",

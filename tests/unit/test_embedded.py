@@ -678,8 +678,8 @@ async def test_concurrent_claims_are_never_granted_twice() -> None:
     claimed: list[int] = []
 
     async def claim() -> None:
-        mine = EmbeddedEngine(name, "test").database["jobs"]
-        while job := await mine.find_one_and_update({"free": True}, {"$set": {"free": False}}):
+        own = EmbeddedEngine(name, "test").database["jobs"]
+        while job := await own.find_one_and_update({"free": True}, {"$set": {"free": False}}):
             claimed.append(job["_id"])
 
     async def claim_many() -> None:
