@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -135,13 +135,23 @@ async def _close(items: AsyncGeneratorType[Any, None]) -> None:
 async def _run_last(last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None) -> None:
     if first is not None:
         await first
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    calls = [task for task in tasks if task.get_name() == _CALL]
-    for call in calls:
-        call.cancel()
-    await asyncio.gather(*calls, return_exceptions=True)
+    await _cancel_all([task for task in _other_tasks() if task.get_name() == _CALL])
     await asyncio.get_running_loop().shutdown_asyncgens()
-    await last
+    try:
+        await last
+    finally:
+        # Such as the rest of what a call has begun at the same time, of which one part failed.
+        await _cancel_all(_other_tasks())
+
+
+def _other_tasks() -> Collection[asyncio.Task[Any]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def _cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Signal(Protocol):

@@ -309,6 +309,16 @@ async def test_a_user_who_may_not_create_indexes(guarded: str) -> None:
 
 
 @pytest.mark.server
+async def test_what_an_opening_has_begun_ends_before_its_error_is_raised(guarded: str) -> None:
+    before = asyncio.all_tasks()
+    store = AsyncMongoStore(f"mongodb://crud:{SECRET}@{guarded}/chat", transactions="off")
+    with pytest.raises(AccessDeniedError):
+        await store.open()
+    left = [task for task in asyncio.all_tasks() - before if "ensure_indexes" in repr(task.get_coro())]
+    assert left == []
+
+
+@pytest.mark.server
 async def test_a_reader_is_told_at_the_first_write(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"mongodb://reader:{SECRET}@{guarded}/chat"
     await refused(uri, AccessDeniedError, guarded, "right", transactions="off")
