@@ -4,7 +4,7 @@ import typing
 
 if typing.TYPE_CHECKING:
     from mongostore.diagnostics import CheckResult, CheckStatus
-    from mongostore.engines import Capability, CollectionUsage, Deployment
+    from mongostore.engines import Capability, CollectionUsage, Deployment, Target
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
-    from mongostore.hooks import CallRecord, Hooks, RetryRecord
+    from mongostore.hooks import AppendRecord, CallRecord, Hooks, RetryRecord
     from mongostore.index_definitions import IndexReport, IndexState
     from mongostore.models import (
         ApiKey,
@@ -104,6 +104,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AppendRecord",
     "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncRooms",
@@ -186,6 +187,7 @@ __all__ = [
     "SlowReaderError",
     "Statistics",
     "StorageLayout",
+    "Target",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -209,8 +211,8 @@ __version__: str
 # In the order in which they are looked into: the later ones take long to import.
 _MODULES = (
     "errors",
-    "hooks",
     "models",
+    "hooks",
     "engines",
     "repositories.statistics",
     "repositories.threads",

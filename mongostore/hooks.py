@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mongostore.errors import ConfigurationError
+from mongostore.models import Event, Message, Turn
 
 _log = logging.getLogger("mongostore")
 
@@ -18,13 +19,34 @@ class CallRecord:
 
     Attributes:
         operation: The verb, such as `AsyncSessionMessages.append`, or a step of the store's own upkeep.
+        namespace: That of the sessions; None for a verb of anything else.
         seconds: How long the call took, with its retries.
+        attempts: How often it was tried: 1, unless something failed.
         error: The name of the type of its error; None if there was none.
     """
 
     operation: str
+    namespace: str | None
     seconds: float
+    attempts: int
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRecord:
+    """Messages, turns or events that a call has appended, acknowledged by the server.
+
+    Attributes:
+        operation: The verb, such as `AsyncSessionMessages.append`.
+        namespace: That of the session; None for a room.
+        parent_id: The session or the room.
+        items: The result of the verb, or the message that was streamed.
+    """
+
+    operation: str
+    namespace: str | None
+    parent_id: str
+    items: tuple[Message | Turn | Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +79,14 @@ class Hooks:
     def on_retry(self, retry: RetryRecord) -> None:
         """Receive an attempt that failed and is made again."""
 
+    def on_append(self, append: AppendRecord) -> None:
+        """Receive messages, turns or events that this process has appended, for caches and notifications.
+
+        They are those of every `append` and `append_many`, and a streamed message when its stream ends. One
+        that was there already is received again. A process that dies, or a call that is cancelled, does not
+        call this: to see each message for certain, `watch`.
+        """
+
 
 def check_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     """Return hooks.
@@ -67,7 +97,7 @@ def check_hooks(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     if isinstance(hooks, Hooks) or not all(isinstance(one, Hooks) for one in hooks):
         raise ConfigurationError("hooks: must be a list of instances of mongostore.Hooks")
     for one in hooks:
-        if inspect.iscoroutinefunction(one.on_call) or inspect.iscoroutinefunction(one.on_retry):
+        if any(map(inspect.iscoroutinefunction, (one.on_call, one.on_retry, one.on_append))):
             raise ConfigurationError(f"hooks: the methods of {type(one).__name__} must not be coroutines")
     return tuple(hooks)
 

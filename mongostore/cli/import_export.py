@@ -16,7 +16,17 @@ from rich.table import Table
 
 from mongostore.cli.conversations import House
 from mongostore.cli.import_sources import import_source, print_report
-from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, warn
+from mongostore.cli.terminal import (
+    Database,
+    Namespace,
+    Uri,
+    err,
+    open_store,
+    out,
+    plain,
+    record_counter,
+    warn,
+)
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.importers import Options, names
 from mongostore.importers.archive import Archive
@@ -208,7 +218,8 @@ async def _export_archive(
 ) -> Archive:
     async with open_store(uri, database) as store:
         archive = Archive(store, user_id=user)
-        await archive.write(file, houses or [*House])
+        with record_counter(lambda: archive.counts.total()):
+            await archive.write(file, houses or [*House])
         return archive
 
 
@@ -250,7 +261,10 @@ async def _export(
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
-        with nullcontext(sys.stdout.buffer) if file == _STDIO else whole_file(file) as target:
+        with (
+            nullcontext(sys.stdout.buffer) if file == _STDIO else whole_file(file) as target,
+            nullcontext() if file == _STDIO else record_counter(lambda: message_count),
+        ):
             for session_id in wanted:
                 # One that the command does not name may be deleted before all of it is read.
                 with suppress(*([] if session_ids else [NotFoundError])):

@@ -117,10 +117,9 @@ def _print_row(kind: str, row: Refusal) -> None:
 
 
 def _table(report: Report, dry_run: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    new = "would be new" if dry_run else "new"
-    for title in ("read", new, "already there", "changed", "refused"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", min_width=max(map(len, report.counts), default=0))
+    for title in ("read", "new", "already there", "changed", "refused"):
         table.add_column(title, justify="right")
     for noun, counts in sorted(report.counts.items()):
         numbers = (counts.read, counts.new, counts.known, counts.changed, counts.refused)
@@ -128,5 +127,5 @@ def _table(report: Report, dry_run: bool) -> Table:
     refused, warnings, left_out = (rows.count for rows in (report.refused, report.warnings, report.left_out))
     warned = f"{warnings:,} warning{'' if warnings == 1 else 's'}"
     table.caption = f"{refused:,} refused, {warned}, {left_out:,} left out"
-    table.caption += f"; {report.verified:,} read back and equal"
+    table.caption += "; nothing is written" if dry_run else f"; {report.verified:,} read back and equal"
     return table

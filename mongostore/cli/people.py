@@ -11,7 +11,6 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 from rich import box
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from mongostore.cli.terminal import (
@@ -21,12 +20,12 @@ from mongostore.cli.terminal import (
     Uri,
     Yes,
     confirm,
-    err,
     fail_after,
     out,
     plain,
     print_counts,
     print_json_line,
+    record_counter,
     run_on_store,
     wants_json,
 )
@@ -132,7 +131,9 @@ def erase(
         print_json_line(report.model_dump())
     else:
         gone, changed = ("would go", "would be anonymized") if dry_run else ("deleted", "anonymized")
-        table = Table("collection", gone, changed, box=box.SIMPLE)
+        table = Table("collection", box=box.SIMPLE)
+        for title in (gone, changed):
+            table.add_column(title, justify="right")
         for line in report.lines:
             table.add_row(plain(line.collection), f"{line.deleted:,}", f"{line.anonymized:,}")
         out.print(table)
@@ -159,14 +160,13 @@ async def _erase(
 
 async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dict[str, int]:
     person = await find(store)
-    columns = SpinnerColumn(), TextColumn("{task.completed:,} records")
+    number = 0
+    counts: Counter[str] = Counter()
     with (
         whole_file(output) as target,
         zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
-        Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar,
+        record_counter(lambda: number),
     ):
-        task, number = bar.add_task(""), 0
-        counts: Counter[str] = Counter()
         async for record in store.people.export(person):
             number += 1
             # A zip takes one member at a time, so that each record is one.
@@ -174,7 +174,6 @@ async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dic
             archive.writestr(member, json.dumps(record.model_dump(), indent=1, ensure_ascii=False))
             counts[record.collection] += 1
             counts["files"] += await _write_file(store, archive, record)
-            bar.advance(task)
     return {collection: count for collection, count in counts.items() if count}
 
 

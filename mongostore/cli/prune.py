@@ -107,11 +107,7 @@ async def _prune(store: AsyncMongoStore, options: dict[str, Any], dry_run: bool,
         task = bar.add_task("", total=planned.total)
         while not done.is_complete:
             step = await store.retention.prune(**options, limit=_STEP)
-            done = PruneReport(
-                dry_run=False,
-                **{name: getattr(done, name) + getattr(step, name) for name in House},
-                is_complete=step.is_complete,
-                errors=step.errors,
-            )
+            counts: dict[str, int] = {name: getattr(done, name) + getattr(step, name) for name in House}
+            done = step.model_copy(update=counts)
             bar.update(task, completed=done.total)
     return done

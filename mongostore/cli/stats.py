@@ -17,7 +17,8 @@ from rich.text import Text
 from mongostore.cli.terminal import AsJson, Database, Uri, out, print_json_line, run_on_store, wants_json
 from mongostore.repositories.statistics import Statistics
 
-_BAR = 40
+# The longest bar, and the columns that stand beside one.
+_BAR, _BESIDE = 40, 34
 _STYLES = {"sessions": "cyan", "threads": "green", "rooms": "magenta"}
 _LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 # Rich's own form loads a font from elsewhere; the style is of this file alone.
@@ -66,7 +67,7 @@ def stats(
         return
     out.print(_numbers(found))
     if plot:
-        out.print(_plots(found))
+        out.print(_plots(found, out.width))
     out.print(_collections(found))
     if not found.is_complete:
         out.print("Counted in the newest documents alone: there are too many.", style="yellow")
@@ -95,7 +96,8 @@ def _by_house(counts: dict[str, int]) -> Text:
     return Text(", ").join(parts) if parts else Text("none")
 
 
-def _plots(found: Statistics) -> RenderableType:
+def _plots(found: Statistics, width: int) -> RenderableType:
+    longest = max(1, min(_BAR, width - _BESIDE))
     days = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Messages a day", title_justify="left")
     columns: list[tuple[str, JustifyMethod]]
     columns = [("day", "left"), ("", "left"), ("messages", "right"), ("people", "right")]
@@ -104,21 +106,22 @@ def _plots(found: Statistics) -> RenderableType:
     most = max((sum(day.messages.values()) for day in found.days), default=0)
     for day in found.days:
         total = sum(day.messages.values())
-        bar = Text.assemble(*((_bar(n, most), _STYLES[house]) for house, n in day.messages.items()))
+        bar = Text.assemble(*((_bar(n, most, longest), _STYLES[house]) for house, n in day.messages.items()))
         days.add_row(f"{day.day:%m-%d %a}", bar, f"{total:,}", f"{day.people:,}")
     lengths = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Lengths", title_justify="left")
     columns = [("messages", "right"), ("", "left"), ("conversations", "right")]
     for title, justify in columns:
         lengths.add_column(title, justify=justify, no_wrap=True)
     buckets = _buckets(found.lengths)
+    most = max((n for _, n in buckets), default=0)
     for name, count in buckets:
-        lengths.add_row(name, Text(_bar(count, max(n for _, n in buckets)), "cyan"), f"{count:,}")
+        lengths.add_row(name, Text(_bar(count, most, longest), "cyan"), f"{count:,}")
     return Group("", days, lengths)
 
 
-def _bar(count: int, most: int) -> str:
-    """Return a bar that is full for `most`, and to be seen where there is anything at all."""
-    return "" if not count else "█" * max(1, round(_BAR * count / most))
+def _bar(count: int, most: int, longest: int) -> str:
+    """Return a bar that is the longest for `most`, and to be seen where there is anything at all."""
+    return "" if not count else "█" * max(1, round(longest * count / most))
 
 
 def _buckets(lengths: dict[int, int]) -> list[tuple[str, int]]:
@@ -163,5 +166,5 @@ def _write_svg(file: Path, found: Statistics) -> None:
         markup=False,
         emoji=False,
     )
-    console.print(_numbers(found), _plots(found))
+    console.print(_numbers(found), _plots(found, console.width))
     file.write_text(console.export_svg(title="mongostore stats", code_format=_SVG), encoding="utf-8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, NoReturn, TypeVar
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final, NoReturn, TypeVar
 import typer
 from rich import box
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
 from rich.table import Table
 from rich.text import Text
 
@@ -123,10 +125,27 @@ def fail_after(errors: Collection[str]) -> None:
 
 def print_counts(name: str, title: str, counts: Mapping[str, int]) -> None:
     """Print a table of numbers by their names."""
-    table = Table(name, title, box=box.SIMPLE)
+    table = Table(name, box=box.SIMPLE)
+    table.add_column(title, justify="right")
     for key, count in counts.items():
         table.add_row(plain(key), f"{count:,}")
     out.print(table)
+
+
+@contextmanager
+def record_counter(count: Callable[[], int]) -> Iterator[None]:
+    """Show in a terminal how many records the work inside has written by now."""
+
+    class Records(ProgressColumn):
+        """The number of records."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{count():,} records")
+
+    columns = SpinnerColumn(), Records()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        progress.add_task("")
+        yield
 
 
 def print_json(value: object) -> None:

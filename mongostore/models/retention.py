@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mongostore.models.fields import Time
 from mongostore.models.model import Model
 
 House = Literal["sessions", "threads", "rooms"]
@@ -39,11 +40,15 @@ class PruneReport(Model):
 
     Attributes:
         dry_run: Whether nothing was deleted.
+        idle_since: Conversations without activity since then went as idle; None if none did.
+        created_before: Conversations that were created before that time went as old; None likewise.
         is_complete: Whether nothing is left to delete; False where `limit` ended it.
         errors: The conversations that could not be deleted, and why.
     """
 
     dry_run: bool
+    idle_since: Time | None = None
+    created_before: Time | None = None
     sessions: int = 0
     threads: int = 0
     rooms: int = 0

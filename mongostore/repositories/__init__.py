@@ -55,6 +55,8 @@ class Repository:
     safe to run twice; `current_operation` knows a second run.
     """
 
+    _namespace: str | None = None
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -75,6 +77,12 @@ class Repository:
         if found is None:
             raise NotFoundError(kind, id)
         return found
+
+    def _report_append(self, parent_id: str, items: list[R]) -> list[R]:
+        """Have the hooks, if there are any, receive what the call has appended; return it."""
+        if self._connection.hooks:
+            self._connection.report_append(self._namespace, parent_id, items)
+        return items
 
 
 def writes(verb: F) -> F:
@@ -122,7 +130,8 @@ def _guarded(verb: Callable[P, Awaitable[R]], access: Access) -> Callable[P, Awa
         if find_operation() is not None:
             connection.check_open()
             return await verb(*args, **kwargs)
-        with connection.admit(verb.__qualname__), drop_driver_context():
+        namespace: str | None = args[0]._namespace  # type: ignore[attr-defined]
+        with connection.admit(verb.__qualname__, namespace), drop_driver_context():
             return await run_with_retry(connection, lambda: verb(*args, **kwargs), access, verb.__qualname__)
 
     return run
@@ -132,7 +141,8 @@ def _guarded_steps(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
-        with connection.admit(verb.__qualname__), drop_driver_context():
+        namespace: str | None = args[0]._namespace  # type: ignore[attr-defined]
+        with connection.admit(verb.__qualname__, namespace), drop_driver_context():
             return await verb(*args, **kwargs)
 
     return run

@@ -17,7 +17,7 @@ from mongostore.documents import COLLECTIONS
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError
-from mongostore.hooks import CallRecord, Hooks, call_hooks
+from mongostore.hooks import AppendRecord, CallRecord, Hooks, call_hooks
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.expiry import states_of
 from mongostore.repositories.server_clock import ServerClock
@@ -31,7 +31,19 @@ _GRACE_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _MOST_MISSES = 3
 
-_ticket: ContextVar[object] = ContextVar("mongostore_ticket", default=None)
+
+class _Call:
+    """A verb under way: its name, how often it was tried again, and what it has appended."""
+
+    __slots__ = ("appended", "operation", "retries")
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.retries = 0
+        self.appended: AppendRecord | None = None
+
+
+_call: ContextVar[_Call | None] = ContextVar("mongostore_admitted", default=None)
 
 
 class CollectionOf:
@@ -68,7 +80,7 @@ class Connection:
         self._closing = BackgroundTasks()
         # End what goes on from call to call, while the store still takes calls.
         self.closers: set[Callable[[], Awaitable[None]]] = set()
-        self._admitted: dict[object, str] = {}
+        self._admitted: set[_Call] = set()
         self._is_idle = asyncio.Event()
 
     def attach(self) -> None:
@@ -101,26 +113,42 @@ class Connection:
         return self._owner is not None
 
     @contextmanager
-    def admit(self, operation: str) -> Iterator[None]:
+    def admit(self, operation: str, namespace: str | None = None) -> Iterator[None]:
         """Run a verb, which ends also if the store is closed in between."""
         self.check_open()
-        ticket, began, failure = object(), time.monotonic(), None
-        is_outermost = _ticket.get() not in self._admitted
-        self._admitted[ticket] = operation
-        token = _ticket.set(ticket)
+        call, began, failure, outer = _Call(operation), time.monotonic(), None, _call.get()
+        is_outermost = outer not in self._admitted
+        self._admitted.add(call)
+        token = _call.set(call)
         try:
             yield
         except BaseException as error:
             failure = type(error).__name__
             raise
         finally:
-            _ticket.reset(token)
-            self._admitted.pop(ticket, None)
+            _call.reset(token)
+            self._admitted.discard(call)
             if not self._admitted:
                 self._is_idle.set()
-            if self.hooks and is_outermost:
-                call = CallRecord(operation, time.monotonic() - began, failure)
-                call_hooks(self.hooks, lambda hooks: hooks.on_call(call))
+            if self.hooks:
+                if (appended := call.appended) and failure is None:
+                    call_hooks(self.hooks, lambda hooks: hooks.on_append(appended))
+                if outer and not is_outermost:
+                    outer.retries += call.retries
+                else:
+                    seconds = time.monotonic() - began
+                    record = CallRecord(operation, namespace, seconds, call.retries + 1, failure)
+                    call_hooks(self.hooks, lambda hooks: hooks.on_call(record))
+
+    def count_retry(self) -> None:
+        """Count that the verb under way is tried again."""
+        if call := _call.get():
+            call.retries += 1
+
+    def report_append(self, namespace: str | None, parent_id: str, items: Sequence[Any]) -> None:
+        """Have the hooks receive what the verb under way has appended, when it has ended well."""
+        if (call := _call.get()) and items:
+            call.appended = AppendRecord(call.operation, namespace, parent_id, tuple(items))
 
     async def drain(self) -> list[str]:
         """Admit no other verb, and wait for those under way as long as one may take and the server answers.
@@ -135,10 +163,10 @@ class Connection:
             self._closed.set_result(None)
         if owner != (os.getpid(), asyncio.get_running_loop()):
             return []
-        others = self._admitted.keys() - {_ticket.get()}
+        others = self._admitted - {_call.get()}
         self._is_idle.clear()
         end, misses = time.monotonic() + self.timeout + _GRACE_SECONDS, 0
-        while others & self._admitted.keys() and time.monotonic() < end:
+        while others & self._admitted and time.monotonic() < end:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_idle.wait(), _LOOK_SECONDS)
                 break
@@ -148,12 +176,12 @@ class Connection:
                 misses = 0 if await self.engine.recover() else misses
             if misses == _MOST_MISSES:
                 break
-        return sorted(self._admitted[ticket] for ticket in others & self._admitted.keys())
+        return sorted(call.operation for call in others & self._admitted)
 
     def detach(self) -> None:
         """Mark the connection as closed, for those too who wait without a bound."""
         self._owner = None
-        self._admitted = {}
+        self._admitted = set()
         self._collections = {}
         if self._closed and not self._closed.done():
             self._closed.set_result(None)
@@ -192,7 +220,7 @@ class Connection:
     def check_open(self) -> None:
         """Check that the store is open, here."""
         if self._owner is None:
-            if _ticket.get() in self._admitted:
+            if _call.get() in self._admitted:
                 return
             raise NotOpenError("the store is not open: use `async with`, or await open() first")
         pid, loop = self._owner

@@ -35,7 +35,7 @@ _FIELDS = [
     "is_erased",
     "schema_version",
 ]
-FIRST_TIME = -(2**62)
+_FIRST_TIME = -(2**62)
 
 Delete = Callable[[Any, StoredDocument], Awaitable[bool]]
 
@@ -57,7 +57,7 @@ class Walk:
     def after(self, last: tuple[int, Any] | None) -> StoredDocument:
         """Return the filter of those after the one with that time and id."""
         # The index of those that can expire holds no others.
-        first = 1 if self.field == "expires_at" else FIRST_TIME
+        first = 1 if self.field == "expires_at" else _FIRST_TIME
         if last is None:
             return {**self.filter, self.field: {"$gte": first, "$lt": self.before}}
         return {

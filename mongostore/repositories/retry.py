@@ -144,4 +144,5 @@ async def _back_off(connection: Connection, call: Operation, reported: MongoStor
     except TimeoutError:
         raise reported from None
     connection.check_open()
+    connection.count_retry()
     call.attempt += 1

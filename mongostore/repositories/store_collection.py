@@ -26,7 +26,7 @@ from mongostore.repositories.search.unindexed import add_words, add_words_to_upd
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
 # All other methods that change something are below.
-_PASSED_ON = frozenset({"aggregate", "database", "delete_many", "distinct", "name", "watch"})
+_PASSED_ON = frozenset({"aggregate", "database", "delete_many", "name", "watch"})
 
 
 class StoreCollection:

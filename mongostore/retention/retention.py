@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from mongostore.arguments import check_flag, check_id, check_list
+from mongostore.codec import from_micros, to_micros
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import (
     AccessDeniedError,
@@ -20,11 +21,12 @@ from mongostore.errors import (
 )
 from mongostore.models.retention import House, PruneReport
 from mongostore.repositories import Connection, Repository, long_running
-from mongostore.repositories.heads import FIRST_TIME, Heads, Walk
+from mongostore.repositories.heads import Heads, Walk
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
 
+_FIRST_TIME = to_micros("time", datetime.min.replace(tzinfo=UTC))
 HOUSES: tuple[House, ...] = get_args(House)
 
 
@@ -92,12 +94,15 @@ class AsyncRetention(Repository):
             check_flag("keep_pinned", keep_pinned),
         )
         counts, errors = Counter[str](), list[str]()
+        times = {"idle_since": _to_time(rules.idle_before), "created_before": _to_time(rules.older_than)}
         most = _check_most(limit)
         for house in _check_houses(houses, namespaces):
             async with aclosing(self._candidates(house, rules)) as found:
                 async for unmoved, head in found:
                     if most is not None and counts.total() >= most:
-                        return PruneReport(dry_run=dry_run, **counts, is_complete=False, errors=errors)
+                        return PruneReport(
+                            dry_run=dry_run, **times, **counts, is_complete=False, errors=errors
+                        )
                     try:
                         gone = dry_run or await self._heads.delete(house, head, unmoved)
                     except (AccessDeniedError, NotOpenError, UnavailableError):
@@ -106,7 +111,7 @@ class AsyncRetention(Repository):
                         errors.append(f"{house} {head['_id']!r}: {error}")
                     else:
                         counts[house] += bool(gone)
-        return PruneReport(dry_run=dry_run, **counts, errors=errors)
+        return PruneReport(dry_run=dry_run, **times, **counts, errors=errors)
 
     async def _candidates(
         self, house: House, rules: _Rules
@@ -163,8 +168,12 @@ def _before(name: str, span: object, now: int) -> int | None:
         return None
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise InvalidValueError(name, "must be a timedelta above 0")
-    # What is older than any time can be stored as that time.
-    return max(now - span // timedelta(microseconds=1), FIRST_TIME)
+    # Nothing is older than any time.
+    return max(now - span // timedelta(microseconds=1), _FIRST_TIME)
+
+
+def _to_time(before: int | None) -> datetime | None:
+    return None if before is None else from_micros(before)
 
 
 def _check_houses(houses: Sequence[House], namespaces: Sequence[str] | None) -> Sequence[House]:

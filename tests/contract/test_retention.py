@@ -57,6 +57,30 @@ async def documents(store: AsyncMongoStore) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def without_times(report: PruneReport) -> PruneReport:
+    return report.model_copy(update={"idle_since": None, "created_before": None})
+
+
+async def test_a_report_has_the_times_that_its_spans_reach_back_to(store: AsyncMongoStore) -> None:
+    for number in range(2):
+        await store.sessions.create(f"s{number}", created_at=OLD)
+    # The server's clock may be another one.
+    slack = timedelta(seconds=1)
+    began = datetime.now(UTC) - slack
+    reports = [
+        await store.retention.prune(idle=90 * DAY, older=95 * DAY, dry_run=True),
+        await store.retention.prune(idle=90 * DAY, older=95 * DAY, limit=1),
+    ]
+    for report in reports:
+        assert report.idle_since
+        assert report.created_before
+        assert began <= report.idle_since + 90 * DAY <= datetime.now(UTC) + slack
+        assert report.idle_since - report.created_before == 5 * DAY
+    report = await store.retention.prune(idle=timedelta.max)
+    assert (report.idle_since, report.created_before) == (datetime.min.replace(tzinfo=UTC), None)
+    assert (await store.retention.prune()).idle_since is None
+
+
 @pytest.mark.smoke
 async def test_prune_deletes_what_is_idle_and_leaves_the_rest(store: AsyncMongoStore) -> None:
     await converse(store, "idle", OLD)
@@ -66,10 +90,9 @@ async def test_prune_deletes_what_is_idle_and_leaves_the_rest(store: AsyncMongoS
     await store.threads.messages.merge("busy", "m", content="x", created_at=datetime.now(UTC))
     await store.rooms.events.append("busy", Event(channel_id="c"))
     planned = await store.retention.prune(idle=90 * DAY, dry_run=True)
-    assert planned == PruneReport(dry_run=True, sessions=1, threads=1, rooms=1)
-    assert await store.retention.prune(idle=90 * DAY) == PruneReport(
-        dry_run=False, sessions=1, threads=1, rooms=1
-    )
+    assert without_times(planned) == PruneReport(dry_run=True, sessions=1, threads=1, rooms=1)
+    pruned = await store.retention.prune(idle=90 * DAY)
+    assert without_times(pruned) == PruneReport(dry_run=False, sessions=1, threads=1, rooms=1)
     assert await remaining(store) == everywhere(["busy", "new"])
     assert (await store.retention.prune(idle=90 * DAY)).total == 0
 
@@ -122,9 +145,8 @@ async def test_prune_of_namespaces_touches_nothing_else(store: AsyncMongoStore) 
     await converse(store, "old", OLD)
     for name in ("a", "b"):
         await store.sessions.in_namespace(name).create("old", created_at=OLD)
-    assert await store.retention.prune(idle=90 * DAY, namespaces=["a"]) == PruneReport(
-        dry_run=False, sessions=1
-    )
+    pruned = await store.retention.prune(idle=90 * DAY, namespaces=["a"])
+    assert without_times(pruned) == PruneReport(dry_run=False, sessions=1)
     assert (await remaining(store))["threads"] == ["old"]
     assert not await store.sessions.in_namespace("a").exists("old")
     assert await store.sessions.in_namespace("b").exists("old")
@@ -225,4 +247,5 @@ def test_a_policy_that_is_none_is_refused(policy: Any) -> None:
 def test_prune_is_the_same_in_blocking_code() -> None:
     with MongoStore("mongomock://") as store:
         store.sessions.create("old", created_at=OLD)
-        assert store.retention.prune(idle=90 * DAY) == PruneReport(dry_run=False, sessions=1)
+        pruned = store.retention.prune(idle=90 * DAY)
+        assert without_times(pruned) == PruneReport(dry_run=False, sessions=1)

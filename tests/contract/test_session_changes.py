@@ -287,3 +287,16 @@ class TestWholeSessions:
         assert [one.namespace async for one in namespaces.iter_sessions("s1")] == names[1:]
         assert [one async for one in namespaces.iter_sessions("none")] == []
         await refused(namespaces.list(cursor="x"), namespaces.list(limit=0), namespaces.exists(5))  # type: ignore[arg-type]
+
+
+@pytest.mark.server
+@pytest.mark.long
+async def test_sessions_of_an_id_are_found_among_more_names_than_one_document_holds(
+    server_store: AsyncMongoStore,
+) -> None:
+    for name in ("a", "z"):
+        await server_store.sessions.in_namespace(name).create("s1")
+    others = [{"_id": f"{number}", "namespace": f"n{number}" * 200} for number in range(17_000)]
+    await server_store.engine.database["sessions"].insert_many(others)
+    found = [one.namespace async for one in server_store.sessions.namespaces.iter_sessions("s1")]
+    assert found == ["a", "z"]

@@ -11,7 +11,7 @@ IDLE = timedelta(days=90)
 def plan(store: MongoStore) -> None:
     for namespace in store.sessions.namespaces.iter():
         report = store.retention.prune(idle=IDLE, namespaces=[namespace], dry_run=True)
-        print(f"{namespace}: {report.sessions} idle sessions")
+        print(f"{namespace}: {report.sessions} sessions idle since {report.idle_since}")
 
 
 def prune(store: MongoStore) -> None:

@@ -193,8 +193,9 @@ def test_retention_plans_and_deletes_idle_sessions(
     with store.leases.hold("retention"):
         module.prune(store)
     module.prune(store)
-    assert capsys.readouterr().out.splitlines() == [
-        "default: 1 idle sessions",
+    planned, *lines = capsys.readouterr().out.splitlines()
+    assert planned.startswith(f"default: 1 sessions idle since {datetime.now(UTC) - module.IDLE:%Y-%m-%d}")
+    assert lines == [
         "another machine is doing it",
         "deleted 1 sessions and 0 threads",
     ]

@@ -244,7 +244,9 @@ def test_the_command_writes_and_reads_an_archive(tmp_path: Path) -> None:
     with MongoStore(one) as store:
         store.sessions.in_namespace("ada").create("s", name="kept")
         store.sessions.in_namespace("ada").messages.append("s", Message(role="user", content=[float("inf")]))
-    assert run(app, ["export", str(file), "--uri", one]).exit_code == 0
+    exported = run(app, ["export", str(file), "--uri", one], env={"FORCE_COLOR": "1", "TERM": "xterm"})
+    assert exported.exit_code == 0
+    assert "2 records" in exported.stderr
     assert run(app, ["import", "mongostore", str(file), "--uri", two]).exit_code == 0
     with MongoStore(two) as store:
         assert store.sessions.in_namespace("ada").get("s").name == "kept"

@@ -54,7 +54,7 @@ def test_a_source_is_imported_and_reported(uri: str, tmp_path: Path) -> None:
         uri,
     )
     report = tmp_path / "report.json"
-    assert "would be new" in run(*arguments, "--dry-run")
+    assert "nothing is written" in run(*arguments, "--dry-run")
     output = run(*arguments, "--report", report)
     assert "15" in output
     assert "warning: message_feedback.json" in output

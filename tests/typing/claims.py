@@ -7,7 +7,7 @@ from typing import Any, assert_type
 
 from pymongo import AsyncMongoClient, MongoClient
 
-from mongostore import AsyncMongoStore, Event, Message, MongoStore, Page, Room, Session
+from mongostore import AsyncMongoStore, Event, Message, MongoStore, Page, Room, Session, Target
 
 
 def front_door(client: AsyncMongoClient[dict[str, Any]], blocking: MongoClient[dict[str, Any]]) -> None:
@@ -15,6 +15,8 @@ def front_door(client: AsyncMongoClient[dict[str, Any]], blocking: MongoClient[d
     AsyncMongoStore(client, "chat")
     AsyncMongoStore(client["chat"])
     MongoStore(blocking["chat"], transactions="off")
+    targets: list[Target] = [client, client["chat"], blocking, "mongomock://"]
+    MongoStore(targets[0])
     AsyncMongoStore(42)  # type: ignore[arg-type]
     AsyncMongoStore(client, transactions="no")  # type: ignore[arg-type]
 

@@ -270,6 +270,10 @@ def test_stats_are_numbers_bars_and_an_image_without_addresses(
     svg = tmp_path / "days.svg"
     printed = run("stats", "--plot", "--days", 3, "--svg", svg, "--uri", uri).stdout
     assert "█" * 30 in printed
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run("stats", "--plot", "--days", 3, "--uri", uri).stdout
+    assert "█" * 20 in narrow
+    assert "…" not in narrow
     assert all(text in printed for text in ("sessions 62", "50-99", "collection"))
     assert re.findall('https?://[^"]*', svg.read_text()) == ["http://www.w3.org/2000/svg"]
     assert "<script" not in svg.read_text()

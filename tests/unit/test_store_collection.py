@@ -315,7 +315,7 @@ async def test_a_unique_index_of_ours_is_a_taken_key(things: Any, method: str) -
 
 
 def test_whatever_else_changes_documents_is_not_let_through(guarded: StoreCollection) -> None:
-    reading = {"aggregate", "count_documents", "distinct", "find", "find_one"}
+    reading = {"aggregate", "count_documents", "find", "find_one"}
     changing = {*WRITES, "delete_one", "find_one_and_delete", "with_options"}
     harmless = {"database", "delete_many", "name", "watch"}
     public = {name for name in dir(AsyncCollection) if not name.startswith("_")}

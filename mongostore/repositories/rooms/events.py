@@ -63,7 +63,8 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        return await self._updates.append(room_id, event, create, target, activity)
+        appended = await self._updates.append(room_id, event, create, target, activity)
+        return self._report_append(room_id, [appended])[0]
 
     @writes
     async def create(self, room_id: str, event: Event) -> Event:

@@ -80,7 +80,7 @@ class AsyncSessionBranches(SessionRepository):
         appended = await self._storage.writer.append(
             key, branched, fresh=fresh, change=change, absent_at=absent_at
         )
-        return to_messages(appended)[0]
+        return self._report_append(session_id, to_messages(appended)[0])
 
     @reads_majority
     async def list(

@@ -18,7 +18,7 @@ from mongostore.repositories.sessions.message_patch import MessagePatch, other_v
 from mongostore.repositories.sessions.message_updater import message_in
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
-from mongostore.repositories.sessions.tail import back_off, contention_error
+from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
 
 # The text in the message itself, before it moves to an overflow: so the largest segment stays far below the
 # limit of a document, even if all of its messages are being written.
@@ -149,7 +149,8 @@ class MessageStreams(SessionRepository):
     async def end(self, growth: Growth, text: str, status: str, patch: MessagePatch) -> Message:
         """Put the whole text into its place, with other members, and return the message."""
         last = MessagePatch.from_members(growth.message_id, {"content": text, "status": status})
-        return await self._patch(growth, replace(patch.then(last), drops_stream=True))
+        message = await self._patch(growth, replace(patch.then(last), drops_stream=True))
+        return self._report_append(session_id_of(growth.key), [message])[0]
 
     async def _patch(self, growth: Growth, patch: MessagePatch) -> Message:
         patch.members["updated_at"] = current_operation().now

@@ -73,7 +73,8 @@ class AsyncSessionMessages(SessionRepository):
         if not stored:
             await self._storage.tail.read(key)
             return []
-        return to_messages(await self._storage.writer.append(key, stored, fresh=fresh, change=change))[0]
+        appended = await self._storage.writer.append(key, stored, fresh=fresh, change=change)
+        return self._report_append(session_id, to_messages(appended)[0])
 
     def stream(
         self,

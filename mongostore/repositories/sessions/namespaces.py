@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator
-from typing import Unpack
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
@@ -18,6 +18,8 @@ from mongostore.repositories.sessions.storage import SessionRepository
 
 # Each name is a look-up of its own in an index, for which thousands of sessions of one name are not read.
 _STEP = 50
+# The sessions of so many namespaces are looked up at once.
+_LOOKED_UP = 1_000
 
 
 class AsyncNamespaces(SessionRepository):
@@ -111,12 +113,19 @@ class AsyncNamespaces(SessionRepository):
 
     async def _find_all(self, session_id: str) -> builtins.list[StoredDocument]:
         """Return the sessions of all namespaces that have an id."""
-        # Without a filter, with which a server would read the keys of all sessions.
-        names = [name for name in await self._sessions.distinct("namespace") if isinstance(name, str)]
-        keys = [self._storage.in_namespace(name).key(session_id) for name in names]
-        found = await self._sessions.find_all({"_id": {"$in": keys}, "state": "open"}, PUBLIC_FIELDS)
+        found: builtins.list[StoredDocument] = []
+        # Without a filter, with which a server would read the keys of all sessions. Of names in a cursor
+        # there may be any number.
+        async with await self._sessions.aggregate([{"$group": {"_id": "$namespace"}}]) as cursor:
+            while names := await cursor.to_list(_LOOKED_UP):
+                found += await self._find_in([name["_id"] for name in names], session_id)
         found.sort(key=lambda document: str(document["namespace"]))
         return await self._storage.insights.load_into(found)
+
+    async def _find_in(self, namespaces: Sequence[Any], session_id: str) -> builtins.list[StoredDocument]:
+        verbs = [self._storage.in_namespace(name) for name in namespaces if isinstance(name, str)]
+        keys = [one.key(session_id) for one in verbs]
+        return await self._sessions.find_all({"_id": {"$in": keys}, "state": "open"}, PUBLIC_FIELDS)
 
     async def _names(self, after: str | None, limit: int, newest: bool) -> builtins.list[str]:
         """Return the first names after one."""

@@ -73,4 +73,4 @@ class SessionRepository(Repository):
 
     def __init__(self, storage: SessionStorage) -> None:
         super().__init__(storage.connection)
-        self._storage = storage
+        self._storage, self._namespace = storage, storage.namespace

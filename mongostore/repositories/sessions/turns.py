@@ -79,7 +79,8 @@ class AsyncSessionTurns(SessionRepository):
             if not guard.items() <= fields.items():
                 raise other_revision_error(key)
             return []
-        return await self._storage.turns.append(key, name, stored, fresh=fresh, revision=revision)
+        appended = await self._storage.turns.append(key, name, stored, fresh=fresh, revision=revision)
+        return self._report_append(session_id, appended)
 
     @reads
     async def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
