@@ -299,7 +299,8 @@ async def test_a_wrong_password(guarded: str, user: str) -> None:
 
 @pytest.mark.server
 async def test_no_login_where_one_is_wanted(guarded: str) -> None:
-    await refused(f"mongodb://{guarded}/chat", AccessDeniedError, guarded, "right", transactions="off")
+    words = "the server wants a login: name the user in the URI"
+    await refused(f"mongodb://{guarded}/chat", AccessDeniedError, guarded, words, transactions="off")
 
 
 @pytest.mark.server
