@@ -153,7 +153,7 @@ async def ensure_indexes(engine: Engine) -> None:
     try:
         await asyncio.gather(*collections)
     finally:
-        # After the first error nobody waits for the rest, and the client is closed under it.
+        # The first error leaves the rest at work, while the caller closes the client.
         for each in collections:
             each.cancel()
         await asyncio.wait(collections)

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -135,23 +135,21 @@ async def _close(items: AsyncGeneratorType[Any, None]) -> None:
 async def _run_last(last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None) -> None:
     if first is not None:
         await first
-    await _cancel_all([task for task in _other_tasks() if task.get_name() == _CALL])
+    await _cancel_others(_CALL)
     await asyncio.get_running_loop().shutdown_asyncgens()
     try:
         await last
     finally:
         # Such as the rest of what a call has begun at the same time, of which one part failed.
-        await _cancel_all(_other_tasks())
+        await _cancel_others()
 
 
-def _other_tasks() -> Collection[asyncio.Task[Any]]:
-    return asyncio.all_tasks() - {asyncio.current_task()}
-
-
-async def _cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
-    for task in tasks:
+async def _cancel_others(name: str = "") -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    others = [task for task in tasks if task.get_name().startswith(name)]
+    for task in others:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class _Signal(Protocol):
