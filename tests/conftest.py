@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.index_definitions import load_indexes
+from mongostore.repositories.change_feed import ChangeReader
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.cluster.deployment import sharded_cluster
@@ -383,3 +385,23 @@ async def server_store(
     ) as opened:
         yield opened
         await emptied.add(opened.engine.database)
+
+
+@pytest.fixture
+def until_followed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Waits, once a task has been made that reads a watch, until it sees what is written from then on."""
+    following, wait_for_next = set[ChangeReader](), ChangeReader.next
+
+    async def wait_for_change(reader: ChangeReader) -> Any:
+        following.add(reader)
+        return await wait_for_next(reader)
+
+    monkeypatch.setattr(ChangeReader, "next", wait_for_change)
+
+    async def wait() -> None:
+        before = len(following)
+        async with asyncio.timeout(60):
+            while len(following) == before:
+                await asyncio.sleep(0.01)
+
+    return wait

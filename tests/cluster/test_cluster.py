@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -246,12 +246,15 @@ def silent(sharded: ShardedCluster) -> Iterator[None]:
 
 
 async def test_heartbeats_end_the_delay_of_tails(
-    sharded: ShardedCluster, silent: None, monkeypatch: pytest.MonkeyPatch
+    sharded: ShardedCluster,
+    silent: None,
+    monkeypatch: pytest.MonkeyPatch,
+    until_followed: Callable[[], Awaitable[None]],
 ) -> None:
     async def first(store: AsyncMongoStore) -> asyncio.Task[MessageChange]:
         changes = store.sessions.messages.watch("s")
         reading = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(1)
+        await until_followed()
         await store.sessions.messages.append("s", Message(role="user"))
         await asyncio.wait([reading], timeout=5)
         return reading

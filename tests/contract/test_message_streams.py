@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any
 from uuid import uuid4
@@ -116,14 +116,17 @@ class TestGrowth:
         assert (stored.role, stored.metadata) == ("tool", {"a": None, "c": 1, "d": 5, "e": None})
 
     async def test_watchers_see_it_grow_and_no_renewals(
-        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+        self,
+        store: AsyncMongoStore,
+        monkeypatch: pytest.MonkeyPatch,
+        until_followed: Callable[[], Awaitable[None]],
     ) -> None:
         monkeypatch.setattr("mongostore.repositories.sessions.message_stream.RENEWAL_SECONDS", 0.05)
         await store.sessions.create("s")
         seen: list[MessageChange] = []
         async with aclosing(store.sessions.messages.watch("s")) as changes:  # type: ignore[type-var]
             first = asyncio.ensure_future(anext(changes))
-            await asyncio.sleep(0.3)
+            await until_followed()
             async with store.sessions.messages.stream("s", id="a", flush_every=0.01) as out:
                 for piece in ("one ", "two ", "three"):
                     await out.write(piece)

@@ -397,12 +397,12 @@ class TestPeople:
     async def test_a_lease_outlives_a_step_of_the_servers_clock(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, step: int
     ) -> None:
-        lease = await store.leases.acquire("l", "a", 0.3)
+        lease = await store.leases.acquire("l", "a", 1)
         assert lease is not None
         if step > 0:
             # Set forward: what the store knows of it is behind.
             monkeypatch.setattr(ServerClock, "from_host", lambda _, micros: micros - step * 1_000_000)
-            await asyncio.sleep(0.35)
+            await asyncio.sleep(1.05)
         else:
             ends = {"$set": {"expires_at": datetime.now(UTC) + timedelta(seconds=-step)}}
             await store.engine.database["leases"].update_one({"_id": "l"}, ends)
@@ -424,9 +424,9 @@ class TestPeople:
     async def test_a_held_lease_is_renewed_while_its_block_runs_and_then_given_back(
         self, store: AsyncMongoStore
     ) -> None:
-        async with store.leases.hold("l", seconds=0.5) as lease:
+        async with store.leases.hold("l", seconds=1.5) as lease:
             assert isinstance(lease, Lease)
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(2)
             assert await store.leases.acquire("l", "another", 60) is None
         assert await store.leases.acquire("l", "another", 60)
 
@@ -482,8 +482,8 @@ class TestPeople:
 
 def test_blocking_code_holds_a_lease_while_it_works() -> None:
     with MongoStore("mongomock://") as store:
-        with store.leases.hold("l", seconds=0.5):
-            time.sleep(1.2)
+        with store.leases.hold("l", seconds=1.5):
+            time.sleep(2)
             assert store.leases.acquire("l", "another", 60) is None
             with pytest.raises(ConflictError, match="another owner"), store.leases.hold("l"):
                 raise AssertionError

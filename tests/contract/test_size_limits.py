@@ -22,6 +22,7 @@ from mongostore import (
 )
 from mongostore.documents.mapping import bson_size
 from mongostore.repositories.rooms import identities
+from mongostore.repositories.sessions.bulk import SessionTransfer
 from mongostore.repositories.sessions.session_change import PARTICIPANTS
 from mongostore.repositories.threads import message_writer
 from mongostore.repositories.threads.thread_updates import VOTES
@@ -254,6 +255,8 @@ class TestSizeLimits:
             await verbs.ensure("s", f"{n}{'x' * 100}")
         with pytest.raises(DocumentTooLargeError) as caught:
             await verbs.ensure("s", "y" * 100)
+        with pytest.raises(DocumentTooLargeError):
+            await SessionTransfer.of(store.sessions).bind("s", "y" * 100, datetime(2026, 1, 1, tzinfo=UTC))
         assert str(caught.value).endswith("delete participants of it")
         with pytest.raises(DocumentTooLargeError):
             await store.sessions.create("t", participants=[f"{n}{'x' * 100}" for n in range(30)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 import pytest
@@ -22,15 +22,26 @@ def summaries(changes: list[MessageChange]) -> list[tuple[str, int | None, objec
     return [(change.kind, change.position, change.message and change.message.content) for change in changes]
 
 
-async def begin(changes: AsyncIterator[MessageChange]) -> asyncio.Task[MessageChange]:
-    first = asyncio.ensure_future(anext(changes))
-    await asyncio.sleep(0.3)
-    return first
+Begin = Callable[[AsyncIterator[MessageChange]], Awaitable[asyncio.Task[MessageChange]]]
+
+
+@pytest.fixture
+def begin(until_followed: Callable[[], Awaitable[None]]) -> Begin:
+    """Begins to read a watch, and returns when it sees what is written."""
+
+    async def begin(changes: AsyncIterator[MessageChange]) -> asyncio.Task[MessageChange]:
+        first = asyncio.ensure_future(anext(changes))
+        await until_followed()
+        return first
+
+    return begin
 
 
 class TestWatch:
     @pytest.mark.smoke
-    async def test_every_kind_of_change_is_told_in_order(self, store: AsyncMongoStore) -> None:
+    async def test_every_kind_of_change_is_told_in_order(
+        self, store: AsyncMongoStore, until_followed: Callable[[], Awaitable[None]]
+    ) -> None:
         sessions = store.sessions
         await sessions.create("s")
         await sessions.messages.append_many(
@@ -43,7 +54,7 @@ class TestWatch:
                 seen.append(change)  # noqa: PERF401  # each one is looked at as it comes
 
         following = asyncio.create_task(follow())
-        await asyncio.sleep(0.3)
+        await until_followed()
         for received_now, action in enumerate(
             (
                 sessions.messages.append("s", Message(id="a", role="user", content="a")),
@@ -77,7 +88,7 @@ class TestWatch:
             ("close", None, None),
         ]
 
-    async def test_rolls_are_not_seen(self, store: AsyncMongoStore) -> None:
+    async def test_rolls_are_not_seen(self, store: AsyncMongoStore, begin: Begin) -> None:
         sessions = store.sessions
         await sessions.create("s")
         async with aclosing(sessions.messages.watch("s")) as changes:
@@ -87,7 +98,7 @@ class TestWatch:
             changes_received = summaries([await first, *await take(changes, 299)])
         assert changes_received == [("append", n, n) for n in range(300)]
 
-    async def test_a_token_goes_on_where_it_was_left(self, store: AsyncMongoStore) -> None:
+    async def test_a_token_goes_on_where_it_was_left(self, store: AsyncMongoStore, begin: Begin) -> None:
         sessions = store.sessions
         await sessions.create("s")
         async with aclosing(sessions.messages.watch("s")) as changes:
@@ -126,7 +137,7 @@ class TestWatch:
                 again = await take(changes, len(expected) - 1 if left else 2)
             assert summaries(again) == (expected[1:] if left else [("append", 9, 9), ("delete", 5, None)])
 
-    async def test_other_sessions_are_not_told(self, store: AsyncMongoStore) -> None:
+    async def test_other_sessions_are_not_told(self, store: AsyncMongoStore, begin: Begin) -> None:
         sessions = store.sessions
         for name in ("s", "s/1", "t"):
             await sessions.create(name)
@@ -143,14 +154,14 @@ class TestWatch:
             seen = [await first, *await take(changes, 200)]
         assert {change.message.content for change in seen if change.message} == {"s"}
 
-    async def test_purging_ends_the_tail(self, store: AsyncMongoStore) -> None:
+    async def test_purging_ends_the_tail(self, store: AsyncMongoStore, begin: Begin) -> None:
         await store.sessions.create("s")
         async with aclosing(store.sessions.messages.watch("s")) as changes:
             first = await begin(changes)
             await store.sessions.delete("s")
             assert summaries([await first]) == [("close", None, None)]
 
-    async def test_large_messages_are_told_whole(self, store: AsyncMongoStore) -> None:
+    async def test_large_messages_are_told_whole(self, store: AsyncMongoStore, begin: Begin) -> None:
         await store.sessions.create("s")
         async with aclosing(store.sessions.messages.watch("s")) as changes:
             first = await begin(changes)
@@ -160,7 +171,7 @@ class TestWatch:
         assert change.message.content == "x" * 2_000_000
 
     async def test_a_token_is_refused_if_it_was_changed_or_is_another_session_s(
-        self, store: AsyncMongoStore
+        self, store: AsyncMongoStore, begin: Begin
     ) -> None:
         for name in ("s", "other"):
             await store.sessions.create(name)

@@ -97,11 +97,21 @@ class Faults:
     app: str
     admin: AsyncMongoClient[dict[str, Any]]
 
-    async def fail(self, commands: list[str], mode: str | int, **how: Any) -> None:
-        """Make the store's commands of these names fail, always or so many times, as failCommand says."""
+    async def fail(self, commands: list[str], mode: str | int, **how: Any) -> int:
+        """Make the store's commands of these names fail, always or so many times, as failCommand says.
+
+        Returns:
+            How many commands have failed before, which `wait_until_failing` takes.
+        """
         data = {"failCommands": commands, "appName": self.app, **how}
         wanted = mode if isinstance(mode, str) else {"times": mode}
-        await self.admin.admin.command({"configureFailPoint": "failCommand", "mode": wanted, "data": data})
+        point = {"configureFailPoint": "failCommand", "mode": wanted, "data": data}
+        return int((await self.admin.admin.command(point))["count"])
+
+    async def wait_until_failing(self, before: int) -> None:
+        """Wait until a command has come to what was made to fail."""
+        point = {"waitForFailPoint": "failCommand", "timesEntered": before + 1, "maxTimeMS": 60_000}
+        await self.admin.admin.command(point)
 
     @asynccontextmanager
     async def failing(self, commands: list[str], **how: Any) -> AsyncIterator[None]:

@@ -130,7 +130,7 @@ async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowl
 async def test_what_was_acknowledged_is_shown_at_once_after_each_election(members: Cluster) -> None:
     members.wait_until_idle()
 
-    async def write(session_id: str) -> int:
+    async def write(session_id: str) -> None:
         await store.sessions.create(session_id)
         ids: list[str] = []
         while not over.is_set():
@@ -138,20 +138,26 @@ async def test_what_was_acknowledged_is_shown_at_once_after_each_election(member
             await store.sessions.messages.append(session_id, Message(id=ids[-1], role="user"))
             page = await store.sessions.messages.list(session_id, newest=True, limit=3)
             assert [message.id for message in page.items] == ids[-3:]
-        return len(ids)
+            written[session_id] = len(ids)
 
-    over = asyncio.Event()
+    async def wait_for_five_more() -> None:
+        wanted = {name: count + 5 for name, count in written.items()}
+        async with asyncio.timeout(PATIENCE):
+            while any(written[name] < count for name, count in wanted.items()):
+                await asyncio.sleep(0.05)
+
+    over, written = asyncio.Event(), {f"s{number}": 0 for number in range(8)}
     async with AsyncMongoStore(members.uri_of(), "shown") as store, asyncio.TaskGroup() as writing:
-        writers = [writing.create_task(write(f"s{number}")) for number in range(8)]
+        for session_id in written:
+            writing.create_task(write(session_id))
         for _ in range(2):
-            await asyncio.sleep(0.5)
+            await wait_for_five_more()
             killed = members.primary()
             killed.send(signal.SIGKILL)
             await asyncio.to_thread(members.primary)
             killed.start()
-        await asyncio.sleep(0.5)
+        await wait_for_five_more()
         over.set()
-    assert min(writer.result() for writer in writers) > 10
 
 
 async def test_what_a_later_attempt_finds_done_is_told_when_the_majority_has_it(members: Cluster) -> None:

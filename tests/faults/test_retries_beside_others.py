@@ -34,8 +34,10 @@ Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
 Snapshot = tuple[Any, Any]
 WRITES = {
     "insert_one",
+    "insert_many",
     "update_one",
     "update_many",
+    "update_each",
     "replace_one",
     "find_one_and_update",
     "find_one_and_delete",

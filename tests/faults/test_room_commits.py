@@ -295,9 +295,9 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
     app = f"{server_uri}{'&' if '?' in server_uri else '/?'}appName=stalled-{database}"
     async with AsyncMongoStore(app, database) as store:
         stalled = replace(faults, app=f"stalled-{database}")
-        await stalled.fail(["insert"], 2, blockConnection=True, blockTimeMS=1500)
+        before = await stalled.fail(["insert"], 2, blockConnection=True, blockTimeMS=1500)
         working = [asyncio.create_task(store.rooms.events.append("r", new_event(0)))]
-        await asyncio.sleep(0.3)
+        await stalled.wait_until_failing(before)
         working += [
             asyncio.create_task(store.rooms.events.append("r", new_event(n))) for n in range(1, GROUP)
         ]
@@ -506,7 +506,9 @@ async def test_a_commit_that_was_on_its_way_when_its_caller_was_cancelled_is_car
         await store.rooms.identities.create(Identity(id="i"))
         network.drops = ["commitTransaction"]
         work = asyncio.create_task(store.rooms.identities.link_address("i", "sms", "1"))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(20):
+            while network.drops:
+                await asyncio.sleep(0.01)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work

@@ -177,9 +177,9 @@ async def test_a_command_that_stalls_delays_no_other_room(faults: Any) -> None:
     await append(faults.store, "first")
     await append(faults.store, "crowd")
     # One command with some rooms stalls; what comes behind it does not.
-    await faults.fail(["insert"], 1, blockConnection=True, blockTimeMS=1500)
+    before = await faults.fail(["insert"], 1, blockConnection=True, blockTimeMS=1500)
     stalled = asyncio.create_task(append(faults.store, "last", ROOMS[:4]))
-    await asyncio.sleep(0.1)
+    await faults.wait_until_failing(before)
     assert all(isinstance(one, Event) for one in await append(faults.store, "last", ROOMS[4:]))
     assert not stalled.done()
     assert all(isinstance(one, Event) for one in await stalled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -87,13 +87,16 @@ async def test_200_tails_are_one_stream_and_starve_no_verb(
 
 @pytest.mark.parametrize("house", HOUSES)
 async def test_a_slow_reader_ends_alone_and_goes_on_where_it_was(
-    store: AsyncMongoStore, house: str, monkeypatch: pytest.MonkeyPatch
+    store: AsyncMongoStore,
+    house: str,
+    monkeypatch: pytest.MonkeyPatch,
+    until_followed: Callable[[], Awaitable[None]],
 ) -> None:
     monkeypatch.setattr(change_feed, "MAX_CHANGES", 10)
     async with tails_of(store, owners=1, readers=2) as tails:
         async with aclosing(watch(store, house, "o0")) as changes:  # type: ignore[type-var]
             first = asyncio.ensure_future(anext(changes))
-            await asyncio.sleep(0.3)
+            await until_followed()
             await append(store, house, "o0", 0)
             seen = [await asyncio.wait_for(first, SECONDS)]
             for n in range(1, 30):
@@ -111,13 +114,13 @@ async def test_a_slow_reader_ends_alone_and_goes_on_where_it_was(
 
 
 async def test_many_large_changes_end_a_slow_reader(
-    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, until_followed: Callable[[], Awaitable[None]]
 ) -> None:
     monkeypatch.setattr(change_feed, "MAX_BYTES", 5000)
     await store.sessions.create("s")
     async with aclosing(watch(store, "sessions", "s")) as changes:  # type: ignore[type-var]
         first = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(0.3)
+        await until_followed()
         for _ in range(8):
             await append(store, "sessions", "s", "x" * 2000)
             await asyncio.sleep(0.02)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from mongostore import (
     AsyncMongoStore,
     Element,
     Feedback,
     Identity,
+    ThreadMessage,
     Verification,
     VerificationRequest,
 )
@@ -22,6 +26,7 @@ from mongostore.repositories.connection import Connection
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.threads import AsyncThreads
+from mongostore.repositories.threads.bulk import ThreadMessageBatches
 from tests.faults.test_retries_beside_others import store_uri
 from tests.faults.test_room_retries import VARYING, Verb, check_acts_once
 
@@ -39,6 +44,7 @@ VARYING_HERE |= {
     "expires_at",
     "ops",
 }
+BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 COLLECTIONS = (
     *("threads", "messages", "elements", "users", "api_keys", "leases"),
     *(
@@ -110,6 +116,12 @@ VERBS: dict[str, Verb] = {
         id, Feedback(id=f"{id} f", message_id=f"{id} voted", value=0)
     ),
     "unvote": lambda s, id: s.threads.feedback.delete(id, f"{id} voted"),
+    "import-messages": lambda s, id: ThreadMessageBatches.of(s.threads).create_many(
+        id, [ThreadMessage(id=f"{id} new", content="ours", created_at=BEFORE)]
+    ),
+    "import-feedback": lambda s, id: ThreadMessageBatches.of(s.threads).add_feedback(
+        id, [Feedback(id=f"{id} g", message_id=f"{id} m", value=0)]
+    ),
     "put-element": lambda s, id: s.threads.elements.upsert(id, element(f"{id} new", {"by": "ours"})),
     "put-element-again": lambda s, id: s.threads.elements.upsert(id, element(f"{id} e", {"by": "ours"})),
     "put-file": put_file,
@@ -193,7 +205,15 @@ async def make_anew(store: Any, id: str) -> None:
         await threads.users.create(f"{id} {user}", user_id=f"{id} {user}", metadata=theirs)
 
 
-OTHERS: dict[str, Verb] = {other.__name__: other for other in (change, delete, delete_thread, make_anew)}
+async def renew(store: Any, id: str) -> None:
+    """Delete the thread with all that is in it, and begin another one under its id."""
+    await store.threads.delete(id)
+    await store.threads.merge(id, name="theirs", begun_at=datetime.now(UTC))
+
+
+OTHERS: dict[str, Verb] = {
+    other.__name__: other for other in (change, delete, delete_thread, make_anew, renew)
+}
 
 
 def plain(value: Any) -> Any:
@@ -225,3 +245,28 @@ async def test_a_lost_answer_makes_a_verb_of_threads_act_once_beside_another_cli
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str
 ) -> None:
     await check_acts_once(store, Client(store), monkeypatch, prepare, VERBS[name], OTHERS[other], state)
+
+
+@pytest.mark.parametrize("is_removed", [False, True], ids=["joined", "removed"])
+async def test_feedback_whose_message_joins_a_thread_before_the_retry_is_stored(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    transact = type(store.engine).transact
+
+    async def join() -> None:
+        await store.threads.messages.merge("t", "m", content="theirs")
+        if is_removed:
+            await store.threads.feedback.delete("t", "m")
+
+    async def lose(engine: Any, statements: Any) -> None:
+        await transact(engine, statements)
+        monkeypatch.undo()
+        await asyncio.create_task(join(), context=Context())
+        raise AutoReconnect("the answer was lost")
+
+    monkeypatch.setattr(type(store.engine), "transact", lose)
+    feedback = Feedback(id="f", message_id="m", value=1)
+    answered = await store.threads.feedback.upsert(None, feedback)
+    assert (answered.id, answered.value) == ("f", 1)
+    stored = await store.threads.feedback.find("t", "m")
+    assert stored == (None if is_removed else answered)

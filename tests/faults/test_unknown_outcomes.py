@@ -9,6 +9,7 @@ import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pymongo.errors import ConfigurationError as DriverConfigurationError
 
 from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotOpenError, Turn
 from mongostore.repositories.sessions import TailLimits
+from mongostore.repositories.sessions.bulk import SessionTransfer
 
 pytestmark = pytest.mark.server
 
@@ -129,6 +131,9 @@ VERBS: dict[str, Verb] = {
     "truncate": lambda store, id: store.sessions.truncate(id),
     "bind": lambda store, id: store.sessions.participants.ensure(id, "new"),
     "bind-again": lambda store, id: store.sessions.participants.ensure(id, "p"),
+    "import-participant": lambda store, id: SessionTransfer.of(store.sessions).bind(
+        id, "new", datetime(2026, 1, 1, tzinfo=UTC)
+    ),
     "unbind": lambda store, id: store.sessions.participants.delete(id, "p"),
     "append-turns": lambda store, id: store.sessions.turns.append_many(id, "p", turns("new", "newer")),
     "append-large-turns": lambda store, id: store.sessions.turns.append_many(id, "q", turns("new", LARGE)),

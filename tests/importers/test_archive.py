@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import stat
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Message, Mongo
 from mongostore.cli import app
 from mongostore.importers import Importer, Options, SourceError
 from mongostore.importers.archive import Archive
+from mongostore.importers.whole_files import whole_file
 from tests.importers.expected import DATA, named
 
 SOURCES = [
@@ -185,6 +187,7 @@ import asyncio, os, signal, sys, zipfile
 from pathlib import Path
 from mongostore import AsyncMongoStore, Message
 from mongostore.importers.archive import Archive
+from mongostore.importers.whole_files import whole_file
 from mongostore.repositories.sessions import AsyncSessionMessages
 
 moments = {"reading": (AsyncSessionMessages, "iter"), "packing": (zipfile.ZipFile, "writestr")}
@@ -235,6 +238,29 @@ async def test_exports_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> 
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert len(archive.read("messages.jsonl").splitlines()) == 50
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_file_that_is_replaced_keeps_its_readers_and_its_links(tmp_path: Path) -> None:
+    target, link = tmp_path / "private.zip", tmp_path / "link.zip"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    with whole_file(link) as file:
+        [part] = tmp_path.glob("*.part")
+        assert stat.S_IMODE(part.stat().st_mode) == 0o600
+        file.write(b"new")
+    assert link.readlink() == target
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"new", 0o600)
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "\U0001f642" * 63])
+def test_a_file_may_have_the_longest_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for content in (b"one", b"two"):
+        with whole_file(path) as file:
+            file.write(content)
+        assert path.read_bytes() == content
     assert [*tmp_path.iterdir()] == [path]
 
 

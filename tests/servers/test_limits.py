@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -118,6 +119,12 @@ async def test_body_that_comes_too_slowly_is_refused() -> None:
     assert came < 20
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 class Holder:
     """An application that reads a body and keeps it until it is released."""
 
@@ -144,11 +151,10 @@ async def test_few_large_bodies_are_in_memory_and_fewer_of_one_caller() -> None:
         return {"type": "http.request", "body": b"x", "more_body": False}
 
     asked = [asyncio.create_task(ask(app, "POST", "/", large, address=a)) for a in "aaaabbc"]
-    await asyncio.sleep(0.05)
-    assert sorted(holder.held) == ["a", "a", "b", "b"]
+    await until(lambda: len(holder.held) >= 4)
     asked += [asyncio.create_task(ask(app, "POST", "/", small, address="a")) for _ in range(20)]
-    await asyncio.sleep(0.05)
-    assert len(holder.held) == 24
+    await until(lambda: len(holder.held) >= 24)
+    assert sorted(holder.held) == [*"a" * 22, *"bb"]
     with pytest.raises(ProblemError, match="429"):
         await ask(app, "POST", "/", large, address="a")
     holder.release.set()
@@ -281,9 +287,9 @@ async def test_integrations_of_one_caller_leave_room_for_those_of_others() -> No
         async with client(app) as asking:
             path = "/v1/namespaces/{}/sessions/s{}/integrate"
             many = [asyncio.create_task(asking.post(path.format("many", n))) for n in range(20)]
-            await asyncio.sleep(0.2)
+            await until(lambda: len(working) >= 2 and sum(one.done() for one in many) >= 4)
             few = asyncio.create_task(asking.post(path.format("few", 0)))
-            await asyncio.sleep(0.2)
+            await until(lambda: "few" in working)
             assert sorted(working) == ["few", "many", "many"]
             release.set()
             assert (await few).status_code == 200

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any, Self
 
 from mongostore.codec import encode, from_micros, to_micros
-from mongostore.documents.session_participants import StoredParticipant
 from mongostore.models import Message
-from mongostore.repositories import CollectionOf, Repository, activity_of, current_operation, reads, writes
+from mongostore.repositories import CollectionOf, Repository, activity_of, reads, writes
 from mongostore.repositories.sessions.insight_log import total_size
 from mongostore.repositories.sessions.message_arguments import store_messages
 from mongostore.repositories.sessions.participant_log import LogEnd, participant_of
@@ -27,6 +26,7 @@ class SessionTransfer(Repository):
         self._key = sessions._key
         self._storage = sessions._storage
         self._writer = sessions._storage.writer
+        self._participants = sessions.participants
 
     @classmethod
     def of(cls, sessions: AsyncSessions) -> Self:
@@ -56,19 +56,13 @@ class SessionTransfer(Repository):
         """Bind a participant that comes from elsewhere, as of the time of its binding there.
 
         Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            DocumentTooLargeError: If the session would have too many participants.
             InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the participant cannot be read.
         """
-        name, call = to_name(participant_id), current_operation()
-        path = f"participants.{name}"
-        bound = StoredParticipant(bound_at=to_micros("bound_at", time), epoch=call.token).model_dump()
-        key = {"_id": self._key(session_id), "state": "open", path: {"$exists": False}}
-        update = {
-            "$set": {path: bound},
-            "$addToSet": {"participant_names": name},
-            "$inc": {"revision": 1},
-            "$max": {"updated_at": call.now},
-        }
-        await self._sessions.update_one(key, update)
+        with activity_of(time):
+            await self._participants._bind(session_id, participant_id, {}, to_micros("bound_at", time))
 
     @writes
     async def add_insights(

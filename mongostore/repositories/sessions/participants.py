@@ -138,17 +138,18 @@ class AsyncSessionParticipants(SessionRepository):
             return False
 
     async def _bind(
-        self, session_id: str, participant_id: str, guard: StoredDocument
+        self, session_id: str, participant_id: str, guard: StoredDocument, bound_at: int | None = None
     ) -> tuple[SessionParticipant, bool]:
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
         call, key, name = current_operation(), self._storage.key(session_id), to_name(participant_id)
-        new = StoredParticipant(bound_at=call.now, epoch=call.token).model_dump()
+        bound_at = call.now if bound_at is None else bound_at
+        new = StoredParticipant(bound_at=bound_at, epoch=call.token).model_dump()
         update: StoredDocument = {
             "$set": {f"participants.{name}": new},
             "$addToSet": {"participant_names": {"$each": [name]}},
             "$push": record_operation(),
             "$inc": {"revision": 1},
-            "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
+            "$max": {"updated_at": call.now, "active_at": call.active_at},
         }
         added = PARTICIPANTS.added(session_id, update)
         room, counted = PARTICIPANTS.allowing(added), PARTICIPANTS.counted(update, added)

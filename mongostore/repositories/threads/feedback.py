@@ -74,6 +74,9 @@ class AsyncThreadFeedback(Repository):
             return await self._connection.engine.transact(put)
         except DuplicateKeyError as error:
             if (error.details or {}).get("keyPattern") == {"_id": 1}:
+                # A message joins its thread with the feedback that an earlier attempt has stored.
+                if done := await find_done(self._messages, {"_id": key["_id"]}):
+                    return to_feedback({**done, "feedback": done.get("feedback") or members})
                 existing = await self._messages.find_one({"_id": key["_id"]}, {"state": 1})
                 if existing and existing.get("state") == "deleted":
                     raise NotFoundError("message", key["_id"]) from None
