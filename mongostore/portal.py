@@ -9,13 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from contextvars import Context
 from types import AsyncGeneratorType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
@@ -72,7 +66,7 @@ class Portal:
         call = _Call(work)
         try:
             # Not before the lock: what gets through it before `close` is ended by `close`.
-            with self._gate if self._pid == os.getpid() else nullcontext():
+            with self._gate if self._pid == os.getpid() else suppress():
                 if not self.is_usable:
                     call.reject()
                     raise NotOpenError("the store was closed")
@@ -145,8 +139,8 @@ async def _run_last(last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, 
 
 
 async def _cancel_others(name: str = "") -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    others = [task for task in tasks if task.get_name().startswith(name)]
+    others = {task for task in asyncio.all_tasks() if task.get_name().startswith(name)}
+    others.discard(asyncio.current_task())
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
