@@ -273,10 +273,10 @@ async def _schema_versions(engine: Engine, collections: Iterable[str]) -> CheckR
         # What a small one leaves of its share is for the large ones.
         share = max(end - time.monotonic(), 0.0) / len(remaining)
         name = remaining.pop(0)
-        where = {"schema_version": {"$gt": SCHEMA_VERSION}}
+        filter = {"schema_version": {"$gt": SCHEMA_VERSION}}
         try:
             with engine.deadline(share):
-                if await engine.collection(name).find_one(where, {"_id": 1}) is not None:
+                if await engine.collection(name).find_one(filter, {"_id": 1}) is not None:
                     newer.append(name)
         except PyMongoError as error:
             if not error.timeout:

@@ -144,37 +144,37 @@ def drop_driver_context() -> Iterator[None]:
         raise
 
 
-def translate_error(error: Exception, where: str) -> MongoStoreError:
+def translate_error(error: Exception, address: str) -> MongoStoreError:
     """Return the error of ours with the meaning of `error`, without the values that the driver's text quotes.
 
     Args:
         error: The error of PyMongo, or of the embedded engine in its place.
-        where: The engine's address, for the message.
+        address: The engine's address, for the message.
     """
     if isinstance(error, BulkWriteError):
         error = _first_error(error)
     if isinstance(error, DocumentTooLarge):
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
     if isinstance(error, OperationFailure):
-        return _translate_server_error(error, where)
+        return _translate_server_error(error, address)
     if isinstance(error, EncryptionError):
         # Its timeout is that of MongoDB's helper, or of the collection of keys, not of the command.
         if error.timeout or isinstance(error.cause, ConnectionFailure):
-            return UnavailableError(f"{where}: client-side encryption gets no answer: {_NO_HELPER}")
-        return ConfigurationError(f"{where}: client-side encryption failed: see auto_encryption_opts")
+            return UnavailableError(f"{address}: client-side encryption gets no answer: {_NO_HELPER}")
+        return ConfigurationError(f"{address}: client-side encryption failed: see auto_encryption_opts")
     if isinstance(error, ConnectionFailure) or getattr(error, "timeout", False):
-        return UnavailableError(f"{where}: {_describe(error)}")
+        return UnavailableError(f"{address}: {_describe(error)}")
     if isinstance(error, InvalidOperation):
         if any(word in str(error) for word in _CLOSED):
-            return NotOpenError(f"{where}: the client is closed")
-        return MongoStoreError(f"{where}: the driver refuses the operation")
+            return NotOpenError(f"{address}: the client is closed")
+        return MongoStoreError(f"{address}: the driver refuses the operation")
     if isinstance(error, DriverConfigurationError):
         if _JUST_STARTED in str(error):
-            return UnavailableError(f"{where}: the server has just started: {_IN_NO_SET}")
-        return ConfigurationError(f"{where}: the URI's options do not go together")
+            return UnavailableError(f"{address}: the server has just started: {_IN_NO_SET}")
+        return ConfigurationError(f"{address}: the URI's options do not go together")
     if isinstance(error, BSONError):
-        return MongoStoreError(f"{where}: a stored value cannot be read: another program wrote it")
-    return MongoStoreError(f"{where}: {type(error).__name__}")
+        return MongoStoreError(f"{address}: a stored value cannot be read: another program wrote it")
+    return MongoStoreError(f"{address}: {type(error).__name__}")
 
 
 def is_encryption_error(error: Exception) -> bool:
@@ -239,18 +239,18 @@ def describe_code(error: OperationFailure) -> str:
     return f"(code {error.code or 0}, {name})" if name else f"(code {error.code or 0})"
 
 
-def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreError:
+def _translate_server_error(error: OperationFailure, address: str) -> MongoStoreError:
     code = error.code or 0
     detail = describe_code(error)
     if isinstance(error, DuplicateKeyError):
         found = _INDEX.search(str(error))
         index = f": that of the index {found[2]} of {found[1]}" if found else ""
-        return ConflictError(f"{where}: a unique key is taken{index}")
+        return ConflictError(f"{address}: a unique key is taken{index}")
     if code in _TOO_LARGE:
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
     if code in _STREAM_LOST:
         return TokenExpiredError(
-            f"{where}: the token is older than the server's history; read anew, then watch"
+            f"{address}: the token is older than the server's history; read anew, then watch"
         )
     if any(text in str(error) for text in _NO_RETRYABLE_WRITES):
         code = 301
@@ -260,21 +260,21 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
         found = _MECHANISM.search(str(error))
         login = found[1] if found else "this way"
         return ConfigurationError(
-            f"{where}: the server has no login by {login}: correct authMechanism {detail}"
+            f"{address}: the server has no login by {login}: correct authMechanism {detail}"
         )
     if code == _UNAUTHORIZED and _NO_LOGIN in str(error):
         return AccessDeniedError(f"{where}: the server wants a login: name the user in the URI {detail}")
     if code in _REFUSALS:
         kind, reason = _REFUSALS[code]
-        return kind(f"{where}: {reason} {detail}")
+        return kind(f"{address}: {reason} {detail}")
     if code in _DISK_FULL:
-        return UnavailableError(f"{where}: the server's disk is full {detail}", retryable=False)
+        return UnavailableError(f"{address}: the server's disk is full {detail}", retryable=False)
     if error.timeout and code not in _PASSING_REASONS:
-        return UnavailableError(f"{where}: no answer in time {detail}")
+        return UnavailableError(f"{address}: no answer in time {detail}")
     if code in _PASSING or any(map(error.has_error_label, _TRANSIENT_LABELS)):
         reason = _PASSING_REASONS.get(code, "the server is busy or changing its primary")
-        return UnavailableError(f"{where}: {reason} {detail}")
-    return MongoStoreError(f"{where}: the server refused it {detail}")
+        return UnavailableError(f"{address}: {reason} {detail}")
+    return MongoStoreError(f"{address}: the server refused it {detail}")
 
 
 def lacks_primary(servers: Iterable[ServerDescription]) -> bool:

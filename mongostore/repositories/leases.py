@@ -118,7 +118,7 @@ class AsyncLeases(Repository):
         Raises:
             InvalidValueError: If it is no lease, or the time is out of range.
         """
-        held = _held_filter(lease)
+        filter = _held_filter(lease)
         milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
         lasts = {"$gt": ["$expires_at", "$$NOW"]}
         # Counted, so that a renewal shows as a change even within the same millisecond.
@@ -127,7 +127,7 @@ class AsyncLeases(Repository):
             "renewals": {"$cond": [lasts, {"$add": [{"$ifNull": ["$renewals", 0]}, 1]}, "$renewals"]},
             "milliseconds": {"$cond": [lasts, milliseconds, "$milliseconds"]},
         }
-        return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
+        return bool((await self._leases.update_one(filter, [{"$set": renewed}])).modified_count)
 
     @writes
     async def release(self, lease: Lease) -> bool:

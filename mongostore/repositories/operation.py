@@ -55,12 +55,12 @@ class UnmatchedWrite:
     """An update that did not find its document."""
 
     collection: Any
-    where: StoredDocument
+    filter: StoredDocument
     times: int = 0
 
     async def verify(self) -> None:
         """Look whether the document is one that only a newer version may change."""
-        filter = self.where
+        filter = self.filter
         if "_id" in filter:
             filter = {name: value for name, value in filter.items() if name in _KEYS}
         newer = await self.collection.find_one({**filter, "schema_version": NEWER}, {"_id": 1})

@@ -73,18 +73,18 @@ class StoreCollection:
         collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
         return StoreCollection(collection, majority, self._unique_keys, self._states, self._now, self._kind)
 
-    def find(self, where: Any = None, projection: Any = None, **options: Any) -> Any:
+    def find(self, filter: Any = None, projection: Any = None, **options: Any) -> Any:
         """Find documents."""
-        return self._read_from.find(self._visible(where), hide_words(self._kind, projection), **options)
+        return self._read_from.find(self._visible(filter), hide_words(self._kind, projection), **options)
 
     async def find_all(
-        self, where: StoredDocument, projection: Any = None, *, limit: int = 0, **options: Any
+        self, filter: StoredDocument, projection: Any = None, *, limit: int = 0, **options: Any
     ) -> list[StoredDocument]:
         """Return the documents that are found, `limit` at most unless that is 0."""
         if limit:
             # One more than there can be, so that the first answer ends it.
             options |= {"limit": limit, "batch_size": limit + 1}
-        async with self.find(where, projection, **options) as cursor:
+        async with self.find(filter, projection, **options) as cursor:
             documents: list[StoredDocument] = await cursor.to_list()
         return documents
 
@@ -99,51 +99,51 @@ class StoreCollection:
         return documents
 
     async def find_one(
-        self, where: Any = None, projection: Any = None, **options: Any
+        self, filter: Any = None, projection: Any = None, **options: Any
     ) -> StoredDocument | None:
         """Find a document."""
         fields = dict.fromkeys(projection, 1) if isinstance(projection, list) else projection
         fields = hide_words(self._kind, fields)
         found: StoredDocument | None
-        if not self._is_key_and_state(where) or not _is_plain(fields):
-            found = await self._read_from.find_one(self._visible(where), fields, **options)
+        if not self._is_key_and_state(filter) or not _is_plain(fields):
+            found = await self._read_from.find_one(self._visible(filter), fields, **options)
             return found
         # By its key alone a server finds the document at once; for its state and its end it makes a plan.
         if fields and any(fields.values()):
             fields = {**fields, "state": 1, "expires_at": 1}
-        found = await self._read_from.find_one({"_id": where["_id"]}, fields, **options)
-        is_visible = found and found.get("state") == where["state"] and not is_expired(found, self._time())
+        found = await self._read_from.find_one({"_id": filter["_id"]}, fields, **options)
+        is_visible = found and found.get("state") == filter["state"] and not is_expired(found, self._time())
         return found if is_visible else None
 
-    def _is_key_and_state(self, where: Any) -> bool:
+    def _is_key_and_state(self, filter: Any) -> bool:
         """Return whether a filter means a head by its key, in a state in which it can expire."""
         return (
-            bool(self._states and where)
-            and where.keys() == {"_id", "state"}
-            and type(where["state"]) is str
-            and where["state"] in self._states
+            bool(self._states and filter)
+            and filter.keys() == {"_id", "state"}
+            and type(filter["state"]) is str
+            and filter["state"] in self._states
         )
 
     async def count_documents(
-        self, where: StoredDocument, *, limit: int | None = None, **options: Any
+        self, filter: StoredDocument, *, limit: int | None = None, **options: Any
     ) -> int:
         """Count documents; of those that can expire all, less what has expired.
 
         An index counts the ones and another one the others, where to look at each would read each. `limit`
         bounds that.
         """
-        visible = self._visible(where)
+        visible = self._visible(filter)
         if limit is not None:
             options["limit"] = limit
-        if limit is not None or not self._states or visible == where:
+        if limit is not None or not self._states or visible == filter:
             return int(await self._read_from.count_documents(visible, **options))
-        gone = {**where, **expired(self._time())}
+        gone = {**filter, **expired(self._time())}
         less = {"coll": self.name, "pipeline": [{"$match": gone}, {"$group": {"_id": 0, "n": {"$sum": -1}}}]}
-        pipeline = [{"$match": where}, {"$group": {"_id": 0, "n": {"$sum": 1}}}, {"$unionWith": less}]
+        pipeline = [{"$match": filter}, {"$group": {"_id": 0, "n": {"$sum": 1}}}, {"$unionWith": less}]
         return sum(part["n"] for part in await self.aggregate_all(pipeline, limit=2))
 
-    def _visible(self, where: Any) -> Any:
-        visible = hide_tombstones(where or {}, self._kind)
+    def _visible(self, filter: Any) -> Any:
+        visible = hide_tombstones(filter or {}, self._kind)
         return hide_expired(visible, self._states, self._time()) if self._states else visible
 
     def _time(self) -> int:
@@ -151,14 +151,14 @@ class StoreCollection:
         call = find_operation()
         return self._now() if call is None else call.now
 
-    def _id_filter(self, where: StoredDocument) -> StoredDocument:
-        return {**self._visible(where), "schema_version": {"$not": NEWER}}
+    def _id_filter(self, filter: StoredDocument) -> StoredDocument:
+        return {**self._visible(filter), "schema_version": {"$not": NEWER}}
 
-    async def update_one(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
+    async def update_one(self, filter: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
-        result: UpdateResult = await self._change(self._collection.update_one, where, update, **options)
+        result: UpdateResult = await self._change(self._collection.update_one, filter, update, **options)
         met = bool(result.matched_count) or result.upserted_id is not None
-        await self._record_match(where, met, _is_final(update))
+        await self._record_match(filter, met, _is_final(update))
         return result
 
     async def insert_one(self, document: StoredDocument, **options: Any) -> InsertOneResult:
@@ -176,27 +176,27 @@ class StoreCollection:
             result: InsertManyResult = await self._collection.insert_many(indexed, **options)
         return result
 
-    async def replace_one(self, where: StoredDocument, new: StoredDocument, **options: Any) -> UpdateResult:
+    async def replace_one(self, filter: StoredDocument, new: StoredDocument, **options: Any) -> UpdateResult:
         """Replace a document."""
-        result: UpdateResult = await self._change(self._collection.replace_one, where, new, **options)
+        result: UpdateResult = await self._change(self._collection.replace_one, filter, new, **options)
         met = bool(result.matched_count) or result.upserted_id is not None
-        await self._record_match(where, met, False)
+        await self._record_match(filter, met, False)
         return result
 
     async def find_one_and_update(
-        self, where: StoredDocument, update: Any, *args: Any, **options: Any
+        self, filter: StoredDocument, update: Any, *args: Any, **options: Any
     ) -> StoredDocument | None:
         """Update a document and return it."""
         found: StoredDocument | None = await self._change(
-            self._collection.find_one_and_update, where, update, *args, **options
+            self._collection.find_one_and_update, filter, update, *args, **options
         )
         met = found is not None or options.get("upsert", False)
-        await self._record_match(where, met, _is_final(update))
+        await self._record_match(filter, met, _is_final(update))
         return found
 
     async def find_and_modify(
         self,
-        where: StoredDocument,
+        filter: StoredDocument,
         update: Any,
         fields: StoredDocument,
         *,
@@ -208,16 +208,16 @@ class StoreCollection:
         `find_one_and_update`. This command bears no transaction number, so that nothing of the kind happens.
         """
         found: StoredDocument | None = await self._change(
-            self._send_find_and_modify, where, update, fields, upsert
+            self._send_find_and_modify, filter, update, fields, upsert
         )
-        await self._record_match(where, found is not None, _is_final(update))
+        await self._record_match(filter, found is not None, _is_final(update))
         return found
 
     async def _send_find_and_modify(
-        self, where: StoredDocument, update: Any, fields: StoredDocument, upsert: bool
+        self, filter: StoredDocument, update: Any, fields: StoredDocument, upsert: bool
     ) -> StoredDocument | None:
         collection, concern = self._collection, self._collection.write_concern
-        command = {"findAndModify": collection.name, "query": where, "update": update, "fields": fields}
+        command = {"findAndModify": collection.name, "query": filter, "update": update, "fields": fields}
         if not concern.is_server_default:
             command["writeConcern"] = concern.document
         reply = await collection.database.command(
@@ -229,28 +229,28 @@ class StoreCollection:
         found: StoredDocument | None = reply["value"]
         return found
 
-    async def delete_one(self, where: StoredDocument, **options: Any) -> DeleteResult:
+    async def delete_one(self, filter: StoredDocument, **options: Any) -> DeleteResult:
         """Delete a document."""
-        result: DeleteResult = await self._collection.delete_one(self._id_filter(where), **options)
-        await self._record_match(where, bool(result.deleted_count), True)
+        result: DeleteResult = await self._collection.delete_one(self._id_filter(filter), **options)
+        await self._record_match(filter, bool(result.deleted_count), True)
         return result
 
     async def find_one_and_delete(
-        self, where: StoredDocument, fields: StoredDocument, **options: Any
+        self, filter: StoredDocument, fields: StoredDocument, **options: Any
     ) -> StoredDocument | None:
         """Delete a document and return it."""
         found: StoredDocument | None = await self._collection.find_one_and_delete(
-            self._id_filter(where), fields, **options
+            self._id_filter(filter), fields, **options
         )
-        await self._record_match(where, found is not None, True)
+        await self._record_match(filter, found is not None, True)
         return found
 
-    async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
+    async def update_many(self, filter: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
             indexed = add_words_to_update(self._kind, update)
             result: UpdateResult = await self._collection.update_many(
-                self._id_filter(where), indexed, **options
+                self._id_filter(filter), indexed, **options
             )
         return result
 
@@ -259,21 +259,21 @@ class StoreCollection:
     ) -> int:
         """Update one document by each filter and update, and return how many there were."""
         requests = [
-            UpdateOne(self._id_filter(where), add_words_to_update(self._kind, update))
-            for where, update in updates
+            UpdateOne(self._id_filter(filter), add_words_to_update(self._kind, update))
+            for filter, update in updates
         ]
         with self._check_index():
             result: BulkWriteResult = await self._collection.bulk_write(requests, ordered=False, **options)
         return result.matched_count
 
-    async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
+    async def _record_match(self, filter: StoredDocument, met: bool, is_urgent: bool) -> None:
         """Record in the current call whether an update found its document."""
-        call, missed = find_operation(), UnmatchedWrite(self._collection, where)
+        call, missed = find_operation(), UnmatchedWrite(self._collection, filter)
         if call is None:
             if not met:
                 await missed.verify()
             return
-        key = self._collection.name, str(where.get("_id", where))
+        key = self._collection.name, str(filter.get("_id", filter))
         if met:
             call.missed.pop(key, None)
             return
@@ -284,18 +284,18 @@ class StoreCollection:
             del call.missed[key]
 
     async def _change(
-        self, change: Any, where: StoredDocument, update: Any, *args: Any, **options: Any
+        self, change: Any, filter: StoredDocument, update: Any, *args: Any, **options: Any
     ) -> Any:
         indexed = add_words_to_update(self._kind, update)
         while True:
             try:
                 with self._check_index():
-                    return await change(self._id_filter(where), indexed, *args, **options)
+                    return await change(self._id_filter(filter), indexed, *args, **options)
             except DuplicateKeyError as error:
-                await self._record_match(where, False, False)
+                await self._record_match(filter, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the
                 # filter has no more than the key.
-                is_late = where.keys() == {"_id"} and (error.details or {}).get("keyPattern") == {"_id": 1}
+                is_late = filter.keys() == {"_id"} and (error.details or {}).get("keyPattern") == {"_id": 1}
                 if not is_late or options.get("session"):
                     raise
 

@@ -174,30 +174,30 @@ async def test_nobody_replaces_or_deletes_the_feedback_of_others_by_a_request(
         asking = browser.request(method, "/feedback", json=body, headers=headers)
         return (await asyncio.get_running_loop().create_task(asking, context=context)).status_code
 
-    mine = {"forId": "m", "value": 1, "threadId": THREAD, "comment": "mine"}
+    own = {"forId": "m", "value": 1, "threadId": THREAD, "comment": "mine"}
     # Nobody has claimed the thread yet, but one user is in it.
     here = socket_session()
     here.thread_id, here.user = THREAD, ada
-    assert await ask("eve", "PUT", feedback=mine, sessionId="s") == 500
-    assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 200
+    assert await ask("eve", "PUT", feedback=own, sessionId="s") == 500
+    assert await ask("ada", "PUT", feedback=own, sessionId="s") == 200
     await layer.delete_feedback((await steps_of(layer))["m"]["feedback"]["id"])
     here.thread_id = "another"
-    assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 500
+    assert await ask("ada", "PUT", feedback=own, sessionId="s") == 500
     await layer.update_thread(THREAD, user_id=ada.id)
-    assert await ask("eve", "PUT", feedback=mine, sessionId="s") == 500
-    assert await ask("ada", "PUT", feedback=mine, sessionId="s") == 200
+    assert await ask("eve", "PUT", feedback=own, sessionId="s") == 500
+    assert await ask("ada", "PUT", feedback=own, sessionId="s") == 200
     seen = (await steps_of(layer))["m"]["feedback"]
     assert seen["comment"] == "mine"
     for thread_id in (THREAD, None, "another"):
         theirs = {"forId": "m", "value": 0, "threadId": thread_id, "comment": "theirs"}
         assert await ask("eve", "PUT", feedback=theirs, sessionId="s") == 500
     left = ChainlitContext(here)
-    assert await ask("eve", "PUT", left, feedback={**mine, "comment": "theirs"}, sessionId="s") == 500
+    assert await ask("eve", "PUT", left, feedback={**own, "comment": "theirs"}, sessionId="s") == 500
     here.user = chainlit.User(identifier="eve")
-    assert await ask("ada", "PUT", left, feedback=mine, sessionId="s") == 200
+    assert await ask("ada", "PUT", left, feedback=own, sessionId="s") == 200
     await ask("eve", "DELETE", feedbackId=seen["id"])
     assert (await steps_of(layer))["m"]["feedback"] == seen
-    assert await ask("ada", "PUT", feedback={**mine, "comment": None}, sessionId="s") == 200
+    assert await ask("ada", "PUT", feedback={**own, "comment": None}, sessionId="s") == 200
     assert (await steps_of(layer))["m"]["feedback"]["comment"] is None
     assert await ask("ada", "DELETE", feedbackId=seen["id"]) == 200
     assert "feedback" not in (await steps_of(layer))["m"]

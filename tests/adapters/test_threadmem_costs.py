@@ -17,7 +17,7 @@ from tests.contract.command_log import (
     INDEXES,
     CommandLog,
     Sent,
-    concerned,
+    count_affected,
     is_union,
     nested,
     read_majority,
@@ -61,7 +61,7 @@ def looks_by_index(sent: Sent) -> None:
     costs = list(nested(sent.plan, "executionStats"))
     assert len(costs) == (2 if is_union(sent) else 1), sent
     for stats in costs:
-        assert stats["totalDocsExamined"] <= concerned(sent, stats) + 1, (sent.command, stats)
+        assert stats["totalDocsExamined"] <= count_affected(sent, stats) + 1, (sent.command, stats)
 
 
 def test_a_post_costs_the_same_in_a_long_thread(wired: type[RoleThread], wire: CommandLog) -> None:

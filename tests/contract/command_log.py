@@ -205,7 +205,7 @@ def stages_of(plan: Any) -> Iterator[dict[str, Any]]:
             yield from stages_of(value)
 
 
-def concerned(sent: Sent, stats: dict[str, Any]) -> int:
+def count_affected(sent: Sent, stats: dict[str, Any]) -> int:
     """Return how many documents a command returns, matches or deletes.
 
     Of an aggregation, that is what its last stage returns: those before it may have fetched more.

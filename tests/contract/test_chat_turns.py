@@ -48,8 +48,8 @@ class TestChatTurns:
                 for n in range(4):
                     own = [numbers[caller, n, part] for part in range(n + 1)]
                     assert own == numbers_of[participant, caller, n] == [*range(own[0], own[0] + n + 1)]
-                mine = [number for (who, _, _), number in numbers.items() if who == caller]
-                assert mine == sorted(mine)
+                of_caller = [number for (who, _, _), number in numbers.items() if who == caller]
+                assert of_caller == sorted(of_caller)
         assert [one.turn_count for one in await store.sessions.participants.list("s")] == [160, 160]
         assert [await store.sessions.turns.count("s", name) for name in "ab"] == [160, 160]
 

@@ -21,7 +21,7 @@ from tests.contract.command_log import (
     CommandLog,
     Sent,
     Verbs,
-    concerned,
+    count_affected,
     executed_by_indexes,
     executions,
     is_beyond,
@@ -204,7 +204,10 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
             # The open and the deleted ones are two lists, each of which shows its next one.
             spare = 2 if "deleted or not" in case.claim else 1
             for stats in costs:
-                assert stats["totalDocsExamined"] <= concerned(sent, stats) + spare, (sent.command, stats)
+                assert stats["totalDocsExamined"] <= count_affected(sent, stats) + spare, (
+                    sent.command,
+                    stats,
+                )
 
 
 def test_a_verb_examines_three_times_what_it_returns_and_ten_at_most(observation: Observation) -> None:

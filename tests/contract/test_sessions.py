@@ -332,8 +332,8 @@ class TestSessions:
         everything = (await sessions.list(order="created", newest=False, deleted=None, limit=1000)).items
         assert [session.id for session in everything][:26] == order
         assert all((a.created_at, a.id) < (b.created_at, b.id) for a, b in pairwise(everything))
-        mine = await sessions.list(order="created", newest=False, user_id="u1", deleted=None)
-        assert [session.id for session in mine.items] == [
+        own = await sessions.list(order="created", newest=False, user_id="u1", deleted=None)
+        assert [session.id for session in own.items] == [
             name for name in order if name[0] == "s" and int(name[1:]) % 2
         ]
         with pytest.raises(InvalidValueError):

@@ -21,7 +21,7 @@ from tests.contract.command_log import (
     Observed,
     Sent,
     Verbs,
-    concerned,
+    count_affected,
     executed_by_indexes,
     executions,
     is_beyond,
@@ -412,7 +412,7 @@ def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: 
             if not is_search(sent):
                 assert len(costs) == executions(sent), sent
                 for stats in costs if case.claim not in WIDE else ():
-                    most = stats["nReturned"] if case.claim in BEYOND else concerned(sent, stats)
+                    most = stats["nReturned"] if case.claim in BEYOND else count_affected(sent, stats)
                     assert stats["totalDocsExamined"] <= most + 1, (sent.command, stats)
 
 

@@ -144,8 +144,8 @@ class TestThreads:
     ) -> None:
         ada = await user_id(store)
         for number, name in enumerate("dacb"):
-            mine: dict[str, Any] = {"user_id": ada} if name in "ab" else {"kind": "role", "owner_id": "o"}
-            await store.threads.create(name, name=name, data={"n": number % 2, "l": [number]}, **mine)
+            own: dict[str, Any] = {"user_id": ada} if name in "ab" else {"kind": "role", "owner_id": "o"}
+            await store.threads.create(name, name=name, data={"n": number % 2, "l": [number]}, **own)
             await store.threads.messages.merge(name, f"m{name}", created_at=at(10**7 - number))
 
         async def ids(**where: Any) -> str:

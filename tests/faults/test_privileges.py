@@ -211,8 +211,8 @@ class User:
             await case.call(subject)
         except MongoStoreError as raised:
             error = raised
-        mine = {"$regex": f"^{self.database}\\."}
-        where = {"ts": {"$gt": last["ts"]}, "$or": [{"ns": mine}, {"o.applyOps.ns": mine}]}
+        own = {"$regex": f"^{self.database}\\."}
+        where = {"ts": {"$gt": last["ts"]}, "$or": [{"ns": own}, {"o.applyOps.ns": own}]}
         return Outcome(error, self.heard.sent, self.heard.denied, list(log.find(where)))
 
 

@@ -79,10 +79,10 @@ def test_a_thread_is_made(server: RoleServer, ada: httpx.Client, owner: str) -> 
 
 
 def test_an_id_may_be_given_once(server: RoleServer, ada: httpx.Client, thread: RoleThread) -> None:
-    mine = uuid4().hex
-    assert ada.post(ROOT, json={"id": mine}).json()["id"] == mine
-    assert ada.get(f"{ROOT}/{mine}").json()["id"] == mine
-    is_problem(ada.post(ROOT, json={"id": mine, "name": "other"}), 409)
+    own = uuid4().hex
+    assert ada.post(ROOT, json={"id": own}).json()["id"] == own
+    assert ada.get(f"{ROOT}/{own}").json()["id"] == own
+    is_problem(ada.post(ROOT, json={"id": own, "name": "other"}), 409)
     theirs = server.threads("somebody else", name="theirs")
     is_problem(ada.post(ROOT, json={"id": theirs.id}), 409)
     assert inside(server, theirs).name == "theirs"

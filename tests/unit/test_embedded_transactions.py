@@ -176,10 +176,10 @@ async def test_other_threads_see_no_transaction_halfway() -> None:
     await accounts.insert_many([{"_id": "a", "sum": 0}, {"_id": "b", "sum": 0}])
 
     async def move(session: Any) -> None:
-        mine = EmbeddedEngine(name, "test").database["others"]
-        read = (await mine.find_one({"_id": "a"}, session=session) or {})["sum"]
-        await mine.update_one({"_id": "a"}, {"$set": {"sum": read - 1}}, session=session)
-        await mine.update_one({"_id": "b"}, {"$inc": {"sum": 1}}, session=session)
+        own = EmbeddedEngine(name, "test").database["others"]
+        read = (await own.find_one({"_id": "a"}, session=session) or {})["sum"]
+        await own.update_one({"_id": "a"}, {"$set": {"sum": read - 1}}, session=session)
+        await own.update_one({"_id": "b"}, {"$inc": {"sum": 1}}, session=session)
         if next(calls) % 3 == 0:
             raise LostError
 

@@ -133,12 +133,12 @@ class AsyncThreadElements(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        where: StoredDocument = {"thread_id": check_id("thread_id", thread_id)}
+        filter: StoredDocument = {"thread_id": check_id("thread_id", thread_id)}
         if message_id is not None:
-            where["message_id"] = check_id("message_id", message_id)
+            filter["message_id"] = check_id("message_id", message_id)
         order = by_creation(newest)
         return await list_page(
-            self._connection, "elements", where, order, limit, cursor, to_element, find=find_parts
+            self._connection, "elements", filter, order, limit, cursor, to_element, find=find_parts
         )
 
     @long_running
@@ -157,8 +157,8 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If an element cannot be read and there is no list of `errors`.
         """
-        where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
-        return walk(self._connection, "elements", where, order, to_element, errors, find=find_parts)
+        filter, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
+        return walk(self._connection, "elements", filter, order, to_element, errors, find=find_parts)
 
     @writes
     async def delete(self, thread_id: str, element_id: str) -> bool:

@@ -102,8 +102,8 @@ class AsyncThreadFeedback(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the feedback cannot be read.
         """
-        where = {"feedback.id": check_id("feedback_id", feedback_id)}
-        return _read(await find_part(self._connection, "messages", where, _PARTS))
+        filter = {"feedback.id": check_id("feedback_id", feedback_id)}
+        return _read(await find_part(self._connection, "messages", filter, _PARTS))
 
     @reads
     async def list(
@@ -145,7 +145,7 @@ class AsyncThreadFeedback(Repository):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        where = {**_key(thread_id, message_id), "feedback": {"$exists": True}}
+        filter = {**_key(thread_id, message_id), "feedback": {"$exists": True}}
 
         try:
             await check_same_life(self._connection, thread_id)
@@ -155,10 +155,10 @@ class AsyncThreadFeedback(Repository):
         async def remove(session: Any) -> bool:
             if await find_done(self._messages, _key(thread_id, message_id), session=session):
                 return True
-            if await self._messages.find_one(where, {"_id": 1}, session=session) is None:
+            if await self._messages.find_one(filter, {"_id": 1}, session=session) is None:
                 return False
             update = {"$unset": {"feedback": ""}, "$push": remember(current_operation().token)}
-            await self._messages.update_one(where, update, session=session)
+            await self._messages.update_one(filter, update, session=session)
             if thread_id is None:
                 return True
             return await record_vote(self._connection, thread_id, message_id, None, session)

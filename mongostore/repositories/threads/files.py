@@ -122,8 +122,8 @@ class AsyncFiles(Repository):
         Raises:
             InvalidValueError: If the prefix is no plain string.
         """
-        where, last = _with_prefix(prefix), None
-        while documents := await majority_step(self._connection, self._page, where, last, 1, _ITER_PAGE):
+        filter, last = _with_prefix(prefix), None
+        while documents := await majority_step(self._connection, self._page, filter, last, 1, _ITER_PAGE):
             for file in {document["filename"]: _to_file(document) for document in documents}.values():
                 yield file
             last = documents[-1]["filename"]
@@ -191,12 +191,12 @@ class AsyncFiles(Repository):
         )
         return found
 
-    async def _page(self, where: StoredDocument, last: str | None, direction: int, limit: int) -> Any:
+    async def _page(self, filter: StoredDocument, last: str | None, direction: int, limit: int) -> Any:
         """Return the first files behind a key; of two versions of one the last is the one that counts."""
         if last is not None:
-            where = {"$and": [where, {"filename": {"$gt" if direction > 0 else "$lt": last}}]}
+            filter = {"$and": [filter, {"filename": {"$gt" if direction > 0 else "$lt": last}}]}
         order = [("filename", direction), ("uploadDate", direction)]
-        async with self._files.find(where, sort=order, limit=limit, batch_size=limit + 1) as found:
+        async with self._files.find(filter, sort=order, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
 
     async def _find_with_chunk(self, key: str, start: int) -> tuple[StoredDocument, StoredDocument | None]:

@@ -98,7 +98,7 @@ class MessageWriter:
             return None
         return self._connection.clock.from_host(sets["created_at"])
 
-    async def _upsert(self, where: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
+    async def _upsert(self, filter: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge into a message, which is made if it is not there; return False if a deletion was in the way.
 
         Raises:
@@ -114,17 +114,17 @@ class MessageWriter:
         }
         update = _once(sets)
         update["$setOnInsert"] = {name: value for name, value in new.items() if name not in sets}
-        added = MERGED.added(where["_id"], update)
+        added = MERGED.added(filter["_id"], update)
         update = {operator: part for operator, part in MERGED.counted(update, added).items() if part}
-        result = await self._messages.update_one({**where, **_allowing(added)}, update, upsert=True)
+        result = await self._messages.update_one({**filter, **_allowing(added)}, update, upsert=True)
         is_new = result.upserted_id is not None or current_operation().attempt > 0
         active_at = self._active_at(sets) or (new["created_at"] if is_new else None)
         try:
-            return await self._record_in_thread(where["_id"], sets, active_at, begun_at)
+            return await self._record_in_thread(filter["_id"], sets, active_at, begun_at)
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
             if result.upserted_id is not None:
-                await self._messages.delete_one({"_id": where["_id"], "thread_id": where["thread_id"]})
+                await self._messages.delete_one({"_id": filter["_id"], "thread_id": filter["thread_id"]})
             raise
 
     async def _merge_exactly(

@@ -157,8 +157,8 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        where = _key(check_id("thread_id", thread_id), message_id)
-        return await find_part(self._connection, "messages", where, {"_id": 1}) is not None
+        filter = _key(check_id("thread_id", thread_id), message_id)
+        return await find_part(self._connection, "messages", filter, {"_id": 1}) is not None
 
     @reads
     async def count(self, thread_id: str, *, limit: int | None = None) -> int:
@@ -167,8 +167,8 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If the id is no plain string, or the limit is out of range.
         """
-        where = {"thread_id": check_id("thread_id", thread_id)}
-        return await count_parts(self._connection, "messages", where, limit)
+        filter = {"thread_id": check_id("thread_id", thread_id)}
+        return await count_parts(self._connection, "messages", filter, limit)
 
     @reads
     async def list(
@@ -252,18 +252,18 @@ class AsyncThreadMessages(Repository):
         with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
         ids = [thread["_id"] for thread in await threads.find_all(with_pinned, {"_id": 1})]
         order = _by_arrival(newest)
-        where: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
+        filter: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
         if sort_key := order.decode(await self._with_arrival(order, cursor)):
             # In one piece, of which an index still merges the threads in their order.
             operator = "$lt" if newest else "$gt"
             created_at, arrival, key = sort_key
-            where["created_at"] = {f"{operator}e": created_at}
-            where["$or"] = [
+            filter["created_at"] = {f"{operator}e": created_at}
+            filter["$or"] = [
                 {"created_at": {operator: created_at}},
                 {"arrival": {operator: arrival}},
                 {"arrival": arrival, "_id": {operator: key}},
             ]
-        documents = await find_page(self._connection, "messages", where, order, limit + 1)
+        documents = await find_page(self._connection, "messages", filter, order, limit + 1)
         return page_of(documents, order, limit, to_thread_message)
 
     @staticmethod

@@ -189,19 +189,19 @@ class AsyncUsers(Repository):
         return await self._users.find_one({**since, "ops": call.token})
 
     async def _upsert(self, identifier: str, update: StoredDocument) -> User:
-        where, call = {"identifier": check_id("identifier", identifier)}, current_operation()
+        filter, call = {"identifier": check_id("identifier", identifier)}, current_operation()
         update = {**update, "$push": remember(call.token)}
         while True:
-            found = await self._users.find_one(where) if call.attempt else None
+            found = await self._users.find_one(filter) if call.attempt else None
             # Changed by an earlier attempt, or made anew since.
             if found and (call.token in found.get("ops", ()) or found["created_at"] > call.now):
                 return to_user(found)
             if deleted := await self._find_deleted():
-                members = {**update.get("$setOnInsert", {}), **update.get("$set", {}), **where}
+                members = {**update.get("$setOnInsert", {}), **update.get("$set", {}), **filter}
                 return to_user({**members, "_id": deleted["_id"], "created_at": deleted["began_at"]})
             try:
                 document: Any = await self._users.find_one_and_update(
-                    where, update, upsert=True, return_document=ReturnDocument.AFTER
+                    filter, update, upsert=True, return_document=ReturnDocument.AFTER
                 )
             except DuplicateKeyError:
                 # Of two at once the other one was first.

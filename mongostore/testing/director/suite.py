@@ -178,8 +178,8 @@ class DatabaseSuite(ValueSuite, ParallelSuite):
         if session:
             db.create_session("s")
         say(db, session_id="other")
-        there = {"conversation": conversation, "context": context, "session": session}
-        failed = [name for name, has_matched in there.items() if not has_matched]
+        existing = {"conversation": conversation, "context": context, "session": session}
+        failed = [name for name, has_matched in existing.items() if not has_matched]
         assert db.delete_session("s") == (len(failed) < 3, failed)
         assert db.delete_session("s") == (False, ["conversation", "context", "session"])
         assert (db.get_session("s"), db.get_conversations("s"), db.get_context_messages("s")) == ({}, [], {})

@@ -95,7 +95,7 @@ class ParticipantSuite:
         results = [result for outcome in outcomes[3:] for result in outcome or []]
         results += (await client.post(f"{S1}/integrate")).json()["results"]
         for participant, turns in (("p", 40), ("q", 20)):
-            mine = [result for result in results if result["participant"] == participant]
-            assert sum(result["turns_integrated"] for result in mine) == turns
+            own = [result for result in results if result["participant"] == participant]
+            assert sum(result["turns_integrated"] for result in own) == turns
         for one in (await client.get(S1)).json()["participants"]:
             assert one["chat_turn_count"] == one["last_integration_turn"]
