@@ -9,7 +9,13 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from contextvars import Context
 from types import AsyncGeneratorType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
@@ -66,7 +72,7 @@ class Portal:
         call = _Call(work)
         try:
             # Not before the lock: what gets through it before `close` is ended by `close`.
-            with self._gate if self._pid == os.getpid() else suppress():
+            with self._gate if self._pid == os.getpid() else nullcontext():
                 if not self.is_usable:
                     call.reject()
                     raise NotOpenError("the store was closed")
@@ -85,12 +91,7 @@ class Portal:
                 self.run(_close(items))
 
     def close(self, last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None = None) -> None:
-        """Take no more calls, end those under way, stop the loop and end its thread.
-
-        Args:
-            last: Runs when all calls have ended.
-            first: Runs before they are ended, to wait for them.
-        """
+        """Take no more calls, do `first`, end those under way, do `last`, and end the loop and its thread."""
         with self._gate:
             self._is_closing = True
         call = _Call(_run_last(last, first))

@@ -263,7 +263,7 @@ def _translate_server_error(error: OperationFailure, address: str) -> MongoStore
             f"{address}: the server has no login by {login}: correct authMechanism {detail}"
         )
     if code == _UNAUTHORIZED and _NO_LOGIN in str(error):
-        return AccessDeniedError(f"{where}: the server wants a login: name the user in the URI {detail}")
+        return AccessDeniedError(f"{address}: the server wants a login: name the user in the URI {detail}")
     if code in _REFUSALS:
         kind, reason = _REFUSALS[code]
         return kind(f"{address}: {reason} {detail}")
