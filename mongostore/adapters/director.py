@@ -32,8 +32,8 @@ try:
     from director.constants import DBType
     from director.db import db_types
     from director.db.base import BaseDB
-except ImportError as error:
-    raise explain_import(__name__, "run it in Director's backend", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "run it in Director's backend", _error) from None
 
 logger: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from mongostore.extras import explain_import
 
 try:
     from mongostore.adapters.claude_agent_sdk.store import NAMESPACE, MongoSessionStore
-except ImportError as error:
-    raise explain_import(__name__, "pip install 'mongostore[claude-agent-sdk]'", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[claude-agent-sdk]'", _error) from None
 
 __all__ = ["NAMESPACE", "MongoSessionStore"]

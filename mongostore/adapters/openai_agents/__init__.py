@@ -8,7 +8,7 @@ from mongostore.extras import explain_import
 
 try:
     from mongostore.adapters.openai_agents.session import NAMESPACE, MongoSession
-except ImportError as error:
-    raise explain_import(__name__, "pip install 'mongostore[openai-agents]'", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[openai-agents]'", _error) from None
 
 __all__ = ["NAMESPACE", "MongoSession"]

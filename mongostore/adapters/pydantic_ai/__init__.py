@@ -8,7 +8,7 @@ from mongostore.extras import explain_import
 
 try:
     from mongostore.adapters.pydantic_ai.store import NAMESPACE, MongoConversationStore
-except ImportError as error:
-    raise explain_import(__name__, "pip install 'mongostore[pydantic-ai]'", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[pydantic-ai]'", _error) from None
 
 __all__ = ["NAMESPACE", "MongoConversationStore"]

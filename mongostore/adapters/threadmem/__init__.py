@@ -16,8 +16,8 @@ try:
         V1UpdateRoleThread,
     )
     from mongostore.adapters.threadmem.threads import RoleThread, Thread
-except ImportError as error:
-    raise explain_import(__name__, "pip install 'mongostore[threadmem]'", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[threadmem]'", _error) from None
 
 __all__ = [
     "RoleMessage",

@@ -33,8 +33,8 @@ try:
         update_session,
     )
     from mongostore.servers.sessions.turn_routes import append_chat_turns
-except ImportError as error:
-    raise explain_import(__name__, "pip install 'mongostore[api]'", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[api]'", _error) from None
 
 __all__ = [
     "DEFAULT_HTTP_ERROR_RESPONSES",

@@ -4,7 +4,7 @@ from mongostore.extras import explain_import
 
 try:
     from mongostore.servers.studio.app import create_app
-except ImportError as error:
-    raise explain_import(__name__, "pip install 'mongostore[studio]'", error) from None
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[studio]'", _error) from None
 
 __all__ = ["create_app"]
