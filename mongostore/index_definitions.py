@@ -149,7 +149,14 @@ async def ensure_indexes(engine: Engine) -> None:
             if missing:
                 await _create(engine, {**command, "indexes": missing})
 
-    await asyncio.gather(*map(ensure, load_indexes()))
+    collections = [asyncio.create_task(ensure(command)) for command in load_indexes()]
+    try:
+        await asyncio.gather(*collections)
+    finally:
+        # The first error leaves the rest at work, while the caller closes the client.
+        for each in collections:
+            each.cancel()
+        await asyncio.wait(collections)
 
 
 async def _check_collections(engine: Engine) -> None:

@@ -91,12 +91,7 @@ class Portal:
                 self.run(_close(items))
 
     def close(self, last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None = None) -> None:
-        """Take no more calls, end those under way, stop the loop and end its thread.
-
-        Args:
-            last: Runs when all calls have ended.
-            first: Runs before they are ended, to wait for them.
-        """
+        """Take no more calls, do `first`, end those under way, do `last`, and end the loop and its thread."""
         with self._gate:
             self._is_closing = True
         call = _Call(_run_last(last, first))
@@ -135,13 +130,21 @@ async def _close(items: AsyncGeneratorType[Any, None]) -> None:
 async def _run_last(last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None) -> None:
     if first is not None:
         await first
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    calls = [task for task in tasks if task.get_name() == _CALL]
-    for call in calls:
-        call.cancel()
-    await asyncio.gather(*calls, return_exceptions=True)
+    await _cancel_others(_CALL)
     await asyncio.get_running_loop().shutdown_asyncgens()
-    await last
+    try:
+        await last
+    finally:
+        # Such as the rest of what a call has begun at the same time, of which one part failed.
+        await _cancel_others()
+
+
+async def _cancel_others(name: str = "") -> None:
+    others = {task for task in asyncio.all_tasks() if task.get_name().startswith(name)}
+    others.discard(asyncio.current_task())
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class _Signal(Protocol):

@@ -13,10 +13,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from director.constants import DBType
-from director.db import db_types
-from director.db.base import BaseDB
-
 from mongostore.arguments import check_id, check_text
 from mongostore.codec import from_seconds
 from mongostore.errors import (
@@ -27,9 +23,17 @@ from mongostore.errors import (
     MongoStoreError,
     NotFoundError,
 )
+from mongostore.extras import explain_import
 from mongostore.models import Message, Session
 from mongostore.sync import MongoStore, Sessions, shared_store
 from mongostore.unreadable import log_unreadable
+
+try:
+    from director.constants import DBType
+    from director.db import db_types
+    from director.db.base import BaseDB
+except ImportError as _error:
+    raise explain_import(__name__, "run it in Director's backend", _error) from None
 
 logger: Final = logging.getLogger(__name__)
 

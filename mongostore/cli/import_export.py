@@ -22,6 +22,7 @@ from mongostore.cli.terminal import (
     Uri,
     err,
     open_store,
+    open_to_look,
     out,
     plain,
     record_counter,
@@ -217,7 +218,7 @@ def export_lines(
 async def _export_archive(
     file: Path, houses: Sequence[House] | None, user: str | None, uri: str | None, database: str | None
 ) -> Archive:
-    async with open_store(uri, database) as store:
+    async with open_to_look(uri, database) as store:
         archive = Archive(store, user_id=user)
         with record_counter(lambda: archive.counts.total()):
             await archive.write(file, houses or [*House])
@@ -256,7 +257,7 @@ async def _export(
     database: str | None,
 ) -> tuple[int, int]:
     count = message_count = 0
-    async with open_store(uri, database) as store:
+    async with open_to_look(uri, database) as store:
         sessions = store.sessions.in_namespace(namespace)
         # Oldest activity first, so that after an import the sessions are listed in the same order.
         errors: list[InvalidDocumentError] = []

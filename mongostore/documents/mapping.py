@@ -83,13 +83,17 @@ def invalid_fields(error: Exception) -> tuple[str, ...]:
 def check_instance(path: str, value: Any, model: type[T]) -> T:
     """Return `value`, which must be an instance of a model."""
     if not isinstance(value, model):
-        raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
+        raise InvalidValueError(path, f"must be {_with_article(model.__name__)}, not {type(value).__name__}")
     taken: T = value
     if type(value) is not model and isinstance(value, BaseModel):
         known: Any = model
         if added := sorted(type(value).model_fields.keys() - known.model_fields.keys()):
             raise InvalidValueError(path, f"no {model.__name__} has {', '.join(added)}: put them into data")
     return taken
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIO' else 'a'} {noun}"
 
 
 def check_fits(what: str, stored: StoredDocument) -> StoredDocument:

@@ -44,10 +44,16 @@ _TOO_LARGE = {10334, 17280, 17419, 17420}
 _STREAM_LOST = {260, 280, 286}
 _ELSEWHERE = "use another database, or a prefix"
 
+_UNAUTHORIZED = 13
+_NO_LOGIN = "requires authentication"
+
 # By the server's code: the error of ours, what is wrong and what to do about it.
 _REFUSALS: dict[int, tuple[type[MongoStoreError], str]] = {
     11: (AccessDeniedError, "the server has no such user: create it, for a certificate by its subject"),
-    13: (AccessDeniedError, "the user lacks a right: give it the role readWrite on the store's database"),
+    _UNAUTHORIZED: (
+        AccessDeniedError,
+        "the user lacks a right: give it the role readWrite on the store's database",
+    ),
     18: (AccessDeniedError, "wrong user, password or authSource"),
     8000: (AccessDeniedError, "Atlas refused the user"),
     79: (ConfigurationError, "the server has no write concern of that name: correct w= in the URI"),
@@ -256,6 +262,8 @@ def _translate_server_error(error: OperationFailure, address: str) -> MongoStore
         return ConfigurationError(
             f"{address}: the server has no login by {login}: correct authMechanism {detail}"
         )
+    if code == _UNAUTHORIZED and _NO_LOGIN in str(error):
+        return AccessDeniedError(f"{address}: the server wants a login: name the user in the URI {detail}")
     if code in _REFUSALS:
         kind, reason = _REFUSALS[code]
         return kind(f"{address}: {reason} {detail}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -158,6 +159,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         # Python adds the address to the system's message.
         reason = (error.strerror or "").partition(" (")[0]
-        raise ConfigurationError(f"{host}:{port} cannot be bound: {reason}") from None
+        remedy = ": name another port with --port" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigurationError(f"{host}:{port} cannot be bound: {reason}{remedy}") from None
     # A socket made of its number knows that it is TCP, for which asyncio switches the delay off.
     return socket.socket(fileno=listening.detach())

@@ -299,13 +299,24 @@ async def test_a_wrong_password(guarded: str, user: str) -> None:
 
 @pytest.mark.server
 async def test_no_login_where_one_is_wanted(guarded: str) -> None:
-    await refused(f"mongodb://{guarded}/chat", AccessDeniedError, guarded, "right", transactions="off")
+    words = "the server wants a login: name the user in the URI"
+    await refused(f"mongodb://{guarded}/chat", AccessDeniedError, guarded, words, transactions="off")
 
 
 @pytest.mark.server
 async def test_a_user_who_may_not_create_indexes(guarded: str) -> None:
     uri = f"mongodb://crud:{SECRET}@{guarded}/chat"
     await refused(uri, AccessDeniedError, guarded, "right", transactions="off")
+
+
+@pytest.mark.server
+async def test_what_an_opening_has_begun_ends_before_its_error_is_raised(guarded: str) -> None:
+    before = asyncio.all_tasks()
+    store = AsyncMongoStore(f"mongodb://crud:{SECRET}@{guarded}/chat", transactions="off")
+    with pytest.raises(AccessDeniedError):
+        await store.open()
+    left = [task for task in asyncio.all_tasks() - before if "ensure_indexes" in repr(task.get_coro())]
+    assert left == []
 
 
 @pytest.mark.server

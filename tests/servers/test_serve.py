@@ -178,7 +178,10 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         command = [sys.executable, "-m", "mongostore", "serve", "sessions", "--port", port]
         ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == f"error: 127.0.0.1:{port} cannot be bound: Address already in use\n"
+    assert (
+        ran.stderr
+        == f"error: 127.0.0.1:{port} cannot be bound: Address already in use: name another port with --port\n"
+    )
 
 
 @pytest.mark.server

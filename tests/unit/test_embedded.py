@@ -20,6 +20,7 @@ from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure, WriteError
 
 from mongostore.engines.embedded.engine import EmbeddedEngine
+from mongostore.engines.embedded.operators import matches
 from mongostore.engines.embedded.oplog import HISTORY, LOCK
 from mongostore.engines.mongo import CODEC
 from mongostore.engines.protocol import Capability, Database
@@ -646,6 +647,28 @@ async def test_expired_documents_are_gone(embedded: Database) -> None:
         ]
     )
     assert [lock["_id"] async for lock in embedded["locks"].find()] == [1, 3]
+    # A date that becomes an earlier one, and one of an index that is made later.
+    await embedded["locks"].update_one({"_id": 1}, {"$set": {"until": now - timedelta(seconds=61)}})
+    await embedded["locks"].insert_one({"_id": 4, "days": [now, now - timedelta(days=1)]})
+    assert [lock["_id"] async for lock in embedded["locks"].find()] == [3, 4]
+    await embedded["locks"].create_indexes([IndexModel("days", name="days", expireAfterSeconds=60)])
+    assert [lock["_id"] async for lock in embedded["locks"].find()] == [3]
+
+
+async def test_a_statement_looks_at_no_document_that_cannot_have_expired(
+    embedded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await embedded["locks"].create_indexes([IndexModel("until", name="until", expireAfterSeconds=60)])
+    now, examined = datetime.now(UTC), list[Any]()
+    await embedded["locks"].insert_many([{"_id": f"{number}", "until": now} for number in range(100)])
+
+    def count(filter: Any, document: dict[str, Any]) -> bool:
+        examined.append(document["_id"])
+        return matches(filter, document)
+
+    monkeypatch.setattr("mongostore.engines.embedded.storage.matches", count)
+    assert await embedded["locks"].find_one({"_id": "7"})
+    assert examined == ["7"]
 
 
 async def test_concurrent_claims_are_never_granted_twice() -> None:

@@ -222,6 +222,25 @@ def test_close_leaves_tasks_that_are_no_calls_to_the_last_coroutine(portal: Port
     assert tasks[0].cancelled()
 
 
+def test_close_ends_tasks_that_the_last_coroutine_has_left(portal: Portal) -> None:
+    tasks: list[asyncio.Task[NoReturn]] = []
+
+    async def fail() -> None:
+        tasks.append(asyncio.create_task(for_ever()))
+        await asyncio.gather(*tasks, refuse())
+
+    async def refuse() -> None:
+        raise ValueError("odd")
+
+    async def last() -> None:
+        assert not tasks[0].cancelling()
+
+    with pytest.raises(ValueError, match="odd"):
+        portal.run(fail())
+    portal.close(last())
+    assert tasks[0].cancelled()
+
+
 def test_close_raises_what_the_last_coroutine_raises_and_stops_all_the_same(portal: Portal) -> None:
     async def thread() -> threading.Thread:
         return threading.current_thread()

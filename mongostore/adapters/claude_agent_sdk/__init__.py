@@ -4,6 +4,11 @@
 from it on any machine.
 """
 
-from mongostore.adapters.claude_agent_sdk.store import NAMESPACE, MongoSessionStore
+from mongostore.extras import explain_import
+
+try:
+    from mongostore.adapters.claude_agent_sdk.store import NAMESPACE, MongoSessionStore
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[claude-agent-sdk]'", _error) from None
 
 __all__ = ["NAMESPACE", "MongoSessionStore"]

@@ -4,6 +4,11 @@
 and database share one client.
 """
 
-from mongostore.adapters.openai_agents.session import NAMESPACE, MongoSession
+from mongostore.extras import explain_import
+
+try:
+    from mongostore.adapters.openai_agents.session import NAMESPACE, MongoSession
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[openai-agents]'", _error) from None
 
 __all__ = ["NAMESPACE", "MongoSession"]

@@ -177,19 +177,31 @@ class CollectionStorage:
                 used.update(dict.fromkeys(_index_entries(index, document), document))
             self._unique[index["name"]] = used
         self._indexes[index["name"]] = index
+        if "expireAfterSeconds" in index:
+            self._earliest[index["name"]] = min(
+                _dates(index, self._documents.documents), default=datetime.max
+            )
         self._documents.create()
 
     def expire(self) -> None:
         """Delete the documents that have expired by a TTL index."""
-        for index in self._indexes.values():
-            if "expireAfterSeconds" in index:
-                oldest = datetime.now(UTC) - timedelta(seconds=index["expireAfterSeconds"])
+        for name, earliest in self._earliest.items():
+            index = self._indexes[name]
+            # Stored dates are those of UTC and have no time zone.
+            oldest = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=index["expireAfterSeconds"])
+            if earliest <= oldest:
                 dates = [{path: {"$lte": oldest}} for path in index["key"]]
                 over = deep_copy({"$and": [*dates, index.get("partialFilterExpression", {})]})
                 self.delete([item for item in self._documents.documents if matches(over, item)])
+                self._earliest[name] = self._earliest_date(index)
+
+    def _earliest_date(self, index: Document) -> datetime:
+        return min(_dates(index, self._documents.documents), default=datetime.max)
 
     def _forget_indexes(self) -> None:
         self._indexes: dict[str, Document] = {"_id_": _ID_INDEX}
+        # No date of a TTL index is before this: few statements have to look for what is over.
+        self._earliest: dict[str, datetime] = {}
         self._unique: dict[str, dict[Hashable, Document]] = {"_id_": {}}
 
     def _swap(self, before: Document | None, after: Document | None) -> None:
@@ -204,6 +216,8 @@ class CollectionStorage:
         if after is not None:
             self._documents.create()
             self._documents[_hashable(after["_id"])] = after
+            for name, earliest in self._earliest.items():
+                self._earliest[name] = min([earliest, *_dates(self._indexes[name], [after])])
         elif before is not None:
             del self._documents[_hashable(before["_id"])]
         self._oplog.record_undo(lambda: self._swap(after, before))
@@ -254,6 +268,13 @@ def _index_entries(index: Document, document: Document | None) -> set[tuple[Hash
 def _values(candidates: Iterable[Any]) -> list[Hashable]:
     values = itertools.chain.from_iterable(item if isinstance(item, list) else [item] for item in candidates)
     return [_hashable(value) for value in values] or [None]
+
+
+def _dates(index: Document, documents: Iterable[Document]) -> Iterator[datetime]:
+    for path, document in itertools.product(index["key"], documents):
+        for value in _values(_candidates(path, document)):
+            if isinstance(value, datetime):
+                yield value
 
 
 def _hashable(value: Any) -> Hashable:

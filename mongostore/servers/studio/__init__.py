@@ -1,5 +1,10 @@
 """The studio: pages that show what is stored, and change nothing."""
 
-from mongostore.servers.studio.app import create_app
+from mongostore.extras import explain_import
+
+try:
+    from mongostore.servers.studio.app import create_app
+except ImportError as _error:
+    raise explain_import(__name__, "pip install 'mongostore[studio]'", _error) from None
 
 __all__ = ["create_app"]
