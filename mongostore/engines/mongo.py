@@ -343,7 +343,7 @@ class MongoEngine:
             await self._majority.wait_for_majority()
         elif not self.is_sharded:
             # The server acknowledges a write that changes nothing when it would all those before it.
-            await self.collection("sessions").update_one({"_id": ""}, {"$set": {"state": "open"}})
+            await self.collection("sessions").update_one({"_id": {"$in": []}}, {"$set": {"state": "open"}})
 
     async def advance_shards(self) -> None:
         """Have each shard of a cluster write down the time of the latest; do nothing without shards."""

@@ -143,13 +143,16 @@ async def test_each_verb_works_whatever_the_options_of_a_client(
 async def test_what_fewer_members_store_than_are_asked_for_is_not_acknowledged(
     server_uri: str, server_store: AsyncMongoStore, database: str, verb: str
 ) -> None:
-    uri = with_options(server_uri, "w=50&wtimeoutMS=200")
+    uri, sessions = with_options(server_uri, "w=50&wtimeoutMS=200"), server_store.engine.database["sessions"]
+    foreign = {"_id": "", "of": "another program"}
+    await sessions.insert_one(dict(foreign))
     async with AsyncMongoStore(uri, database, timeout=1, ensure_indexes=False) as store:
         # The second attempt finds that the first one has done it.
         outcome = await outcome_of(attrgetter(verb)(store), CALLS[verb](Names("own"))[0])
 
     assert isinstance(outcome, UnavailableError), outcome
     assert "fewer members are there than w= in the URI asks for" in str(outcome)
+    assert await sessions.find_one({"_id": ""}) == foreign
 
 
 @pytest.mark.parametrize("options", ["w=0", "w=0&journal=false"])

@@ -20,6 +20,7 @@ from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Perso
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.repositories import Connection, retry_step
 from mongostore.repositories.rooms.offsets import Offsets
+from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_streams import Growth, MessageStreams
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
 from tests.contract.command_log import Case, repositories_of, short_names, verbs_of, wrapped
@@ -50,6 +51,7 @@ async def consumed(items: AsyncIterator[Any]) -> None:
 
 
 GROWTH = Growth("default/s", "m")
+PATCH = MessagePatch.from_members("m", {"metadata": {"k": 1}})
 ADA = Person(names=["ada"], counts={"sessions": 1})
 # What the tables of costs leave out: the second step of what they call, and what has no table.
 MORE = [
@@ -77,8 +79,8 @@ MORE = [
     Case("begin a stream", 1, lambda s: s.streams.begin(GROWTH, Message(id="m", role="assistant"), False)),
     Case("flush a stream", 1, lambda s: s.streams.flush(GROWTH, "text")),
     Case("renew a stream", 1, lambda s: s.streams.renew(GROWTH)),
-    Case("update a stream", 1, lambda s: s.streams.update(GROWTH, {"metadata": {"k": 1}})),
-    Case("end a stream", 1, lambda s: s.streams.end(GROWTH, "text", "complete", {})),
+    Case("update a stream", 1, lambda s: s.streams.update(GROWTH, PATCH)),
+    Case("end a stream", 1, lambda s: s.streams.end(GROWTH, "text", "complete", PATCH)),
     Case("prune", 1, lambda s: s.retention.prune()),
 ]
 # Those that watch also write beside it, and what comes late waits for what was before it.
