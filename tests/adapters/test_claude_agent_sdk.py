@@ -17,7 +17,7 @@ from mongostore import AsyncMongoStore, MongoStore
 from mongostore.adapters.claude_agent_sdk import MongoSessionStore
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from tests.contract.command_log import CommandLog, logged_store
-from tests.examples import claude_agent_sdk as example
+from tests.examples import claude_agent as example
 
 KEY: Any = {"project_key": "-home-ada-shop", "session_id": "s"}
 SUB: Any = {**KEY, "subpath": "subagents/agent-1"}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mongostore import AsyncMongoStore, InvalidValueError, Message, NotFoundError, NotOpenError
 from mongostore.adapters.openai_agents import MongoSession
 from mongostore.adapters.openai_agents.items import to_item, to_message
-from tests.examples import openai_agents as example
+from tests.examples import openai_agent as example
 
 MiB = 1024 * 1024
 CALL = {"type": "function_call", "call_id": "c1", "name": "add", "arguments": '{"a": 1}', "id": "__fake_id__"}

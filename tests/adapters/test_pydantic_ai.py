@@ -37,7 +37,7 @@ from starlette.routing import Route
 from mongostore import AsyncMongoStore, InvalidDocumentError, Message
 from mongostore.adapters.pydantic_ai import MongoConversationStore
 from tests.contract.command_log import CommandLog, logged_store
-from tests.examples import pydantic_ai as example
+from tests.examples import pydantic_agent as example
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def test_pages_show_examples_as_the_tests_run_them(page: Path) -> None:
     for block in read_blocks(page):
         if block.title and (example := ROOT / "tests" / "examples" / block.title).is_file():
             assert block.code == example.read_text()
+
+
+# Not each of them is installed wherever the tests run.
+NAMES_OF_PACKAGES = {"agents", "chainlit", "claude_agent_sdk", "notebook", "openai", "pydantic_ai", "roomkit"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_file_hides_the_package_of_its_name(page: Path) -> None:
+    files = {Path(block.title).stem for block in read_blocks(page) if block.title}
+    assert [name for name in files if name in NAMES_OF_PACKAGES or importlib.util.find_spec(name)] == []
 
 
 def test_readme_leads_with_a_sentence_and_two_commands() -> None:

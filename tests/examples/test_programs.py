@@ -138,7 +138,7 @@ async def test_notebook_cells_run_inside_an_event_loop(
     store: MongoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.sessions.messages.append("s1", Message(role="user", content="Hi"), create={"user_id": "ada"})
-    load("notebook")
+    load("notebook_cells")
     assert capsys.readouterr().out.splitlines() == ["0 user Hi", "{'default': 1}", "['sessions']"]
 
 
