@@ -28,8 +28,13 @@ MAX_FEEDBACK_BYTES = 64 * 1024
 
 
 class StoredUser(User, Stored):
-    """A user; `state` is as that of a message."""
+    """A user; `state` is as that of a message.
 
+    `create_op` is the token of the operation that created it, by the server's time: `created_at` may come
+    from elsewhere.
+    """
+
+    create_op: str | None = None
     state: str | None = None
     deleted_at: int | None = None
     expires_at: datetime | None = None

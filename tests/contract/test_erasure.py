@@ -326,7 +326,9 @@ async def test_nothing_late_begins_an_erased_conversation_anew(
         ),
         ([store.sessions.ensure("a1"), store.rooms.ensure("a1"), store.threads.ensure("a1")], NotFoundError),
         ([store.sessions.messages.append("a1", late, create=True)], NotFoundError),
+        ([store.sessions.context.set("a1", "late", create=True)], NotFoundError),
         ([store.rooms.events.append("a1", Event(channel_id="c"))], NotFoundError),
+        ([store.rooms.events.append("a1", Event(channel_id="c"), create=True)], NotFoundError),
         ([store.threads.messages.merge("a1", "late", content="late")], NotFoundError),
     ):
         for write in writes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from contextvars import Context
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import AsyncRooms
+from mongostore.repositories.store_collection import StoreCollection
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.repositories.threads.bulk import ThreadMessageBatches
 from tests.faults.test_retries_beside_others import store_uri
@@ -270,3 +271,20 @@ async def test_feedback_whose_message_joins_a_thread_before_the_retry_is_stored(
     assert (answered.id, answered.value) == ("f", 1)
     stored = await store.threads.feedback.find("t", "m")
     assert stored == (None if is_removed else answered)
+
+
+async def test_a_user_of_a_later_time_is_deleted_by_the_retry_too(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, update_one = store.threads.users, StoreCollection.update_one
+    # As an import of a host stores it whose clock is ahead.
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    user = await users.create("ada", created_at=later)
+
+    async def fail(collection: Any, *arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(StoreCollection, "update_one", update_one)
+        raise AutoReconnect("nothing was sent")
+
+    monkeypatch.setattr(StoreCollection, "update_one", fail)
+    assert await users.delete(user.id)
+    assert await users.find(user.id) is None

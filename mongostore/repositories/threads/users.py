@@ -26,9 +26,8 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.expiry import new_tombstone, tombstone_end
-from mongostore.repositories.operation import remember
+from mongostore.repositories.operation import life_token, newest_life, not_made_since, remember
 from mongostore.repositories.paging import by_creation, count_documents, list_page, walk
-from mongostore.repositories.threads.thread_writes import not_begun_since
 
 # A deleted user's id stays, with the operations by which those know it who have just stored it.
 _LEFT = {"_id": "$_id", "ops": "$ops", "began_at": "$created_at"}
@@ -174,7 +173,7 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        user = {"_id": check_id("user_id", user_id), **not_begun_since("created_at")}
+        user = {"_id": check_id("user_id", user_id), **not_made_since("create_op")}
         return has_matched(
             await self._users.update_one(user, [{"$replaceWith": {**_LEFT, **new_tombstone()}}])
         )
@@ -194,7 +193,7 @@ class AsyncUsers(Repository):
         while True:
             found = await self._users.find_one(filter) if call.attempt else None
             # Changed by an earlier attempt, or made anew since.
-            if found and (call.token in found.get("ops", ()) or found["created_at"] > call.now):
+            if found and (call.token in found.get("ops", ()) or found.get("create_op", "") > newest_life()):
                 return to_user(found)
             if deleted := await self._find_deleted():
                 members = {**update.get("$setOnInsert", {}), **update.get("$set", {}), **filter}
@@ -211,7 +210,12 @@ class AsyncUsers(Repository):
 
 def _new() -> StoredDocument:
     call = current_operation()
-    return {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
+    return {
+        "_id": call.token,
+        "created_at": call.now,
+        "create_op": life_token(),
+        "schema_version": SCHEMA_VERSION,
+    }
 
 
 def _metadata(metadata: dict[str, Any] | None) -> StoredDocument:
