@@ -79,6 +79,9 @@ def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> 
     if as_json:
         print_json([_members(key) for key in found])
         return
+    if not found:
+        out.print("No keys.")
+        return
     table = Table("id", "name", "namespaces", "owner", "until", box=box.SIMPLE_HEAD)
     table.columns[0].no_wrap = table.columns[-1].no_wrap = True
     for key in found:

@@ -20,6 +20,7 @@ from mongostore.cli.terminal import (
     Uri,
     Yes,
     confirm,
+    elapsed_time,
     fail_after,
     out,
     plain,
@@ -150,12 +151,14 @@ async def _erase(
 ) -> ErasureReport:
     person = await find(store)
     if not dry_run and not yes:
-        planned = (await store.people.erase(person, mode=mode, dry_run=True)).lines
+        with elapsed_time("counting"):
+            planned = (await store.people.erase(person, mode=mode, dry_run=True)).lines
         deleted = ", ".join(f"{line.deleted:,} {line.collection}" for line in planned if line.deleted)
         changed = ", ".join(f"{line.anonymized:,} {line.collection}" for line in planned if line.anonymized)
         also = f"; anonymize {changed}" if changed else ""
         confirm(f"Erase {', '.join(person.names)} (delete {deleted or 'nothing'}{also})?")
-    return await store.people.erase(person, mode=mode, dry_run=dry_run)
+    with elapsed_time("counting" if dry_run else "erasing"):
+        return await store.people.erase(person, mode=mode, dry_run=dry_run)
 
 
 async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, NoReturn, TypeVar
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -136,6 +136,15 @@ def print_counts(name: str, title: str, counts: Mapping[str, int]) -> None:
     for key, count in counts.items():
         table.add_row(plain(key), f"{count:,}")
     out.print(table)
+
+
+@contextmanager
+def elapsed_time(work: str) -> Iterator[None]:
+    """Show in a terminal for how long the work inside goes on."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        progress.add_task(work)
+        yield
 
 
 @contextmanager

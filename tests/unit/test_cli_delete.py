@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from mongostore import MongoStore
 from mongostore.cli import app
@@ -69,6 +70,13 @@ def test_a_command_deletes_after_a_yes(
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_script_deletes_with_yes(store: MongoStore, command: tuple[str, ...]) -> None:
     assert left_by(store, *command, "--yes") == ["t"]
+
+
+def test_an_erasure_shows_that_it_goes_on(store: MongoStore) -> None:
+    environment = {"FORCE_COLOR": "1", "TERM": "xterm"}
+    result = CliRunner().invoke(app, ["people", "erase", "ada", "--yes"], env=environment)
+    assert result.exit_code == 0
+    assert "erasing" in result.stderr
 
 
 ASKING = """
