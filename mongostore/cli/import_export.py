@@ -34,6 +34,7 @@ from mongostore.importers.archive import Archive
 from mongostore.importers.batches import in_thread
 from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.importers.lines import Importer, Line, Tally
+from mongostore.importers.sources import refuse_compressed
 from mongostore.importers.whole_files import whole_file
 from mongostore.models import Session
 from mongostore.repositories.daemon_threads import DaemonThreads
@@ -229,6 +230,8 @@ def _check_files(names: list[str]) -> list[Path]:
     for file in files:
         if file != _STDIO and (file.is_dir() or not file.exists()):
             raise typer.BadParameter(f"there is no file {str(file)!r}")
+        if file.is_file():
+            refuse_compressed(file)
     return files
 
 

@@ -60,6 +60,7 @@ async def import_source(
 def print_report(report: Report, *, dry_run: bool, file: Path | None) -> None:
     """Print the numbers of an import, and write the whole report to a file if one is named."""
     out.print(_table(report, dry_run))
+    out.print(f" {_summary(report, dry_run)}", soft_wrap=True)
     if file is not None:
         text = json.dumps(report.to_json() | {"digests": report.digests}, indent=1)
         file.write_text(text + "\n", encoding="utf-8")
@@ -118,14 +119,19 @@ def _print_row(kind: str, row: Refusal) -> None:
 
 def _table(report: Report, dry_run: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", min_width=max(map(len, report.counts), default=0))
-    for title in ("read", "new", "already there", "changed", "refused"):
+    table.add_column("")
+    # In two lines, so that the table fits into a narrow terminal.
+    new = "would\nbe new" if dry_run else "new"
+    for title in ("read", new, "already\nthere", "changed", "refused"):
         table.add_column(title, justify="right")
     for noun, counts in sorted(report.counts.items()):
         numbers = (counts.read, counts.new, counts.known, counts.changed, counts.refused)
         table.add_row(noun, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _summary(report: Report, dry_run: bool) -> str:
     refused, warnings, left_out = (rows.count for rows in (report.refused, report.warnings, report.left_out))
     warned = f"{warnings:,} warning{'' if warnings == 1 else 's'}"
-    table.caption = f"{refused:,} refused, {warned}, {left_out:,} left out"
-    table.caption += "; nothing is written" if dry_run else f"; {report.verified:,} read back and equal"
-    return table
+    ending = "nothing is written" if dry_run else f"{report.verified:,} read back and equal"
+    return f"{refused:,} refused, {warned}, {left_out:,} left out; {ending}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -112,7 +113,12 @@ def confirm(question: str) -> None:
     """Ask before data is deleted; without a terminal to answer in, end the command with exit code 1."""
     if not sys.stdin.isatty():
         fail("this command deletes data: add --yes, or --dry-run to count only")
-    typer.confirm(question, abort=True, err=True)
+    # An event loop takes the first interrupt for itself, and ends nothing while the answer is awaited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        typer.confirm(question, abort=True, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fail_after(errors: Collection[str]) -> None:

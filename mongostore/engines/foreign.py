@@ -17,7 +17,9 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
-from mongostore.errors import ConfigurationError, InvalidDocumentError, UnavailableError
+from mongostore.engines.driver_errors import translate_error
+from mongostore.engines.uris import address_of
+from mongostore.errors import ConfigurationError, InvalidDocumentError
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
@@ -45,7 +47,7 @@ def read_collection(uri: str, database: str, collection: str) -> Iterator[bytes]
                 for document in documents:
                     yield bytes(document.raw)
     except PyMongoError as error:
-        raise UnavailableError(f"the source cannot be read ({type(error).__name__})") from None
+        raise translate_error(error, f"the source {address_of(uri)}") from None
 
 
 def read_bson(path: Path) -> Iterator[bytes]:

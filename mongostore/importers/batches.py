@@ -104,8 +104,16 @@ async def batched(messages: AsyncIterator[M]) -> AsyncIterator[list[M]]:
 
 def count_characters(value: object) -> int:
     """Return about how many characters a JSON value takes."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(count_characters, value.values()))
-    return sum(map(count_characters, value)) if isinstance(value, list) else 8
+    count, remaining = 0, [value]
+    # What is nested too deep is refused by its name when it is stored.
+    while remaining:
+        match remaining.pop():
+            case str(text):
+                count += len(text)
+            case dict(members):
+                remaining += members.values()
+            case list(items):
+                remaining += items
+            case _:
+                count += 8
+    return count

@@ -79,7 +79,10 @@ def copy_server(uri: str, copy: Path, names: Collection[str]) -> None:
                     target.insert(name, [*columns], map(list, rows.rows()))
     except psycopg.Error as error:
         # A driver's own words may hold the password.
-        raise SourceError(f"PostgreSQL cannot be read ({type(error).__name__})") from None
+        reason = type(error).__name__
+        if type(error) is psycopg.OperationalError:
+            reason = "no server answers there, or it refuses the user or the database"
+        raise SourceError(f"PostgreSQL cannot be read: {reason}") from None
 
 
 _TYPES = """

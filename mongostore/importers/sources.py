@@ -87,13 +87,18 @@ class Reading:
         if not path.exists():
             raise SourceError(f"there is no file {self.location!r}")
         if path.is_file():
-            with path.open("rb") as file:
-                if file.read(6).startswith(_COMPRESSED):
-                    raise SourceError(f"{path.name} is compressed: unpack it first")
+            refuse_compressed(path)
         return path
 
 
 Read = Callable[[Reading], Generator[Unit]]
+
+
+def refuse_compressed(path: Path) -> None:
+    """Check that a file is not compressed as a whole."""
+    with path.open("rb") as file:
+        if file.read(6).startswith(_COMPRESSED):
+            raise SourceError(f"{path.name} is compressed: unpack it first")
 
 
 def names() -> list[str]:

@@ -219,6 +219,16 @@ def running(seconds: float, access: Access, operation: str = "a call") -> Iterat
         _call.reset(token)
 
 
+@contextmanager
+def outside_of_call() -> Iterator[None]:
+    """Run the `with` block outside of any call, for a task that begins there is no part of it."""
+    token = _call.set(None)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
 async def verify_match(call: Operation, action: Awaitable[R]) -> R:
     """Return what an action gives, having looked whether a newer document is why it found nothing."""
     try:

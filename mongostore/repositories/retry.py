@@ -16,7 +16,7 @@ from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, UnavailableError
 from mongostore.hooks import RetryRecord, call_hooks
 from mongostore.repositories.connection import Connection
-from mongostore.repositories.operation import Access, Operation, running, verify_match
+from mongostore.repositories.operation import Access, Operation, outside_of_call, running, verify_match
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -136,7 +136,8 @@ async def _back_off(connection: Connection, call: Operation, reported: MongoStor
         *(operation, attempt, reason, retry.remaining),
         extra={"operation": operation, "attempt": attempt, "reason": reason},
     )
-    call_hooks(connection.hooks, lambda hooks: hooks.on_retry(retry))
+    with outside_of_call():
+        call_hooks(connection.hooks, lambda hooks: hooks.on_retry(retry))
     await asyncio.sleep(pause)
     try:
         async with asyncio.timeout(call.ends - time.monotonic()):

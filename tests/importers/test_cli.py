@@ -54,7 +54,7 @@ def test_a_source_is_imported_and_reported(uri: str, tmp_path: Path) -> None:
         uri,
     )
     report = tmp_path / "report.json"
-    assert "nothing is written" in run(*arguments, "--dry-run")
+    assert "be new" in run(*arguments, "--dry-run")
     output = run(*arguments, "--report", report)
     assert "15" in output
     assert "warning: message_feedback.json" in output
@@ -127,11 +127,25 @@ def test_an_interrupt_ends_a_batch_and_the_next_import_goes_on(
         assert store.sessions.count() == 600
 
 
-@pytest.mark.parametrize("source", ["chatgpt", "openai", "director"])
-def test_a_compressed_source_is_refused_by_name(uri: str, tmp_path: Path, source: str) -> None:
+@pytest.mark.parametrize("source", [["chatgpt"], ["openai"], ["director"], []], ids="-".join)
+def test_a_compressed_source_is_refused_by_name(uri: str, tmp_path: Path, source: list[str]) -> None:
     for name, compress in (("a.gz", gzip.compress), ("a.bz2", bz2.compress), ("a.xz", lzma.compress)):
         (tmp_path / name).write_bytes(compress(b"[]"))
-        assert f"{name} is compressed: unpack it" in run(source, tmp_path / name, "--uri", uri, exit_code=1)
+        assert f"{name} is compressed: unpack it" in run(*source, tmp_path / name, "--uri", uri, exit_code=1)
+
+
+def test_a_source_that_cannot_be_reached_is_named_without_its_password(uri: str) -> None:
+    for source, address, printed in (
+        (
+            "langchain",
+            "mongodb://u:geheim@127.0.0.1:1/x",
+            "the source mongodb://127.0.0.1:1: no answer in time",
+        ),
+        ("chainlit", "postgresql://u:geheim@127.0.0.1:1/x", "PostgreSQL cannot be read: no server answers"),
+    ):
+        output = run(source, address, "--uri", uri, exit_code=1)
+        assert printed in output
+        assert "geheim" not in output
 
 
 @pytest.mark.parametrize("source", ["chatgpt", "claude"])

@@ -96,7 +96,8 @@ async def content_of(store: AsyncMongoStore, folder: Path) -> dict[str, Any]:
         content[f"activity of {house}"] = [
             (one.id, one.active_at) async for one in getattr(store, house).iter()
         ]
-    content["prune"] = await store.retention.prune(idle=timedelta(days=1), dry_run=True)
+    pruned = await store.retention.prune(idle=timedelta(days=1), dry_run=True)
+    content["prune"] = pruned.model_dump(exclude={"idle_since"})
     return content
 
 

@@ -425,3 +425,16 @@ async def test_a_private_value_of_roomkit_that_is_none_is_named(
     report = await Importer(store).run("roomkit", str(source))
     assert report.refused.count - before.refused.count == refused
     assert report.of("rooms").new == before.of("rooms").new
+
+
+async def test_a_message_that_is_nested_too_deep_is_refused_alone(
+    store: AsyncMongoStore, tmp_path: Path
+) -> None:
+    deep = "[" * 3000 + "]" * 3000
+    lines = [f'{{"messages": [{{"role": "user", "content": {content}}}]}}' for content in (deep, '"hi"')]
+    (tmp_path / "chat.jsonl").write_text("\n".join(lines))
+    report = await run(store, "openai", tmp_path / "chat.jsonl")
+    assert [row.reason.rpartition(": ")[2] for row in report.refused.first] == [
+        "is nested deeper than 400 levels"
+    ]
+    assert (report.of("sessions").new, report.of("messages").new) == (2, 1)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -65,3 +69,28 @@ def test_a_command_deletes_after_a_yes(
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_script_deletes_with_yes(store: MongoStore, command: tuple[str, ...]) -> None:
     assert left_by(store, *command, "--yes") == ["t"]
+
+
+ASKING = """
+import asyncio
+from mongostore.cli.terminal import confirm
+
+async def main():
+    confirm("Delete?")
+
+asyncio.run(main())
+"""
+
+
+def test_an_interrupt_ends_a_question() -> None:
+    terminal, end = pty.openpty()
+    with os.fdopen(terminal), os.fdopen(end) as stdin:
+        command = [sys.executable, "-c", ASKING]
+        with subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE) as asking:
+            assert asking.stderr is not None
+            assert asking.stderr.read(7) == b"Delete?"
+            asking.send_signal(signal.SIGINT)
+            try:
+                assert asking.wait(30) != 0
+            finally:
+                asking.kill()

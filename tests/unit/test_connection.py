@@ -300,10 +300,12 @@ async def test_a_call_that_succeeds_is_one_attempt(connection: Connection, engin
 async def test_each_retry_reaches_the_hooks(engine: ScriptedEngine) -> None:
     retries: list[RetryRecord] = []
     attempts: list[tuple[str, int]] = []
+    within: list[Operation | None] = []
 
     class Retries(Hooks):
         def on_retry(self, retry: RetryRecord) -> None:
             retries.append(retry)
+            within.append(find_operation())
 
         def on_call(self, call: CallRecord) -> None:
             attempts.append((call.operation, call.attempts))
@@ -314,6 +316,8 @@ async def test_each_retry_reaches_the_hooks(engine: ScriptedEngine) -> None:
     with connection.admit("outer"), connection.admit("inner"):
         assert await run_with_retry(connection, action, Access.WRITE, "a.verb") == "done"
     assert attempts == [("outer", 3)]
+    # A task that a hook begins, and that uses the store, has calls of its own.
+    assert within == [None, None]
     assert [(one.operation, one.attempt) for one in retries] == [("a.verb", 1), ("a.verb", 2)]
     assert all(one.reason and 900 < one.remaining < 1000 for one in retries)
 

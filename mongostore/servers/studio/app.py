@@ -151,6 +151,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         title=title,
         text=text,
         error_status=status,
+        # Whose page has the form that was sent.
+        person=request.path_params.get("who") if request.method == "POST" else None,
         detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
     )
     return _with_headers(page, answer)

@@ -115,7 +115,10 @@ async def test_a_person_is_erased_as_the_dry_run_has_counted(seeded: AsyncMongoS
             (plans | {"confirm": QUEEN, "mode": "all"}, HERE, 422),
             (plans | {"confirm": QUEEN}, {"Origin": "https://evil.example"}, 403),
         ):
-            assert (await asking.post(path, data=form, headers=headers)).status_code == status
+            refused = await asking.post(path, data=form, headers=headers)
+            assert refused.status_code == status
+            # The way back is to the page with the form, where all is counted again.
+            assert f'<a class="btn pri" href="/people/{QUEEN}">Back</a>' in refused.text
         user = await seeded.threads.users.find_by_identifier(QUEEN)
         assert user is not None
         await seeded.threads.create("another", user_id=user.id)
