@@ -241,6 +241,12 @@ def test_search_shows_where_the_words_are(uri: str, monkeypatch: pytest.MonkeyPa
     assert [len(one["messages"]) for one in lines("search", "step 5", "--uri", uri)] == [3]  # type: ignore[arg-type]
     assert lines("search", "step", "--house", "rooms", "--uri", uri) == []
     assert lines("search", "nowhere", "--uri", uri) == []
+    first = run("search", "session", "--limit", 2, "--uri", uri)
+    more = re.search(r"next page: --cursor (\S+)", first.stderr)
+    assert more is not None
+    rest = lines("search", "session", "--cursor", more[1], "--uri", uri)
+    found = [*map(json.loads, first.stdout.splitlines()), *rest]
+    assert [len(rest), *sorted(one["id"] for one in found)] == [1, "s0", "s1", "s2"]
     result = run("search", "  ", "--uri", uri)
     assert result.exit_code == 2
     assert "there is nothing to search for" in result.stderr
