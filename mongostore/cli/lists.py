@@ -23,6 +23,7 @@ from mongostore.cli.terminal import (
     out,
     plain,
     print_json_line,
+    print_next_page,
     wants_json,
     warn,
 )
@@ -80,15 +81,13 @@ def ls(
     if wants_json(as_json):
         for one in page.items:
             print_json_line(one.to_json())
-        if page.next_cursor:
-            warn(f"next page: --cursor {page.next_cursor}")
+        print_next_page(page.next_cursor, as_json=True)
         return
     if not page.items:
         out.print("No conversations.")
         return
     out.print(_table(page.items))
-    if page.next_cursor:
-        out.print(plain(f"next page: --cursor {page.next_cursor}", "dim"), soft_wrap=True)
+    print_next_page(page.next_cursor, as_json=False)
 
 
 async def _list(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -22,6 +21,7 @@ from mongostore.cli.filters import Since, Until, to_filter
 from mongostore.cli.formats import position_of, prefix_of
 from mongostore.cli.terminal import (
     AsJson,
+    Cursor,
     Database,
     OneNamespace,
     Uri,
@@ -30,6 +30,7 @@ from mongostore.cli.terminal import (
     out,
     plain,
     print_json_line,
+    print_next_page,
     wants_json,
     warn,
 )
@@ -62,6 +63,7 @@ def search(
     limit: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="At most so many conversations.")
     ] = 20,
+    cursor: Cursor = None,
     uri: Uri = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -70,7 +72,8 @@ def search(
 
     Case and accents make no difference; a word of three letters or more is
     found as the beginning of one, too. The most recently active come first,
-    each with the newest of its messages that have the words.
+    each with the newest of its messages that have the words. In a pipe each
+    is one line of JSON, and the cursor of the next page is on stderr.
 
     Examples:
       mongostore search "rose trees" --uri mongodb://localhost:27017
@@ -78,9 +81,12 @@ def search(
     """
     houses = [*House] if house is None else [house]
     filter = {"text": text, **to_filter(since, until, None, None)}
-    count = asyncio.run(_search(uri, database, houses, namespace, filter, limit, wants_json(as_json)))
-    if not count and not wants_json(as_json):
+    as_json = wants_json(as_json)
+    searching = _search(uri, database, houses, namespace, filter, limit, cursor, as_json)
+    count, next_cursor = asyncio.run(searching)
+    if not count and not as_json:
         out.print("Nothing found.")
+    print_next_page(next_cursor, as_json)
 
 
 async def _search(
@@ -90,34 +96,26 @@ async def _search(
     namespace: str | None,
     filter: dict[str, Any],
     limit: int,
+    cursor: str | None,
     as_json: bool,
-) -> int:
+) -> tuple[int, str | None]:
+    """Print the conversations that are found, and return their number and the cursor of the next page."""
     count, terms = 0, Terms.parse(filter["text"])
     if terms is None:
         raise typer.BadParameter("there is nothing to search for", param_hint="TEXT")
     async with open_to_look(uri, database) as store:
-        async for one in _hits(store, houses, namespace, filter, limit):
-            hit = Hit(one, await _parts_with(store, one, terms))
-            _print_json(hit) if as_json else _print(hit, terms)
-            count += 1
-    return count
-
-
-async def _hits(
-    store: AsyncMongoStore, houses: list[House], namespace: str | None, filter: dict[str, Any], limit: int
-) -> AsyncIterator[Conversation]:
-    """Yield the first conversations of a search, whose pages may be short."""
-    cursor: str | None = None
-    while limit:
-        page = await list_conversations(store, houses, namespace, filter, limit, cursor)
-        for error in page.errors:
-            warn(str(error))
-        for one in page.items:
-            yield one
-        limit -= len(page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+        # The pages of a search may be short.
+        while count < limit:
+            page = await list_conversations(store, houses, namespace, filter, limit - count, cursor)
+            for error in page.errors:
+                warn(str(error))
+            for one in page.items:
+                hit = Hit(one, await _parts_with(store, one, terms))
+                _print_json(hit) if as_json else _print(hit, terms)
+            count, cursor = count + len(page.items), page.next_cursor
+            if cursor is None:
+                break
+    return count, cursor
 
 
 async def _parts_with(store: AsyncMongoStore, conversation: Conversation, terms: Terms) -> list[Part]:

@@ -154,6 +154,17 @@ def record_counter(count: Callable[[], int]) -> Iterator[None]:
         yield
 
 
+def print_next_page(cursor: str | None, as_json: bool) -> None:
+    """Print how the next page is asked for, if there is one; beside JSON on stderr."""
+    if cursor is None:
+        return
+    line = f"next page: --cursor {cursor}"
+    if as_json:
+        warn(line)
+    else:
+        out.print(plain(line, "dim"), soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     """Print JSON in ASCII, which has no characters that control a terminal."""
     out.print_json(data=value, ensure_ascii=True)

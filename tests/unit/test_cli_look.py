@@ -150,7 +150,8 @@ def test_show_asks_which_of_several_is_meant(uri: str) -> None:
     assert "add --namespace other or --house threads" in result.stderr
     assert lines("show", "s9", "--house", "threads", "--uri", uri)[0]["house"] == "threads"
     assert lines("show", "s9", "--house", "sessions", "--uri", uri)[0]["namespace"] == "other"
-    assert run("show", "nothing", "--uri", uri).stderr == "error: no conversation has the id 'nothing'\n"
+    nothing = run("show", "nothing", "--uri", uri, "--database", "other").stderr
+    assert nothing == "error: no conversation of the database 'other' has the id 'nothing'\n"
 
 
 def test_show_as_text_is_of_the_newest_and_says_so(uri: str) -> None:
@@ -240,6 +241,12 @@ def test_search_shows_where_the_words_are(uri: str, monkeypatch: pytest.MonkeyPa
     assert [len(one["messages"]) for one in lines("search", "step 5", "--uri", uri)] == [3]  # type: ignore[arg-type]
     assert lines("search", "step", "--house", "rooms", "--uri", uri) == []
     assert lines("search", "nowhere", "--uri", uri) == []
+    first = run("search", "session", "--limit", 2, "--uri", uri)
+    more = re.search(r"next page: --cursor (\S+)", first.stderr)
+    assert more is not None
+    rest = lines("search", "session", "--cursor", more[1], "--uri", uri)
+    found = [*map(json.loads, first.stdout.splitlines()), *rest]
+    assert [len(rest), *sorted(one["id"] for one in found)] == [1, "s0", "s1", "s2"]
     result = run("search", "  ", "--uri", uri)
     assert result.exit_code == 2
     assert "there is nothing to search for" in result.stderr
