@@ -186,7 +186,8 @@ async def find_conversation(
     if house in (None, House.ROOMS) and (room := await store.rooms.find(id)):
         found.append(Conversation(House.ROOMS, room))
     if not found:
-        raise NotFoundError(house.value.removesuffix("s") if house else "conversation", id)
+        kind = house.value.removesuffix("s") if house else "conversation"
+        raise NotFoundError(f"{kind} of the database {store.engine.database.name!r}", id)
     if len(found) > 1:
         options = [
             f"--namespace {one.head.namespace}" if isinstance(one.head, Session) else f"--house {one.house}"

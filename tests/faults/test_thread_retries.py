@@ -273,18 +273,37 @@ async def test_feedback_whose_message_joins_a_thread_before_the_retry_is_stored(
     assert stored == (None if is_removed else answered)
 
 
-async def test_a_user_of_a_later_time_is_deleted_by_the_retry_too(
-    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    users, update_one = store.threads.users, StoreCollection.update_one
-    # As an import of a host stores it whose clock is ahead.
-    later = datetime.now(UTC) + timedelta(minutes=5)
-    user = await users.create("ada", created_at=later)
+def fail_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next write of documents fail before it is sent."""
+    update_one, update_many = StoreCollection.update_one, StoreCollection.update_many
 
     async def fail(collection: Any, *arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(StoreCollection, "update_one", update_one)
+        monkeypatch.setattr(StoreCollection, "update_many", update_many)
         raise AutoReconnect("nothing was sent")
 
     monkeypatch.setattr(StoreCollection, "update_one", fail)
-    assert await users.delete(user.id)
-    assert await users.find(user.id) is None
+    monkeypatch.setattr(StoreCollection, "update_many", fail)
+
+
+async def test_a_user_of_a_later_time_is_deleted_by_the_retry_too(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As an import of a host stores it whose clock is ahead.
+    user = await store.threads.users.create("ada", created_at=datetime.now(UTC) + timedelta(minutes=5))
+    fail_once(monkeypatch)
+    assert await store.threads.users.delete(user.id)
+    assert await store.threads.users.find(user.id) is None
+
+
+@pytest.mark.parametrize("of_message", [False, True], ids=["alone", "with-its-message"])
+async def test_an_element_of_a_later_time_is_deleted_by_the_retry_too(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, of_message: bool
+) -> None:
+    threads, later = store.threads, datetime.now(UTC) + timedelta(minutes=5)
+    await threads.messages.merge("t", "m", content="x", begun_at=later)
+    element = Element(id="e", thread_id="t", message_id="m")
+    await threads.elements.upsert("t", element, begun_at=later)
+    fail_once(monkeypatch)
+    assert await (threads.messages.delete("t", "m") if of_message else threads.elements.delete("t", "e"))
+    assert await threads.elements.find("t", "e") is None

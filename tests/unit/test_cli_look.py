@@ -150,7 +150,8 @@ def test_show_asks_which_of_several_is_meant(uri: str) -> None:
     assert "add --namespace other or --house threads" in result.stderr
     assert lines("show", "s9", "--house", "threads", "--uri", uri)[0]["house"] == "threads"
     assert lines("show", "s9", "--house", "sessions", "--uri", uri)[0]["namespace"] == "other"
-    assert run("show", "nothing", "--uri", uri).stderr == "error: no conversation has the id 'nothing'\n"
+    nothing = run("show", "nothing", "--uri", uri, "--database", "other").stderr
+    assert nothing == "error: no conversation of the database 'other' has the id 'nothing'\n"
 
 
 def test_show_as_text_is_of_the_newest_and_says_so(uri: str) -> None:

@@ -142,10 +142,11 @@ def not_begun_since(field: str) -> StoredDocument:
 
 
 def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
-    """Return when something began by the server's clock, of a time of this host."""
+    """Return when something began by the server's clock, of a time of this host, and at the latest now."""
     if begun_at is None:
         return None
-    return connection.clock.from_host(to_micros("begun_at", begun_at))
+    call = current_operation()
+    return min(connection.clock.from_host(to_micros("begun_at", begun_at)), call.began or call.now)
 
 
 async def delete_thread(connection: Connection, thread_id: str, guard: StoredDocument | None = None) -> bool:
