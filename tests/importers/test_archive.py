@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Message, MongoStore, Turn
 from mongostore.cli import app
+from mongostore.cli.terminal import err
 from mongostore.importers import Importer, Options, SourceError
 from mongostore.importers.archive import Archive
 from mongostore.importers.whole_files import whole_file
@@ -264,7 +265,9 @@ def test_a_file_may_have_the_longest_name(tmp_path: Path, name: str) -> None:
     assert [*tmp_path.iterdir()] == [path]
 
 
-def test_the_command_writes_and_reads_an_archive(tmp_path: Path) -> None:
+def test_the_command_writes_and_reads_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is found out when the console is made.
+    monkeypatch.setattr(err, "is_interactive", True)
     one, two, file = f"mongomock://{uuid4().hex}", f"mongomock://{uuid4().hex}", tmp_path / "all.zip"
     run = CliRunner().invoke
     with MongoStore(one) as store:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from mongostore import MongoStore
 from mongostore.cli import app
+from mongostore.cli.terminal import err
 
 COMMANDS = [("prune", "--older", "1d"), ("people", "erase", "ada")]
 
@@ -72,7 +73,9 @@ def test_a_script_deletes_with_yes(store: MongoStore, command: tuple[str, ...]) 
     assert left_by(store, *command, "--yes") == ["t"]
 
 
-def test_an_erasure_shows_that_it_goes_on(store: MongoStore) -> None:
+def test_an_erasure_shows_that_it_goes_on(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is found out when the console is made.
+    monkeypatch.setattr(err, "is_interactive", True)
     environment = {"FORCE_COLOR": "1", "TERM": "xterm"}
     result = CliRunner().invoke(app, ["people", "erase", "ada", "--yes"], env=environment)
     assert result.exit_code == 0
