@@ -23,13 +23,15 @@ def studio(
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
     allow_erase: Annotated[
-        bool, typer.Option("--allow-erase", help="Let a person be erased there, after a dry run.")
+        bool,
+        typer.Option("--allow-erase", help="Let people be erased there, and conversations deleted for good."),
     ] = False,
 ) -> None:
     """Look into sessions, threads and rooms in a browser.
 
     It listens on 127.0.0.1 alone, and the address that it prints has a token
-    that opens it. It reads, and changes nothing but with --allow-erase.
+    that opens it. It reads, and brings back softly deleted sessions; it changes
+    nothing else but with --allow-erase.
 
     Example:
       mongostore studio --uri mongodb://localhost:27017 --database chat

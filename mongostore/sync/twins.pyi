@@ -2884,11 +2884,15 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidDocumentError: If it cannot be read.
         """
 
-    def find(self, session_id: str) -> Session | None:
-        """Return a session; None if there is none, or it is deleted.
+    def find(self, session_id: str, *, deleted: bool | None = False) -> Session | None:
+        """Return a session; None if there is none.
+
+        Args:
+            session_id: The session.
+            deleted: False for one that is not deleted, True for a softly deleted one, None for either.
 
         Raises:
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If the id is no plain string, or an argument is of the wrong type.
             InvalidDocumentError: If it cannot be read.
         """
 

@@ -291,7 +291,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.messages.delete_many": lambda n: ({"session_id": n.session, "message_ids": []}, {}),
     "sessions.messages.truncate": lambda n: ({"session_id": n.new}, {}),
     "sessions.exists": lambda n: ({"session_id": n.session}, {}),
-    "sessions.find": lambda n: ({"session_id": n.session}, {}),
+    "sessions.find": lambda n: ({"session_id": n.session}, {"deleted": False}),
     "sessions.get": lambda n: ({"session_id": n.session}, {}),
     "sessions.context.get": lambda n: ({"session_id": n.session}, {}),
     **{

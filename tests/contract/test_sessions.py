@@ -213,7 +213,13 @@ class TestSessions:
             await store.sessions.messages.list("s")
         [deleted] = (await store.sessions.list(deleted=True)).items
         assert deleted.deleted_at is not None
+        for states, found in ((False, None), (True, deleted), (None, deleted)):
+            assert await store.sessions.find("s", deleted=states) == found
+        with pytest.raises(InvalidValueError, match="deleted"):
+            await store.sessions.find("s", deleted="yes")  # type: ignore[arg-type]
         restored = await store.sessions.undelete("s")
+        for states, found in ((False, restored), (True, None), (None, restored)):
+            assert await store.sessions.find("s", deleted=states) == found
         changes = {"revision": before.revision + 2, "updated_at": restored.updated_at}
         assert restored == before.model_copy(update=changes)
         with pytest.raises(ConflictError):

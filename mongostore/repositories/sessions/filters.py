@@ -23,11 +23,8 @@ STATE_FILTERS: Mapping[bool | None, Any] = {
 def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter) -> StoredDocument:
     """Return the filter of a namespace's sessions, or of all: the one place where such a filter begins."""
     members = check_members(where, SessionFilter)
-    deleted = members.get("deleted", False)
-    if deleted not in (True, False, None):
-        raise InvalidValueError("deleted", "must be True, False or None")
     of_namespace = {} if namespace is None else {"namespace": namespace}
-    filter: StoredDocument = {**of_namespace, "state": STATE_FILTERS[deleted]}
+    filter: StoredDocument = {**of_namespace, "state": state_filter(members.get("deleted", False))}
     if members.get("user_id") is not None:
         filter["user_id"] = check_id("user_id", members["user_id"])
     if members.get("participant_id") is not None:
@@ -37,6 +34,13 @@ def session_filter(namespace: str | None, order: SortOrder, where: SessionFilter
     if times := time_conditions(order, members.get("since"), members.get("until")):
         filter["$and"] = times
     return filter
+
+
+def state_filter(deleted: bool | None) -> Any:
+    """Return the filter of the state of sessions: of those that are not deleted, softly deleted, or both."""
+    if deleted not in (True, False, None):
+        raise InvalidValueError("deleted", "must be True, False or None")
+    return STATE_FILTERS[deleted]
 
 
 def filters_of_states(filter: StoredDocument) -> list[StoredDocument]:

@@ -37,7 +37,7 @@ from mongostore.repositories.paging import count_options, list_order
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.conversations import AsyncSessionConversations
-from mongostore.repositories.sessions.filters import revision_guard, session_filter
+from mongostore.repositories.sessions.filters import revision_guard, session_filter, state_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants
@@ -125,8 +125,7 @@ class AsyncSessions(SessionRepository):
             DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
                 4 MiB.
         """
-        token = current_operation().token
-        key = self._key(token if session_id is None else session_id)
+        key = self._key(current_operation().token if session_id is None else session_id)
         document = new_session(key, members)
         while True:
             try:
@@ -176,14 +175,18 @@ class AsyncSessions(SessionRepository):
         return self._check_found("session", session_id, await self.find(session_id))
 
     @reads
-    async def find(self, session_id: str) -> Session | None:
-        """Return a session; None if there is none, or it is deleted.
+    async def find(self, session_id: str, *, deleted: bool | None = False) -> Session | None:
+        """Return a session; None if there is none.
+
+        Args:
+            session_id: The session.
+            deleted: False for one that is not deleted, True for a softly deleted one, None for either.
 
         Raises:
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If the id is no plain string, or an argument is of the wrong type.
             InvalidDocumentError: If it cannot be read.
         """
-        key = {"_id": self._key(session_id), "state": "open"}
+        key = {"_id": self._key(session_id), "state": state_filter(deleted)}
         document = await self._storage.sessions.find_one(key, PUBLIC_FIELDS)
         return None if document is None else await self._storage.to_session(document)
 
@@ -349,8 +352,7 @@ class AsyncSessions(SessionRepository):
             ConflictError: If it is not deleted.
             InvalidValueError: If the id is no plain string.
         """
-        key = self._key(session_id)
-        document = await self._update(key, {"state": "deleted"}, state_change("open", None))
+        document = await self._update(self._key(session_id), {"state": "deleted"}, state_change("open", None))
         if document is None:
             if not await self.exists(session_id):
                 raise NotFoundError("session", session_id)

@@ -1,4 +1,4 @@
-"""The studio: pages that show what is stored, and change nothing."""
+"""The studio: pages that show what is stored, and change little of it."""
 
 from mongostore.extras import explain_import
 

@@ -14,10 +14,18 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundError, UnavailableError
+from mongostore.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InvalidDocumentError,
+    MongoStoreError,
+    NotFoundError,
+    UnavailableError,
+)
 from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
+    deletion,
     documents,
     erasure,
     export,
@@ -51,7 +59,7 @@ def create_app(
         store: An open store, which stays its owner's to close; one that is not open is opened by the first
             request. Else the store that `MONGOSTORE_URI` and `MONGOSTORE_DATABASE` name.
         token: The token that opens it, on this machine alone; None where callers need keys.
-        allow_erase: Whether a person can be erased here.
+        allow_erase: Whether people can be erased here, and conversations deleted for good.
 
     Raises:
         ConfigurationError: If a setting cannot work.
@@ -72,10 +80,11 @@ def create_app(
     add_middleware(app, max_body_bytes=_MAX_BODY)
     for part in (overview, lists, search, people, feedback, files, live, export, documents):
         app.include_router(part.router)
-    for part in (sessions, threads, rooms):
-        app.include_router(part.router)
     if allow_erase:
         app.include_router(erasure.router)
+        app.include_router(deletion.for_good)
+    for part in (deletion, sessions, threads, rooms):
+        app.include_router(part.router)
     app.include_router(router)
     return app
 
@@ -142,17 +151,21 @@ async def _answer_error(request: Request, error: Exception) -> Response:
             request, "login.html", {}, status=401, needs_key=studio.access.needs_key, wrong=wrong
         )
         return _with_headers(page, answer)
+    around = await _frame_of(request, studio, error)
+    if around["deleted"] is not None:
+        page = await page_response(request, "deleted_session.html", around, status=status)
+        return _with_headers(page, answer)
     title, text = _words(error, status)
     page = await page_response(
         request,
         "error.html",
-        await _frame_of(request, studio, error),
+        around,
         status=status,
         title=title,
         text=text,
         error_status=status,
-        # Whose page has the form that was sent.
-        person=request.path_params.get("who") if request.method == "POST" else None,
+        # A form is sent below the page that has it, or leads to it.
+        back=request.url.path.rpartition("/")[0] if request.method == "POST" and request.path_params else "",
         detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
     )
     return _with_headers(page, answer)
@@ -166,14 +179,18 @@ def _with_headers(page: Response, answer: Response) -> Response:
 
 
 async def _frame_of(request: Request, studio: Studio, error: Exception) -> dict[str, Any]:
-    """Return what is around an error: as around all pages, if the viewer is known and the store answers."""
-    try:
-        if isinstance(error, UnavailableError):
-            # To ask again would take as long again.
-            return await bare_frame(studio)
-        return await frame(studio, await studio.access.authenticate(request), request)
-    except (HTTPException, MongoStoreError):
-        return await bare_frame(studio)
+    """Return what is around an error: as around all pages, if the viewer is known and the store answers.
+
+    With it comes the softly deleted session that was asked for, if there is one.
+    """
+    # To ask again would take as long again.
+    if not isinstance(error, UnavailableError):
+        try:
+            around = await frame(studio, await studio.access.authenticate(request), request)
+            return {**around, "deleted": await deletion.find_deleted(request, studio, error)}
+        except (HTTPException, MongoStoreError):
+            pass
+    return {**await bare_frame(studio), "deleted": None}
 
 
 def _words(error: Exception, status: int) -> tuple[str, str]:
@@ -186,6 +203,10 @@ def _words(error: Exception, status: int) -> tuple[str, str]:
             "It was not written by mongostore, or was changed by other hands, or is of a newer version. "
             "It stays as it is."
         )
+    if isinstance(error, ConflictError):
+        return "That does not work", f"It is not in the state for it: {error}"
+    if isinstance(error, AccessDeniedError):
+        return "MongoDB does not allow that", "The user with which the studio connects may not do it."
     if isinstance(error, ProblemError):
         return {403: "Not from there", 404: "Nothing is here"}.get(status, "That does not work"), str(
             error.detail

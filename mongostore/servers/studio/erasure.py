@@ -1,4 +1,4 @@
-"""The one thing that the studio changes, where it was started to: a person is erased after a dry run."""
+"""A person is erased after a dry run, where the studio was started to do so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_response
 
 # What was counted is erased within so long, or counted again.
-_SECONDS = 600
+PLAN_SECONDS = 600
 
 # What the documents of a collection are that an erasure deletes or anonymizes.
 MEANINGS: Final[dict[str, str]] = {
@@ -76,9 +76,8 @@ class Plan:
 
 async def plans_of(studio: Studio, person: Person) -> dict[ErasureMode, Plan]:
     """Return the dry runs of a person's erasure in each mode."""
-    at = int(time.time())
     reports = await asyncio.gather(*(_count(studio, person, mode) for mode in get_args(ErasureMode)))
-    return {report.mode: Plan(report, _sign(studio, report, at)) for report in reports}
+    return {report.mode: Plan(report, sign_plan(studio, _counted(report))) for report in reports}
 
 
 async def _count(studio: Studio, person: Person, mode: ErasureMode) -> ErasureReport:
@@ -89,25 +88,14 @@ async def _count(studio: Studio, person: Person, mode: ErasureMode) -> ErasureRe
 async def erase(request: Request, studio: WholeStudio, who: str) -> Response:
     """Erase a person as a dry run has counted, and report what was done."""
     who = decode_id(who)
-    form = {
-        name: values[0]
-        for name, values in parse_qs((await request.body()).decode("utf-8", "replace")).items()
-    }
+    form = await read_form(request)
     mode: Any = form.get("mode", "delete")
     if mode not in get_args(ErasureMode):
         raise ProblemError(422, f"The mode is {' or '.join(get_args(ErasureMode))}")
     if form.get("confirm") != who:
         raise ProblemError(422, "The name that was typed is not the person's: nothing was erased")
-    person, plan = await studio.store.people.get(who), form.get(f"plan_{mode}", "")
-    begun = plan.partition(".")[0]
-    at = int(begun) if begun.isascii() and begun.isdigit() and len(begun) < 12 else 0
-    if time.time() - at > _SECONDS:
-        raise ProblemError(409, "The dry run was too long ago: count again; nothing was erased")
-    planned = await _count(studio, person, mode)
-    if not hmac.compare_digest(plan.encode(), _sign(studio, planned, at).encode()):
-        raise ProblemError(
-            409, "More or less is stored than the dry run has counted: count again; nothing was erased"
-        )
+    person = await studio.store.people.get(who)
+    check_plan(studio, form.get(f"plan_{mode}", ""), _counted(await _count(studio, person, mode)))
     report = await studio.store.people.erase(person, mode=mode)
     return await page_response(
         request,
@@ -119,7 +107,29 @@ async def erase(request: Request, studio: WholeStudio, who: str) -> Response:
     )
 
 
-def _sign(studio: Studio, report: ErasureReport, at: int) -> str:
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form that was sent."""
+    fields = parse_qs((await request.body()).decode("utf-8", "replace"))
+    return {name: values[0] for name, values in fields.items()}
+
+
+def sign_plan(studio: Studio, counted: object, at: int | None = None) -> str:
+    """Return the token of a count at a time, or now."""
+    at = int(time.time()) if at is None else at
+    signed = hmac.new(studio.secret, json.dumps([at, counted]).encode(), hashlib.sha256)
+    return f"{at}.{signed.hexdigest()}"
+
+
+def check_plan(studio: Studio, plan: str, counted: object) -> None:
+    """Refuse a token unless it is of the same counts, and not too old."""
+    begun = plan.partition(".")[0]
+    at = int(begun) if begun.isascii() and begun.isdigit() and len(begun) < 12 else 0
+    if time.time() - at > PLAN_SECONDS:
+        raise ProblemError(409, "That was counted too long ago: count again; nothing was changed")
+    if not hmac.compare_digest(plan.encode(), sign_plan(studio, counted, at).encode()):
+        raise ProblemError(409, "More or less is stored than was counted: count again; nothing was changed")
+
+
+def _counted(report: ErasureReport) -> object:
     lines = [[line.collection, line.deleted, line.anonymized] for line in report.lines]
-    counted = json.dumps([at, report.mode, sorted(report.names), lines])
-    return f"{at}.{hmac.new(studio.secret, counted.encode(), hashlib.sha256).hexdigest()}"
+    return [report.mode, sorted(report.names), lines]

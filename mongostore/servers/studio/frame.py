@@ -28,7 +28,7 @@ class Studio(ServedStore):
     Args:
         store: As `ServedStore` takes it.
         token: As `StudioAccess` takes it.
-        allow_erase: Whether a person can be erased here.
+        allow_erase: Whether people can be erased here, and conversations deleted for good.
         counter: Counts what the overview shows.
     """
 

@@ -35,6 +35,7 @@ class Row:
         path: Its address within the studio.
         owner: The namespace or the person it belongs to.
         person: The user it belongs to, or an empty text.
+        deleted_at: When a session was softly deleted.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Row:
     path: str
     owner: str = ""
     person: str = ""
+    deleted_at: datetime | None = None
 
     @property
     def day(self) -> str:
@@ -91,9 +93,11 @@ async def list_conversations(
     text: str | None = None,
     cursor: str | None = None,
     limit: int = PAGE,
+    deleted: bool = False,
 ) -> Rows:
-    """Return a page of conversations, merged from the lists of each house."""
-    sources = await _sources(store, viewer, kind, namespace, user, text)
+    """Return a page of conversations, merged from the lists of each house; or of softly deleted sessions."""
+    kind = "session" if deleted else kind
+    sources = await _sources(store, viewer, kind, namespace, user, text, deleted)
     positions: dict[str, str | None] = dict.fromkeys(sources) if cursor is None else _decode(cursor)
     names = [name for name in sources if name in positions]
     pages = await asyncio.gather(*(sources[name].read(positions[name], limit) for name in names))
@@ -124,18 +128,19 @@ async def _sources(
     namespace: str | None,
     user: str | None,
     text: str | None,
+    deleted: bool,
 ) -> dict[str, _Source]:
     sources: dict[str, _Source] = {}
     if kind in (None, "session") and viewer.sees_all and not namespace and not user:
         listed = store.sessions.namespaces.list_sessions
         sources["s"] = _Source(
-            lambda cursor, limit: listed(text=text, cursor=cursor, limit=limit),
+            lambda cursor, limit: listed(text=text, deleted=deleted, cursor=cursor, limit=limit),
             session_row,
             store.sessions.cursor_of,
         )
     elif kind in (None, "session"):
         for name in await _namespaces(store, viewer, namespace):
-            sources[f"s {name}"] = _of_sessions(store, name, user, text)
+            sources[f"s {name}"] = _of_sessions(store, name, user, text, deleted)
     if viewer.sees_all and namespace is None:
         if kind in (None, "thread"):
             sources["t"] = _of_threads(store, user, text)
@@ -154,10 +159,14 @@ async def _namespaces(store: AsyncMongoStore, viewer: Viewer, namespace: str | N
     return list(await store.sessions.namespaces.list(limit=_NAMESPACES))
 
 
-def _of_sessions(store: AsyncMongoStore, namespace: str, user: str | None, text: str | None) -> _Source:
+def _of_sessions(
+    store: AsyncMongoStore, namespace: str, user: str | None, text: str | None, deleted: bool
+) -> _Source:
     sessions = store.sessions.in_namespace(namespace)
     return _Source(
-        lambda cursor, limit: sessions.list(user_id=user, text=text, cursor=cursor, limit=limit),
+        lambda cursor, limit: sessions.list(
+            user_id=user, text=text, deleted=deleted, cursor=cursor, limit=limit
+        ),
         session_row,
         sessions.cursor_of,
     )
@@ -195,6 +204,7 @@ def session_row(session: Session) -> Row:
         f"/s/{encode_id(session.namespace)}/{encode_id(session.id)}",
         session.namespace,
         session.user_id or "",
+        session.deleted_at,
     )
 
 

@@ -69,15 +69,15 @@ SERVER = pytest.param("server", id="server", marks=[pytest.mark.server, pytest.m
 
 
 @pytest.fixture(scope="module", params=[EMBEDDED, SERVER])
-def launch(request: pytest.FixtureRequest, databases: list[str]) -> Callable[[], Studio]:
+def launch(request: pytest.FixtureRequest, databases: list[str]) -> Callable[..., Studio]:
     """Makes studios of empty stores of an engine."""
     if request.param == "embedded":
         return Studio
     uri = request.getfixturevalue("server_uri")
 
-    def start() -> Studio:
+    def start(**options: Any) -> Studio:
         databases.append(f"test_{uuid4().hex[:16]}")
-        return Studio(uri, databases[-1])
+        return Studio(uri, databases[-1], **options)
 
     return start
 

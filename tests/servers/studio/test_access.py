@@ -18,6 +18,7 @@ S = f"/s/{NAMESPACE}/{SESSION}"
 ALL = [
     "/",
     "/list",
+    "/deleted",
     S,
     f"{S}/live",
     f"{S}/at/0/images/0",

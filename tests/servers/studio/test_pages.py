@@ -34,7 +34,7 @@ PAGES = [
     ),
     *(f"/r/{ROOM}", f"/r/{ROOM}?at=6", f"/r/{ROOM}?channel=sms", f"/r/{ROOM}/at/6", f"/r/{ROOM}/people"),
     *("/people", "/people/queen@hearts.example", "/people/alice", "/feedback", "/feedback?value=down"),
-    *("/search", "/search?q=gloves", "/search?q=gloves+since:30d"),
+    *("/deleted", "/search", "/search?q=gloves", "/search?q=gloves+since:30d"),
     *(f"/r/{ROOM}/tasks", f"/r/{ROOM}/observations"),
 ]
 

@@ -314,6 +314,7 @@ function palette() {
     addCommands(text, true);
     head("Everywhere");
     if (text) add(`Search all messages for “${text}”`, "search", { "data-href": `${root}/search?q=${encodeURIComponent(text)}` }, icon("search"));
+    for (const one of $$(".nav a")) if (one.textContent.toLowerCase().includes(text.toLowerCase())) add(one.textContent, "page", { "data-href": one.getAttribute("href") }, $("svg", one).cloneNode(true));
     addCommands(text, false);
     if (found.lastElementChild?.matches(".head")) found.lastElementChild.remove();
     choose(choices()[0]);
