@@ -156,6 +156,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         page = await page_response(request, "deleted_session.html", around, status=status)
         return _with_headers(page, answer)
     title, text = _words(error, status)
+    # A form is sent below the page that has it, or leads to it.
+    back = request.url.path.rpartition("/")[0] if request.method == "POST" and request.path_params else ""
+    if back and status == 503:
+        # A page that loads itself again would send the form again.
+        text = "It is not known whether it was done: go back, and look."
     page = await page_response(
         request,
         "error.html",
@@ -164,8 +169,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         title=title,
         text=text,
         error_status=status,
-        # A form is sent below the page that has it, or leads to it.
-        back=request.url.path.rpartition("/")[0] if request.method == "POST" and request.path_params else "",
+        back=back,
         detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
     )
     return _with_headers(page, answer)

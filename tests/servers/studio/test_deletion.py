@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mongostore import AccessDeniedError, AsyncMongoStore, Element, Message
+from mongostore import AccessDeniedError, AsyncMongoStore, Element, Message, UnavailableError
 from mongostore.servers.studio import create_app, erasure
 from mongostore.servers.studio.addresses import encode_id
 from tests.servers.studio.conftest import Browse, Watched, accessible, open_client
@@ -126,6 +126,20 @@ async def test_a_server_that_forbids_it_is_said(
     refused = await asking.post(f"{S}/undelete", headers=HERE)
     assert "MongoDB does not allow that" in refused.text
     assert "secret" not in refused.text
+
+
+async def test_a_form_is_not_sent_again_where_the_store_does_not_answer(
+    asking: httpx.AsyncClient, seeded: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise UnavailableError("no server answers")
+
+    monkeypatch.setattr(type(seeded.sessions), "undelete", fail)
+    failed = await asking.post(f"{S}/undelete", headers=HERE)
+    assert failed.status_code == 503
+    assert "MongoDB does not answer" in failed.text
+    assert "data-retry" not in failed.text
+    assert f'href="{S}">Back</a>' in failed.text
 
 
 async def test_pages_from_elsewhere_change_nothing(
