@@ -184,6 +184,19 @@ class Cluster:
             time.sleep(0.05)
         raise AssertionError("no member became the primary")
 
+    def wait_for_login(self) -> None:
+        """Wait until every member knows who may do everything."""
+        deadline = time.monotonic() + _START_SECONDS
+        for member in self.members:
+            while True:
+                try:
+                    self.ask(member, "ping")
+                    break
+                except PyMongoError:
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(0.1)
+
     def wait_until_idle(self) -> None:
         """Wait until every member is the primary or follows it."""
         deadline = time.monotonic() + _START_SECONDS
@@ -246,6 +259,7 @@ def cluster(
             primary = started.primary()
             started.ask(primary, {"createUser": "root", "pwd": SECRET, "roles": ["root"]})
             started.credentials = f"root:{SECRET}@"
+            started.wait_for_login()
         yield started
     finally:
         for member in started.members:
