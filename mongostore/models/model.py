@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, get_args, overload
+from typing import Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar, get_args, overload
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -12,6 +14,13 @@ from pydantic_core import CoreSchema, core_schema
 from mongostore.errors import InvalidDocumentError
 
 T = TypeVar("T")
+
+# Pydantic builds under a lock of its own: a process that is forked meanwhile would wait for it for ever.
+_BUILDING: Final = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_BUILDING.acquire, after_in_parent=_BUILDING.release, after_in_child=_BUILDING.release
+    )
 
 ListOrder = Literal["active", "created"]
 """The order of a list: by newest activity, or by creation, which never changes."""
@@ -45,6 +54,24 @@ class Model(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
     )
+
+    @classmethod
+    def model_rebuild(
+        cls,
+        *,
+        force: bool = False,
+        raise_errors: bool = True,
+        _parent_namespace_depth: int = 2,
+        _types_namespace: Mapping[str, Any] | None = None,
+    ) -> bool | None:
+        """Build the validator, as Pydantic does at the first use of a model; no fork comes between."""
+        with _BUILDING:
+            return super().model_rebuild(
+                force=force,
+                raise_errors=raise_errors,
+                _parent_namespace_depth=_parent_namespace_depth + 1,
+                _types_namespace=_types_namespace,
+            )
 
 
 class Page(Generic[T]):

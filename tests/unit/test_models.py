@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any, is_typeddict
 
@@ -340,3 +343,35 @@ def test_a_generated_id_is_used_once() -> None:
 def test_a_text_is_equal_to_the_generated_id_and_is_its_key() -> None:
     generated = GeneratedId()
     assert {generated: 1}[str(generated)] == 1
+
+
+_FORKS = """
+import os, signal, threading
+from mongostore import Message
+
+busy = True
+
+def build():
+    while busy:
+        Message.model_rebuild(force=True)
+
+builder = threading.Thread(target=build)
+builder.start()
+for _ in range(40):
+    if not (pid := os.fork()):
+        signal.alarm(30)
+        Message.model_rebuild(force=True)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1]:
+        print("a fork waits for ever")
+        break
+busy = False
+builder.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_beside_the_building_of_a_model_can_build_it() -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORKS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
