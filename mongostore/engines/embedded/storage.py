@@ -178,9 +178,7 @@ class CollectionStorage:
             self._unique[index["name"]] = used
         self._indexes[index["name"]] = index
         if "expireAfterSeconds" in index:
-            self._earliest[index["name"]] = min(
-                _dates(index, self._documents.documents), default=datetime.max
-            )
+            self._earliest[index["name"]] = self._earliest_date(index)
         self._documents.create()
 
     def expire(self) -> None:
