@@ -124,14 +124,14 @@ def bind_all(participants: Sequence[str], at: int, token: str) -> StoredDocument
     names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]
     if len(set(names)) < len(names):
         raise InvalidValueError("participants", "hold the same id twice")
-    return _with_new_epochs({name: {"bound_at": at} for name in names}, token)
+    return renew_epochs({name: {"bound_at": at} for name in names}, token)
 
 
 def truncated_fields(session: StoredDocument, token: str) -> StoredDocument:
     """Return what is set beside the messages when a call truncates a stored session."""
     return {
         "data": {},
-        "participants": _with_new_epochs(session.get("participants", {}), token),
+        "participants": renew_epochs(session.get("participants", {}), token),
         "revision": session.get("revision", 0) + 1,
     }
 
@@ -153,7 +153,8 @@ def epochs_of(session: StoredDocument) -> list[str]:
     return [stored["epoch"] for stored in readable_participants(session).values()]
 
 
-def _with_new_epochs(participants: Mapping[str, StoredDocument], token: str) -> StoredDocument:
+def renew_epochs(participants: Mapping[str, StoredDocument], token: str) -> StoredDocument:
+    """Return stored participants as they begin anew, bound at the same times, by a call."""
     return {
         name: StoredParticipant(bound_at=stored["bound_at"], epoch=f"{token}-{i}").model_dump()
         for i, (name, stored) in enumerate(participants.items())

@@ -137,10 +137,14 @@ def current_operation() -> Operation:
     return call
 
 
-def life_token() -> str:
-    """Return a token of what a call creates, the same at each attempt; those of later ones are greater."""
+def life_token(token: str | None = None) -> str:
+    """Return a token of what a call creates; those of later calls are greater.
+
+    Args:
+        token: Unique, for each of several creations; by default the call's, the same at each attempt.
+    """
     call = current_operation()
-    return f"{call.began or call.now:016x}{call.token[:16]}"
+    return f"{call.began or call.now:016x}{(token or call.token)[:16]}"
 
 
 def newest_life() -> str:

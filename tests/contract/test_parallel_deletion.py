@@ -1,14 +1,18 @@
-"""Of several who delete the same at once, one is told that it was there."""
+"""Who deletes beside others is told whether it was there; who creates beside deletions succeeds."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from mongostore import AsyncMongoStore
+from mongostore import AsyncMongoStore, ConflictError, Event, Message
 from tests.contract.test_injection import EVERY_VERB, Names, furnish
 
 N = Names("x")
@@ -58,3 +62,73 @@ async def test_one_of_parallel_deletions_tells_that_it_was_there(store: AsyncMon
     received = await asyncio.gather(*(delete(**arguments) for _ in range(6)))
     assert sorted(map(int, received)) == [0, 0, 0, 0, 0, 1]
     assert not await delete(**arguments)
+
+
+# Kept beside what it belongs to.
+LARGE = "x" * 300_000
+
+CREATING: dict[str, dict[str, Any]] = {
+    "rooms.events.append": {"room_id": "x", "event": Event(channel_id="c", content="new")},
+    "sessions.branches.append_many": {"session_id": "x", "messages": [Message(role="user", content=LARGE)]},
+    "sessions.context.set": {"session_id": "x", "value": LARGE},
+    "sessions.messages.append": {"session_id": "x", "message": Message(role="user", content=LARGE)},
+    "sessions.messages.append_many": {"session_id": "x", "messages": [Message(role="user", content=LARGE)]},
+    "sessions.messages.upsert": {"session_id": "x", "message": Message(role="user", content="new")},
+}
+
+
+def test_every_creating_write_is_tried_here() -> None:
+    store = AsyncMongoStore("mongomock://")
+    creating = {
+        verb
+        for verb in EVERY_VERB
+        if not {"create", "options"}.isdisjoint(inspect.signature(attrgetter(verb)(store)).parameters)
+    }
+    # A stream that loses its session says so at its end.
+    assert creating - {"sessions.messages.stream"} == CREATING.keys()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("verb", CREATING)
+async def test_a_write_that_may_create_succeeds_beside_deletions(store: AsyncMongoStore, verb: str) -> None:
+    write, house = attrgetter(verb)(store), getattr(store, verb.partition(".")[0])
+    # Who branches off is told that others did so first.
+    refused = (ConflictError,) if "branches" in verb else ()
+    arguments = {**CREATING[verb], "create": True}
+    writers = [asyncio.create_task(repeat(write, arguments, refused)) for _ in range(4)]
+    deleters = [asyncio.create_task(delete_always(house.delete)) for _ in range(3)]
+    try:
+        await asyncio.gather(*writers)
+    finally:
+        for task in (*writers, *deleters):
+            task.cancel()
+        await asyncio.gather(*writers, *deleters, return_exceptions=True)
+    await house.delete("x")
+    await write(**CREATING[verb], create=True)
+    assert await house.get("x")
+    assert not await store.find_leftovers()
+    read: dict[str, Callable[[], Awaitable[Any]]] = {
+        "sessions.context.set": lambda: store.sessions.context.get("x"),
+        "rooms.events.append": lambda: store.rooms.events.list("x"),
+    }
+    assert await read.get(verb, lambda: store.sessions.messages.list("x"))()
+
+
+async def repeat(
+    write: Callable[..., Awaitable[object]], arguments: dict[str, Any], refused: tuple[type[Exception], ...]
+) -> None:
+    for _ in range(20):
+        with suppress(*refused):
+            await write(**{name: renewed(value) for name, value in arguments.items()})
+
+
+def renewed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [renewed(one) for one in value]
+    return value.model_copy(update={"id": uuid4().hex}) if isinstance(value, Message | Event) else value
+
+
+async def delete_always(delete: Callable[[str], Awaitable[bool]]) -> None:
+    while True:
+        await asyncio.sleep(0.005)
+        await delete("x")

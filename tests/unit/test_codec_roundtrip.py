@@ -21,10 +21,10 @@ from tests.contract.edge_cases import OBJECTS, VALUES, same
 
 @pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.long)])
 def test_many_values_come_back_equal(examples: int) -> None:
-    settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))(come_back_equal)()
+    values = given(content=VALUES, data=OBJECTS, metadata=OBJECTS)(come_back_equal)
+    settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))(values)()
 
 
-@given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
 def come_back_equal(content: Any, data: dict[str, Any], metadata: dict[str, Any]) -> None:
     encoded = {
         "content": encode("content", content),

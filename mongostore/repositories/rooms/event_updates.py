@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from pymongo.errors import DuplicateKeyError
 
@@ -62,14 +63,18 @@ class EventUpdates:
             replacement = TargetReplacement(target.id, to_replacement(target), deletes)
         check_flag("activity", activity)
         commit = partial(self._commit, is_counted=True, is_activity=activity, target=replacement)
-        try:
-            return await commit(event, None)
-        except NotFoundError as error:
-            is_missing = error.kind == "room" and target is None
-            if created is None or not is_missing or await self._was_stored(event):
-                raise
-        await self._room_updates.create(room_id, created, may_exist=True)
-        return await commit(event, None)
+        # That of the call at first, by which a retry knows the room that it has created.
+        life = life_token()
+        while True:
+            try:
+                return await commit(event, None)
+            except NotFoundError as error:
+                is_missing = error.kind == "room" and target is None
+                if created is None or not is_missing or await self._was_done(room_id, event.id, life):
+                    raise
+            await self._room_updates.create(room_id, created, may_exist=True, epoch=life)
+            # Then another one each time: a late deletion removes what belongs to the life that it has met.
+            life = life_token(uuid4().hex)
 
     async def create(self, room_id: str, event: Event) -> Event:
         """Store an event at its own index, or at the next one."""
@@ -155,10 +160,13 @@ class EventUpdates:
         index = await self._queue.commit(pending)
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
-    async def _was_stored(self, event: Event) -> bool:
-        """Return whether an earlier attempt of the call has stored an event, the room of which is gone."""
-        own = {"_id": event.id, "room_id": event.room_id, "op": life_token()}
-        return current_operation().attempt > 0 and await self._events.find_one(own, {"_id": 1}) is not None
+    async def _was_done(self, room_id: str, event_id: str, life: str) -> bool:
+        """Return whether an earlier attempt has stored an event, or created its room; the room is gone."""
+        own = {"_id": event_id, "room_id": room_id, "op": life_token()}
+        return current_operation().attempt > 0 and (
+            await self._events.find_one(own, {"_id": 1}) is not None
+            or await self._room_updates.was_deleted(room_id, life)
+        )
 
     async def _change(self, room_id: str, event_id: str, update: StoredDocument, session: Any) -> Event:
         event = _own_filter(room_id, event_id)

@@ -42,14 +42,23 @@ class RoomUpdates:
         self._connection = connection
         self._log = log
 
-    async def create(self, room_id: str | None, arguments: Mapping[str, Any], *, may_exist: bool) -> Room:
-        """Create a room, or return the one that is there if it may be."""
+    async def create(
+        self, room_id: str | None, arguments: Mapping[str, Any], *, may_exist: bool, epoch: str | None = None
+    ) -> Room:
+        """Create a room, or return the one that is there if it may be.
+
+        Args:
+            room_id: The room's id, None for a new one.
+            arguments: Its members.
+            may_exist: Whether it may be there.
+            epoch: Its life, by default that of the call, by which a retry knows what it has created.
+        """
         call = current_operation()
         key = call.token if room_id is None else check_id("room_id", room_id)
-        stored = to_new_room(key, arguments)
-        epoch = stored["epoch"]
+        epoch = epoch or life_token()
+        stored = to_new_room(key, arguments) | {"epoch": epoch}
         while True:
-            if call.attempt and await self._was_deleted(key, epoch):
+            if call.attempt and await self.was_deleted(key, epoch):
                 return to_room({"_id": key, **stored})
             existing = await self._rooms.find_one_and_update(
                 {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS, upsert=True
@@ -186,7 +195,7 @@ class RoomUpdates:
         except _DoneError as done:
             return to_room(done.room)
 
-    async def _was_deleted(self, room_id: str, epoch: str) -> bool:
+    async def was_deleted(self, room_id: str, epoch: str) -> bool:
         """Return whether a room of this life was deleted lately: its last fence is still there."""
         if await self._rooms.find_one({"_id": room_id, "epoch": epoch}, {"_id": 1}) is not None:
             return False
@@ -215,7 +224,7 @@ class _DoneError(Exception):
 
 
 def to_new_room(room_id: str, arguments: Mapping[str, Any]) -> StoredDocument:
-    """Return the stored form of a new room, with the counters that it brings, but without its id."""
+    """Return the stored form of a new room, with its counters, but without its id and epoch."""
     members = resolve_expiry(check_members(arguments, RoomCreate))
     next_index = check_position("next_index", members.pop("next_index", 0))
     room = Room.model_construct(id=room_id, **members)
@@ -228,7 +237,6 @@ def to_new_room(room_id: str, arguments: Mapping[str, Any]) -> StoredDocument:
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
-        "epoch": life_token(),
         "log": uuid4().hex,
         "next_index": max(next_index, 0 if latest is None else latest + 1),
         "listed_at": second_of(stored["active_at"] or stored["created_at"]),

@@ -10,7 +10,7 @@ from mongostore.arguments import check_id, check_limit
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_messages, to_session
 from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import Message, Page, Session, SessionCreate, SessionUpdate
+from mongostore.models import AppendOptions, Message, Page, Session, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation, reads, reads_majority, writes
 from mongostore.repositories.sessions.filters import position_bounds
 from mongostore.repositories.sessions.lines import BRANCHES, branches_of, find_message, get_message, is_tip
@@ -63,24 +63,16 @@ class AsyncSessionBranches(SessionRepository):
             raise InvalidValueError("messages", "must not be empty")
         if update is not None and not isinstance(update, Mapping):
             raise InvalidValueError("update", "must be a dict of members")
-        memory = current_operation().memory
-        if "line" not in memory:
-            # A retry finds what the first attempt has written: it must not take that for another branch.
-            memory["line"] = await self._locate(
-                key, parent_id, stored[0]["id"], revision, create is not False
-            )
-        line, branches, after, absent_at = memory["line"]
-        members: SessionUpdate = {**(update or {})}
-        if branches is not None:
-            members["metadata"] = {**members.get("metadata", {}), BRANCHES: branches}
-        change = SessionChange.from_options(
-            key, {"create": create, "update": members, "after": after, "revision": revision}
-        )
-        branched = [{**message, "conversation_id": line} for message in stored]
-        appended = await self._storage.writer.append(
-            key, branched, fresh=fresh, change=change, absent_at=absent_at
-        )
-        return self._report_append(session_id, to_messages(appended)[0])
+        guard: AppendOptions = {"create": create, "revision": revision}
+        while True:
+            try:
+                appended = await self._append(key, stored, fresh, parent_id, update or {}, guard)
+                return self._report_append(session_id, to_messages(appended)[0])
+            except NotFoundError:
+                means_any = create is not False and parent_id is None and revision is None
+                if not (means_any and await self._storage.session_deleter.may_begin_again(key)):
+                    raise
+                current_operation().memory.pop("line", None)
 
     @reads_majority
     async def list(
@@ -146,6 +138,31 @@ class AsyncSessionBranches(SessionRepository):
                 if document is not None:
                     return to_session(document)
         return None
+
+    async def _append(
+        self,
+        key: str,
+        messages: Sequence[StoredDocument],
+        fresh: bool,
+        parent_id: str | None,
+        update: SessionUpdate,
+        guard: AppendOptions,
+    ) -> builtins.list[tuple[int | None, StoredDocument]]:
+        """Append a chain of messages to the line of its parent, or to a new one."""
+        memory, may_create = current_operation().memory, guard["create"] is not False
+        if "line" not in memory:
+            # A retry finds what the first attempt has written: it must not take that for another branch.
+            memory["line"] = await self._locate(
+                key, parent_id, messages[0]["id"], guard["revision"], may_create
+            )
+        line, branches, after, absent_at = memory["line"]
+        if branches is not None:
+            update = {**update, "metadata": {**update.get("metadata", {}), BRANCHES: branches}}
+        change = SessionChange.from_options(key, {**guard, "update": update, "after": after})
+        branched = [{**message, "conversation_id": line} for message in messages]
+        return await self._storage.writer.append(
+            key, branched, fresh=fresh, change=change, absent_at=absent_at
+        )
 
     async def _locate(
         self, key: str, parent_id: str | None, new_id: str, revision: int | None, may_create: bool

@@ -84,13 +84,15 @@ class AsyncSessionContext(SessionRepository):
         key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
         change = SessionChange.from_options(key, {"create": create})
+        # What is expected is of a session that is there.
+        may_create = change.create is not None and expected is ANY_CONTEXT
+        if may_create:
+            current_operation().memory["may_create"] = True
         while True:
             try:
                 return await self._set(key, packed, expected)
             except NotFoundError:
-                # What is expected is of a session that is there.
-                is_missing = change.create is not None and expected is ANY_CONTEXT
-                if not (is_missing and await self._storage.session_deleter.may_begin_again(key)):
+                if not (may_create and await self._storage.session_deleter.may_begin_again(key)):
                     raise
             await self._storage.writer.begin(change)
 

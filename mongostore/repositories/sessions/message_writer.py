@@ -195,7 +195,7 @@ class MessageWriter:
     async def begin(self, change: SessionChange) -> None:
         """Create the session of a change, unless it is there."""
         with suppress(DuplicateKeyError):
-            await self._tail.sessions.insert_one(dict(change.create or {}))
+            await self._tail.sessions.insert_one(change.begin())
 
     async def _push_to_tail(
         self,

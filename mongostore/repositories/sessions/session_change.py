@@ -10,7 +10,7 @@ from uuid import uuid4
 from mongostore.arguments import check_create, check_members, take_metadata
 from mongostore.codec import encode_members, to_micros
 from mongostore.documents.mapping import StoredDocument
-from mongostore.documents.session_participants import bind_all
+from mongostore.documents.session_participants import bind_all, renew_epochs
 from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_stored_members
 from mongostore.errors import InvalidValueError
 from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
@@ -72,6 +72,16 @@ class SessionChange:
         """Whether the session may be begun: any guard but that of an empty session needs one."""
         return self.create is not None and self.revision is None and self.after in (None, -1)
 
+    def begin(self) -> StoredDocument:
+        """Return the document of the session that is begun, each time with a life of its own.
+
+        A late deletion removes what belongs to the life that it has met.
+        """
+        begun = self.create or {}
+        token = uuid4().hex
+        participants = renew_epochs(begun.get("participants", {}), token)
+        return {**begun, "participants": participants, "epoch": uuid4().hex, "create_op": life_token(token)}
+
     def guard(self) -> StoredDocument:
         """Return the filter of a session that the guards allow to be changed."""
         guard = revision_guard(self.revision)
@@ -106,7 +116,7 @@ class SessionChange:
         if not self.may_create or self.create is None:
             return both
         written = {path for paths in both.values() for path in paths}
-        begun = dict(self.create)
+        begun = self.begin()
         if any(path.startswith("metadata.") for path in written):
             # No two operators may name a field and a part of it.
             begun |= {f"metadata.{name}": value for name, value in begun.pop("metadata").items()}

@@ -67,15 +67,13 @@ class SessionDeleter:
         """Return whether a call that may create a session, and has found none, can go on.
 
         It can if there is none now, the deletion of which is finished here, or if another caller has created
-        one since, as long as no attempt of the call may have written to an earlier one.
+        one since: it means any one of that id.
         """
         document = await self._tail.sessions.find_one({"_id": key}, DELETED_FIELDS)
         if document is None or await self.finish_if_gone(document):
             return True
-        call = current_operation()
-        if call.attempt or document["state"] != "open":
-            return False
-        return bool(call.memory.pop("incarnation", "") != document["create_op"])
+        met = current_operation().memory.pop("incarnation", "")
+        return bool(document["state"] == "open" and met != document["create_op"])
 
     async def finish_if_gone(self, document: StoredDocument) -> bool:
         """Finish the deletion of a session that is being deleted or has expired; return whether it is so."""
