@@ -2504,6 +2504,7 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept binding and unbinding it for too long.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the participant is bound and cannot be read.
             DocumentTooLargeError: If the participants of the session would take more than 1 MB.
@@ -2857,8 +2858,7 @@ class Sessions(Mirror[AsyncSessions]):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
-                4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, exceed 4 MiB.
         """
 
     def ensure(self, session_id: str, **members: Unpack[SessionCreate]) -> Session:
@@ -2870,6 +2870,7 @@ class Sessions(Mirror[AsyncSessions]):
 
         Raises:
             NotFoundError: If the session is softly deleted.
+            ConflictError: If other callers kept creating and deleting it for too long.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
             InvalidDocumentError: If the session is there and cannot be read.
             DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
@@ -2984,10 +2985,9 @@ class Sessions(Mirror[AsyncSessions]):
         """
 
     def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
-        """Remove a session's messages, turns, insights and `data` in one step.
+        """Remove a session's messages, turns, insights and `data` in one step; return it as it now is.
 
-        The session is returned as it now is. All else stays, participants among it. Positions begin anew from
-        0, numbers of turns from 1.
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
 
         Args:
             session_id: The session.

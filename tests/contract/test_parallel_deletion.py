@@ -6,13 +6,16 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, Event, Message
+from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotFoundError
+from mongostore.repositories.sessions.overflows import Overflows
 from tests.contract.test_injection import EVERY_VERB, Names, furnish
 
 N = Names("x")
@@ -65,7 +68,7 @@ async def test_one_of_parallel_deletions_tells_that_it_was_there(store: AsyncMon
 
 
 # Kept beside what it belongs to.
-LARGE = "x" * 300_000
+LARGE = "x" * 1_100_000
 
 CREATING: dict[str, dict[str, Any]] = {
     "rooms.events.append": {"room_id": "x", "event": Event(channel_id="c", content="new")},
@@ -88,6 +91,44 @@ def test_every_creating_write_is_tried_here() -> None:
     assert creating - {"sessions.messages.stream"} == CREATING.keys()
 
 
+OF_ENSURED: dict[str, tuple[dict[str, Any], Callable[[AsyncMongoStore], Awaitable[object]]]] = {
+    "sessions.ensure": ({"session_id": "x"}, lambda store: store.sessions.delete("x")),
+    "sessions.participants.ensure": (
+        {"session_id": "held", "participant_id": "p"},
+        lambda store: store.sessions.participants.delete("held", "p"),
+    ),
+    "rooms.ensure": ({"room_id": "x"}, lambda store: store.rooms.delete("x")),
+    "threads.users.ensure": ({"identifier": "x"}, lambda store: delete_user(store)),
+    "threads.users.upsert": ({"identifier": "x"}, lambda store: delete_user(store)),
+}
+
+
+async def delete_user(store: AsyncMongoStore) -> None:
+    if user := await store.threads.users.find_by_identifier("x"):
+        await store.threads.users.delete(user.id)
+
+
+def test_every_ensuring_verb_is_tried_here() -> None:
+    # A thread that was deleted stays so.
+    ensuring = {verb for verb in EVERY_VERB if verb.endswith(".ensure")} - {"threads.ensure"}
+    assert ensuring <= OF_ENSURED.keys()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("verb", OF_ENSURED)
+async def test_what_is_ensured_is_returned_beside_deletions(store: AsyncMongoStore, verb: str) -> None:
+    arguments, delete = OF_ENSURED[verb]
+    await store.sessions.create("held")
+
+    async def delete_often() -> None:
+        for _ in range(60):
+            await asyncio.sleep(0)
+            await delete(store)
+
+    ensured = [repeat(attrgetter(verb)(store), arguments, ()) for _ in range(4)]
+    await asyncio.gather(*ensured, *(delete_often() for _ in range(3)))
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("verb", CREATING)
 async def test_a_write_that_may_create_succeeds_beside_deletions(store: AsyncMongoStore, verb: str) -> None:
@@ -95,14 +136,8 @@ async def test_a_write_that_may_create_succeeds_beside_deletions(store: AsyncMon
     # Who branches off is told that others did so first.
     refused = (ConflictError,) if "branches" in verb else ()
     arguments = {**CREATING[verb], "create": True}
-    writers = [asyncio.create_task(repeat(write, arguments, refused)) for _ in range(4)]
-    deleters = [asyncio.create_task(delete_always(house.delete)) for _ in range(3)]
-    try:
-        await asyncio.gather(*writers)
-    finally:
-        for task in (*writers, *deleters):
-            task.cancel()
-        await asyncio.gather(*writers, *deleters, return_exceptions=True)
+    writers = (repeat(write, arguments, refused) for _ in range(4))
+    await asyncio.gather(*writers, *(delete_often(house.delete) for _ in range(3)))
     await house.delete("x")
     await write(**CREATING[verb], create=True)
     assert await house.get("x")
@@ -114,10 +149,48 @@ async def test_a_write_that_may_create_succeeds_beside_deletions(store: AsyncMon
     assert await read.get(verb, lambda: store.sessions.messages.list("x"))()
 
 
+@pytest.mark.smoke
+@pytest.mark.parametrize("verb", ["append", "upsert", "update"])
+async def test_a_large_body_is_named_in_no_session_but_its_own(
+    store: AsyncMongoStore,
+    monkeypatch: pytest.MonkeyPatch,
+    let_pass: Callable[[timedelta], None],
+    verb: str,
+) -> None:
+    messages, put = store.sessions.messages, Overflows.put
+    small, large = (Message(id="m", role="user", content=content) for content in ("small", LARGE))
+
+    async def delete() -> None:
+        # Of a session that has been there for long, no tombstone is left.
+        let_pass(timedelta(hours=1))
+        await store.sessions.delete("x")
+        if verb == "update":
+            await messages.append("x", small, create=True)
+
+    async def put_and_delete(self: Overflows, *arguments: Any) -> str:
+        overflow = await put(self, *arguments)
+        monkeypatch.setattr(Overflows, "put", put)
+        await asyncio.get_running_loop().create_task(delete(), context=Context())
+        return overflow
+
+    if verb == "update":
+        await messages.append("x", small, create=True)
+        monkeypatch.setattr(Overflows, "put", put_and_delete)
+        # It has met another session than is there now.
+        with pytest.raises(NotFoundError):
+            await messages.update("x", "m", content=LARGE)
+        assert (await messages.get("x", "m")).content == "small"
+    else:
+        monkeypatch.setattr(Overflows, "put", put_and_delete)
+        await getattr(messages, verb)("x", large, create=True)
+        assert (await messages.get("x", "m")).content == LARGE
+    assert not await store.find_leftovers()
+
+
 async def repeat(
     write: Callable[..., Awaitable[object]], arguments: dict[str, Any], refused: tuple[type[Exception], ...]
 ) -> None:
-    for _ in range(20):
+    for _ in range(15):
         with suppress(*refused):
             await write(**{name: renewed(value) for name, value in arguments.items()})
 
@@ -128,7 +201,7 @@ def renewed(value: Any) -> Any:
     return value.model_copy(update={"id": uuid4().hex}) if isinstance(value, Message | Event) else value
 
 
-async def delete_always(delete: Callable[[str], Awaitable[bool]]) -> None:
-    while True:
+async def delete_often(delete: Callable[[str], Awaitable[bool]]) -> None:
+    for _ in range(50):
         await asyncio.sleep(0.005)
         await delete("x")

@@ -237,8 +237,8 @@ class MessageUpdater:
         """
         crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
-            # The body is read and written back, so nothing may change in between.
-            guard["edit_count"] = container["edit_count"]
+            # The body is read and written back, so nothing may change in between, and in this life alone.
+            guard |= {"edit_count": container["edit_count"], "epoch": container["epoch"]}
             return await self._respill(document, old, patch, out=crowded)
         if patch.metadata:
             # Merged into what they are by now, for the sum has a limit.

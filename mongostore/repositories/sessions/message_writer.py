@@ -143,7 +143,9 @@ class MessageWriter:
                     guard = {"epoch": epoch or seen.epoch} if epoch or seen.base else {}
                     guard |= self._append_filter(key, seen.base, pending) | counted.guard()
                     new = [embedded[message_id] for message_id in pending]
-                    position = await self._push_to_tail(guard, new, whole[pending[-1]], counted)
+                    # Large values are of the life that was there.
+                    creates = counted.may_create and epoch is None
+                    position = await self._push_to_tail(guard, new, whole[pending[-1]], counted, creates)
                     if position is not None:
                         return existing, position
                 elif not await self._tail.find_in_segments(key, seen, pending):
@@ -203,6 +205,7 @@ class MessageWriter:
         messages: list[StoredDocument],
         newest: StoredDocument,
         change: SessionChange,
+        creates: bool,
     ) -> int | None:
         update = change.with_append(
             {
@@ -218,7 +221,7 @@ class MessageWriter:
         )
         try:
             pushed = await self._tail.sessions.find_and_modify(
-                guard, update, {"_id": 0, "next_position": 1}, upsert=change.may_create
+                guard, update, {"_id": 0, "next_position": 1}, upsert=creates
             )
         except DuplicateKeyError:
             # The session is there and does not match.

@@ -53,6 +53,7 @@ class AsyncSessionParticipants(SessionRepository):
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept binding and unbinding it for too long.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the participant is bound and cannot be read.
             DocumentTooLargeError: If the participants of the session would take more than 1 MB.
@@ -154,26 +155,27 @@ class AsyncSessionParticipants(SessionRepository):
         added = PARTICIPANTS.added(session_id, update)
         room, counted = PARTICIPANTS.allowing(added), PARTICIPANTS.counted(update, added)
         is_unbound = {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}}
-        while True:
+        for attempt in range(self._storage.tail.limits.attempts):
+            await back_off(attempt)
             bound = await self._storage.sessions.update_one(
                 {**is_unbound, **guard, **not_done(), **room}, counted
             )
             if bound.matched_count:
                 self._storage.turns.forget(key, [name])
-                return to_participants({"_id": key, "participants": {name: new}})[0], True
+                return _to_new_participant(key, name, new), True
             document = await self._read(key, name)
-            if PARTICIPANTS.allows(document, added) or name in document.get("participants", {}):
-                break
-            counts = await self._storage.tail.read_fields(key, "participants", PARTICIPANTS.field)
-            if room == (room := {PARTICIPANTS.field: counts.get(PARTICIPANTS.field)}):
-                break
-            counted = PARTICIPANTS.exact(session_id, counts, update)
-        if was_done(document) and name not in document.get("participants", {}):
-            # It was unbound again before the answer came.
-            document = {"_id": key, "participants": {name: new}, "recent_ops": document["recent_ops"]}
-        if guard and name not in document.get("participants", {}):
-            raise other_revision_error(key)
-        return await self._to_participant(document, name), was_done(document)
+            if name in document.get("participants", {}):
+                return await self._to_participant(document, name), was_done(document)
+            if was_done(document):
+                # It was unbound again before the answer came.
+                return _to_new_participant(key, name, new), True
+            if not guard.items() <= document.items():
+                raise other_revision_error(key)
+            if not PARTICIPANTS.allows(document, added):
+                counts = await self._storage.tail.read_fields(key, "participants", PARTICIPANTS.field)
+                room = {PARTICIPANTS.field: counts.get(PARTICIPANTS.field)}
+                counted = PARTICIPANTS.exact(session_id, counts, update)
+        raise contention_error(key)
 
     async def _unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
         """Unbind a participant, then delete what it has; return whether it was there."""
@@ -222,6 +224,10 @@ def _after_key(found: list[SessionParticipant], sort_key: SortKey, newest: bool)
             return found[index:]
     at = from_micros(sort_key[0])
     return [one for one in found if (one.bound_at < at if newest else one.bound_at > at)]
+
+
+def _to_new_participant(key: str, name: str, new: StoredDocument) -> SessionParticipant:
+    return to_participants({"_id": key, "participants": {name: new}})[0]
 
 
 def to_name(participant_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Final, Unpack
 
@@ -31,6 +32,7 @@ from mongostore.models import (
     SessionUpdate,
     StorageLayout,
 )
+from mongostore.recent import Recent
 from mongostore.repositories import current_operation, long_running, read_step, reads, writes
 from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.paging import count_options, list_order
@@ -50,7 +52,7 @@ from mongostore.repositories.sessions.recent_operations import (
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
 from mongostore.repositories.sessions.session_lists import list_sessions
 from mongostore.repositories.sessions.storage import SessionRepository, SessionStorage
-from mongostore.repositories.sessions.tail import other_revision_error
+from mongostore.repositories.sessions.tail import back_off, contention_error, other_revision_error
 from mongostore.repositories.sessions.turns import AsyncSessionTurns
 
 # So many namespaces are kept; the verbs of one more are made anew.
@@ -75,12 +77,13 @@ class AsyncSessions(SessionRepository):
     """
 
     def __init__(
-        self, storage: SessionStorage, changes: ChangeFeed, scopes: dict[str, AsyncSessions] | None = None
+        self, storage: SessionStorage, changes: ChangeFeed, scopes: Recent[str, AsyncSessions] | None = None
     ) -> None:
         super().__init__(storage)
         self._changes = changes
         # Those of other namespaces, the same objects at each call.
-        self._scopes = {storage.namespace: self} if scopes is None else scopes
+        self._scopes = Recent[str, AsyncSessions](_SCOPES) if scopes is None else scopes
+        self._scopes[storage.namespace] = self
         self._key = self._storage.key
         self.messages: Final = AsyncSessionMessages(self._storage, changes)
         self.branches: Final = AsyncSessionBranches(self._storage)
@@ -103,12 +106,9 @@ class AsyncSessions(SessionRepository):
         """
         if not check_id("namespace", namespace) or "/" in namespace:
             raise InvalidValueError("namespace", "must not be empty and has no slash")
-        scope = self._scopes.pop(namespace, None)
-        scope = scope or AsyncSessions(self._storage.in_namespace(namespace), self._changes, self._scopes)
-        self._scopes[namespace] = scope
-        if len(self._scopes) > _SCOPES:
-            del self._scopes[next(iter(self._scopes))]
-        return scope
+        if scope := self._scopes.get(namespace):
+            self._scopes.move_to_end(namespace)
+        return scope or AsyncSessions(self._storage.in_namespace(namespace), self._changes, self._scopes)
 
     @writes
     async def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
@@ -122,8 +122,7 @@ class AsyncSessions(SessionRepository):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
-                4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, exceed 4 MiB.
         """
         key = self._key(current_operation().token if session_id is None else session_id)
         document = new_session(key, members)
@@ -132,13 +131,12 @@ class AsyncSessions(SessionRepository):
                 await self._storage.sessions.insert_one(document)
             except DuplicateKeyError:
                 existing = await self._storage.sessions.find_one({"_id": key}, _HEAD_FIELDS)
-                if existing is None:
-                    continue
                 # That of an earlier attempt, be it deleted since.
-                if not existing["create_op"].endswith(operation_token()):
-                    if await self._storage.session_deleter.finish_if_gone(existing):
-                        continue
-                    raise AlreadyExistsError("session", key.partition("/")[2]) from None
+                is_own = existing is not None and existing["create_op"].endswith(operation_token())
+                if existing and not (is_own or await self._storage.session_deleter.finish_if_gone(existing)):
+                    raise AlreadyExistsError("session", document["session_id"]) from None
+                if not is_own:
+                    continue
             self._storage.turns.cache(document)
             return to_session(document)
 
@@ -152,16 +150,19 @@ class AsyncSessions(SessionRepository):
 
         Raises:
             NotFoundError: If the session is softly deleted.
+            ConflictError: If other callers kept creating and deleting it for too long.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
             InvalidDocumentError: If the session is there and cannot be read.
             DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
         """
-        if session := await self.find(session_id):
-            return session
-        try:
-            return await self.create(session_id, **members)
-        except AlreadyExistsError:
-            return await self.get(session_id)
+        for attempt in range(self._storage.tail.limits.attempts):
+            await back_off(attempt)
+            # Another caller may be first, and may have deleted it since.
+            with suppress(AlreadyExistsError):
+                return await self.find(session_id) or await self.create(session_id, **members)
+            if await self.find(session_id, deleted=True):
+                raise NotFoundError("session", session_id)
+        raise contention_error(self._key(session_id))
 
     @reads
     async def get(self, session_id: str) -> Session:
@@ -307,10 +308,9 @@ class AsyncSessions(SessionRepository):
 
     @writes
     async def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
-        """Remove a session's messages, turns, insights and `data` in one step.
+        """Remove a session's messages, turns, insights and `data` in one step; return it as it now is.
 
-        The session is returned as it now is. All else stays, participants among it. Positions begin anew from
-        0, numbers of turns from 1.
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
 
         Args:
             session_id: The session.
