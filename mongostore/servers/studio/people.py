@@ -72,7 +72,8 @@ async def people(request: Request, studio: WholeStudio, cursor: str | None = Non
     )
 
 
-@router.get("/people/find")
+# Not below `/people`, where it would be a person's.
+@router.get("/find-person")
 async def find_person(request: Request, studio: WholeStudio, who: str) -> Response:
     """Redirect to the page of a typed id or identifier."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}/people/{encode_id(who)}", status_code=303)

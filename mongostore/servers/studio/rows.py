@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -254,7 +253,7 @@ def _encode(positions: dict[str, str | None]) -> str:
 def _decode(cursor: str) -> dict[str, str | None]:
     try:
         positions = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
+    except (RecursionError, ValueError):
         positions = None
     if isinstance(positions, dict) and all(isinstance(value, str | None) for value in positions.values()):
         return positions

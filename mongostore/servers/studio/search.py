@@ -23,7 +23,7 @@ from mongostore.repositories.search.texts import texts_in
 from mongostore.repositories.search.words import Terms
 from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Looking, Viewer
-from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.addresses import decode_id, path_to
 from mongostore.servers.studio.export import file_response, line_of, to_line
 from mongostore.servers.studio.formats import visible
 from mongostore.servers.studio.frame import Studio, frame, page_response
@@ -365,7 +365,7 @@ def _session_entry(path: str, message: Message) -> Entry:
 def _thread_entry(path: str, message: ThreadMessage) -> Entry:
     role = str(message.data.get("type") or message.data.get("role") or "").removesuffix("_message")
     name = name_in("message", message.data)
-    return Entry("", role, name, f"{path}?at={message.id}", message)
+    return Entry("", role, name, path_to(path, message.id), message)
 
 
 def _room_entry(path: str, event: Event) -> Entry:

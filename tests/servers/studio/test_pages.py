@@ -8,20 +8,25 @@ import json
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from urllib.parse import unquote_plus
 
 import httpx
 import pytest
 
-from mongostore import AsyncMongoStore, Feedback, Message
+from mongostore import AsyncMongoStore, Event, Feedback, Message
 from mongostore.servers.studio import create_app
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.content import to_json
 from tests.servers.studio.conftest import open_client
-from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
+from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD, picture
 from tests.servers.studio.serving import TOKEN
 
 S = f"/s/{NAMESPACE}/{SESSION}"
+IMAGE = {
+    "type": "image_url",
+    "image_url": {"url": f"data:image/png;base64,{base64.b64encode(picture()).decode()}"},
+}
 PAGES = [
     *("/", "/list", "/list?kind=thread", S, f"{S}?at=209", f"{S}?before=60", f"{S}?after=3", f"{S}/at/209"),
     *(f"{S}/participants", f"{S}/context", f"{S}/conversations", f"{S}/documents", f"{S}?all=211"),
@@ -125,6 +130,9 @@ async def test_files_are_attachments_but_to_image_elements(asking: httpx.AsyncCl
     part = await asking.get(table, headers={"Range": "bytes=5-11"})
     assert (part.status_code, part.text, part.headers["content-range"]) == (206, "planted", "bytes 5-11/32")
     assert (await asking.get(table, headers={"Range": "bytes=99-"})).status_code == 416
+    for range in ("bytes=7-5", "bytes=-5", "lines=1-2"):
+        whole = await asking.get(table, headers={"Range": range})
+        assert (whole.status_code, len(whole.content)) == (200, 32)
 
 
 async def test_what_is_not_there_is_said_as_a_page_and_as_a_problem(asking: httpx.AsyncClient) -> None:
@@ -202,6 +210,52 @@ async def test_a_session_of_any_id_has_a_page(id: str) -> None:
         await store.sessions.messages.append(id, Message(role="user", content="here it is"))
         [link] = re.findall(r'class="conv" href="([^"]+)"', (await asking.get("/list?fragment=true")).text)
         assert "here it is" in (await asking.get(link)).text
+
+
+@pytest.mark.parametrize("id", [id for id in IDS if id and "\ud800" not in id] + ["a&b+c"], ids=ascii)
+async def test_each_address_of_a_thread_message_leads_to_it(id: str) -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        data = {"type": "assistant_message"}
+        await store.threads.messages.merge(
+            "t", id, content=[IMAGE, {"type": "text", "text": "first"}], data=data
+        )
+        await store.threads.feedback.upsert("t", Feedback(id="f", message_id=id, value=1))
+        await store.threads.messages.merge("t", "last", content="last", data=data)
+        for page in ("/t/t", "/t/t/feedback", "/feedback", "/search?q=first"):
+            html = (await asking.get(page)).text
+            links = {unescape(link) for link in re.findall(r'(?:href|data-path)="([^"]*\?at=[^"]+)"', html)}
+            here = {(await asking.get(link)).text.count('class="msg here" id="m1"') for link in links}
+            assert here == ({0, 1} if page == "/t/t" else {1}), page
+        [image] = re.findall(r'<img src="([^"]+)"', (await asking.get("/t/t")).text)
+        assert (await asking.get(unescape(image))).headers["content-type"] == "image/png"
+
+
+async def test_an_image_in_an_event_and_all_of_a_long_step_are_shown() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        await store.rooms.create("r")
+        await store.rooms.events.append("r", Event(channel_id="c", content=[IMAGE]))
+        [image] = re.findall(r'<img src="([^"]+)"', (await asking.get("/r/r")).text)
+        assert (await asking.get(image)).headers["content-type"] == "image/png"
+        assert (await asking.get("/r/r/at/1/images/0")).status_code == 404
+        text = "long " * 2_000 + "end."
+        await store.threads.messages.merge("t", "m", content=text, data={"type": "assistant_message"})
+        html = (await asking.get("/t/t")).text
+        assert "end." not in html
+        [more] = re.findall(r'class="showall" href="([^"]+)"', html)
+        assert "end.</p>" in (await asking.get(more)).text
+
+
+async def test_the_person_that_is_typed_is_shown() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        for who in ("find", "a b/c"):
+            await store.threads.users.create(who)
+            html = (await asking.get("/people")).text
+            [action] = re.findall(r'<form class="filters row wrap" action="([^"]+)"', html)
+            found = await asking.get(action, params={"who": who}, follow_redirects=True)
+            assert f'<h1 class="cut">{who}</h1>' in found.text
 
 
 async def test_older_conversations_follow_page_by_page_without_gaps() -> None:
