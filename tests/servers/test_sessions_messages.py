@@ -13,6 +13,8 @@ import pytest
 import uvicorn
 
 from mongostore import AsyncMongoStore
+from mongostore.models import MessageChange
+from mongostore.repositories.sessions import AsyncSessionMessages
 from mongostore.servers.sessions import create_app
 from mongostore.testing.service.parts import ROOT, S1, TURNS, make, problem, say
 
@@ -354,10 +356,27 @@ class TestStream:
             answer = await asking.get(f"{S1}/messages/stream", headers={"Last-Event-ID": "nonsense"})
         assert answer.text.splitlines() == ["event: reload", "data: {}", "id: ", ""]
 
+    async def test_a_session_that_is_deleted_before_it_is_watched_is_gone(
+        self, store: AsyncMongoStore, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch = AsyncSessionMessages.watch
+
+        async def watch_late(
+            self: AsyncSessionMessages, session_id: str, **options: Any
+        ) -> AsyncIterator[MessageChange]:
+            await asking.delete(S1)
+            async for change in watch(self, session_id, **options):
+                yield change
+
+        monkeypatch.setattr(AsyncSessionMessages, "watch", watch_late)
+        await make(asking)
+        answer = await asking.get(f"{MESSAGES}/stream")
+        assert answer.text.splitlines() == ["event: close", "data: {}", ""]
+
     async def test_a_silent_stream_is_kept_alive(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mongostore.servers.sessions.event_streams.PING_SECONDS", 0.05)
+        monkeypatch.setattr("mongostore.servers.served_store.PING_SECONDS", 0.05)
         async with serving(store) as asking:
             await make(asking)
             async with asking.stream("GET", f"{MESSAGES}/stream") as answer:
