@@ -109,7 +109,7 @@ class Heads:
             house: The house.
             head: The head, as it was read.
             unmoved: The field.
-            beside: The rest of the filter that a thread must still meet.
+            beside: The rest of the filter that it must still meet; of a session, fields as they were read.
         """
         guard = {unmoved: head.get(unmoved), **(beside or {})}
         try:
