@@ -381,7 +381,8 @@ class TestPeople:
 
         async def race(self: StoreCollection, *arguments: Any, **options: Any) -> Any:
             updated = await update(self, *arguments, **options)
-            if first.pop() if first else False:
+            if first:
+                first.clear()
                 raise DuplicateKeyError("the other one was first", 11000, {"keyPattern": {"_id": 1}})
             return updated
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Security
@@ -314,12 +315,13 @@ async def bind_participant(
     """Bind a participant to a session."""
     sessions = sessions_of(fastapi_request, namespace)
     revision = await bound_revision(fastapi_request, sessions, activity_session)
-    try:
-        binding = sessions.participants.create(activity_session, participant, revision=revision)
-        bound, status = await matched(fastapi_request, binding), 201
-    except AlreadyExistsError:
-        bound, status = await sessions.participants.get(activity_session, participant), 200
-    return JSONResponse(to_participant_v1(bound), status)
+    while True:
+        with suppress(AlreadyExistsError):
+            binding = sessions.participants.create(activity_session, participant, revision=revision)
+            return JSONResponse(to_participant_v1(await matched(fastapi_request, binding)), 201)
+        # Unbound in between, it is bound again.
+        if bound := await sessions.participants.find(activity_session, participant):
+            return JSONResponse(to_participant_v1(bound))
 
 
 @sessions_router.delete(
