@@ -17,8 +17,10 @@ from mongostore import AsyncMongoStore, Message
 from mongostore.importers import Importer, Report, SourceError, engine
 from mongostore.importers.ledger import NAMESPACE
 from mongostore.importers.sources import Reading
-from mongostore.importers.units import SessionUnit
+from mongostore.importers.units import FileUnit, SessionUnit, Unit, UserUnit
+from mongostore.models import User
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.threads import AsyncUsers
 from tests.importers.expected import DATA, named, numbers
 
 Texts = dict[str, list[str]]
@@ -154,6 +156,37 @@ async def test_an_import_goes_on_though_the_same_one_ends_beside_it(
     report = await Importer(store).run("agents", source)
     assert numbers(report, "sessions") == (150, 150, 0, 0, 0)
     assert [one async for one in records.iter()] == []
+
+
+async def test_a_file_that_the_store_refuses_is_named_alone(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(reading: Reading) -> Iterator[Unit]:
+        files = [FileUnit(key, lambda: b"x") for key in ("\ud800", "b")]
+        yield files[0]
+        yield SessionUnit("s", {}, [], files=files)
+
+    monkeypatch.setattr(engine, "find_reader", lambda name: read)
+    report = await Importer(store).run("any", "any://server")
+    assert named(report, "refused") == [("files", "\ud800")] * 2
+    assert (numbers(report, "sessions"), numbers(report, "files")) == ((1, 1, 0, 0, 0), (3, 1, 0, 0, 2))
+    assert await store.threads.files.read("b") == b"x"
+
+
+async def test_a_user_whom_another_one_stores_at_that_moment_is_known(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, find = store.threads.users, AsyncUsers.find_by_identifier
+
+    async def late(self: AsyncUsers, identifier: str) -> User | None:
+        found = await find(self, identifier)
+        if found is None:
+            await asyncio.create_task(users.create(identifier, user_id="u"), context=Context())
+        return found
+
+    monkeypatch.setattr(engine, "find_reader", lambda name: lambda reading: iter([UserUnit("ada", {})]))
+    monkeypatch.setattr(AsyncUsers, "find_by_identifier", late)
+    assert numbers(await Importer(store).run("any", "any://server"), "users") == (1, 0, 1, 0, 0)
 
 
 async def test_a_restart_compares_what_was_stored_before(store: AsyncMongoStore, tmp_path: Path) -> None:
