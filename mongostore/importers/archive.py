@@ -181,7 +181,7 @@ class Archive:
 
     async def _write_rooms(self) -> None:
         rooms, transfer = self._store.rooms, RoomTransfer.of(self._store.rooms)
-        async for identity in rooms.identities.iter():
+        async for identity in transfer.iter_identities():
             self._write("identities", identity.id, _members(identity))
         async for verification in transfer.iter_verifications():
             self._write("verifications", None, _members(verification))

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Message, MongoStore, Turn
+from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Identity, Message, MongoStore, Turn
 from mongostore.cli import app
 from mongostore.cli.terminal import err
 from mongostore.importers import Importer, Options, SourceError
@@ -52,6 +52,8 @@ async def fill(store: AsyncMongoStore) -> None:
             pytest.importorskip("roomkit", reason="RoomKit is not there for this Python")
         options = Options(files=DATA / source / "files")
         await Importer(store).run(source, str(DATA / file), options)
+    addresses = {"sms": ["+4930123456"]}
+    await store.rooms.identities.create(Identity(id="of-acme", organization_id="acme", addresses=addresses))
     await say(store)
 
 
