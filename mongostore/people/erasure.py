@@ -373,13 +373,10 @@ class Erasure:
     async def _delete_files(self) -> None:
         """Delete the files in folders of the person's names, which may belong to no element."""
         gone = await self._files_of_threads() if self._dry_run else frozenset[str]()
-        for name in self._names - {ELEMENTS_FOLDER}:
-            # What is in that folder goes with its element.
-            others = await self._finder.folders_in(name)
-            async for file in self._houses.threads.files.iter(prefix=f"{name}/"):
-                if not file.key.startswith(others) and file.key not in gone:
-                    delete = partial(self._houses.threads.files.delete, file.key)
-                    await self._change(self._deleted, "files.files", file.key, delete)
+        async for file in self._houses.files_of(self._names, self._finder):
+            if file.key not in gone:
+                delete = partial(self._houses.threads.files.delete, file.key)
+                await self._change(self._deleted, "files.files", file.key, delete)
 
     async def _files_of_threads(self) -> Collection[str]:
         """Return the files in the person's folders that would be gone with the threads of a dry run."""

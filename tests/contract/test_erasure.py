@@ -186,6 +186,8 @@ async def test_export_has_what_is_hers_and_nothing_that_others_said(store: Async
     kinds = {record.collection for record in records}
     assert kinds >= {"users", "sessions", "threads", "messages", "elements", "participants", "events"}
     assert kinds >= {"turns", "context", "bindings", "identities", "verifications", "api_keys"}
+    # What an erasure deletes, too, though no element names it.
+    assert [record.id for record in records if record.collection == "files.files"] == [f"{ADA}/f"]
 
 
 @pytest.mark.parametrize("name", [MAIL, PHONE, f"i-{ADA}"])
