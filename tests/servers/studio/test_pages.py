@@ -290,6 +290,38 @@ async def test_a_search_finds_words_in_all_houses(asking: httpx.AsyncClient) -> 
     assert "at=209" not in (await asking.get("/search", params={"q": "gloves role:user"})).text
 
 
+async def test_an_export_of_a_search_has_all_that_it_finds(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient
+) -> None:
+    await seeded.sessions.create("far")
+    for start in range(0, 1_100, 100):
+        some = [Message(role="user", content=f"{'jabberwock' if start else 'xyzzy'} {n}") for n in range(100)]
+        await seeded.sessions.messages.append_many("far", some)
+    first = seeded.engine.collection("session_segments")
+    await first.update_one({"session": "default/far", "start": 0}, {"$set": {"messages.5.role": 7}})
+    lines = (await asking.get("/search/export", params={"q": "xyzzy"})).text.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["record"] for record in records] == ["Session", *["Message"] * 99, "unreadable"]
+
+
+async def test_the_sessions_of_all_namespaces_are_listed() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        names = [f"n{number:02}" for number in range(45)]
+        for name in names:
+            await store.sessions.in_namespace(name).create("s", user_id="ada")
+        key = await store.keys.create(name="k", namespaces=names)
+        async with open_client(store, token=None) as of_key:
+            of_key.headers["Authorization"] = f"Bearer {key.token}"
+            for client, path in ((asking, "/people/ada"), (asking, "/list?user=ada"), (of_key, "/list")):
+                found: set[str] = set()
+                while path:
+                    html = (await client.get(f"{path}{'&' if '?' in path else '?'}fragment=true")).text
+                    found |= {*re.findall(r'class="conv" href="/s/(n\d\d)/s"', html)}
+                    path = unescape("".join(re.findall(r'class="more" href="([^"]+)"', html)[-1:]))
+                assert found == {*names}
+
+
 async def test_a_search_counts_what_its_page_has_found(
     seeded: AsyncMongoStore, asking: httpx.AsyncClient
 ) -> None:
