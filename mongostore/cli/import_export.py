@@ -195,8 +195,8 @@ def export_lines(
     order; deleted ones are left out. An import of the file gives the same:
     messages with their order, ids, times, data and metadata; sessions with
     their names, data, metadata, context and created_at, and as active as
-    their newest message is. What cannot be read is left out and named on
-    stderr, and the exit code is then 1.
+    their newest message is. Sessions and messages that cannot be read are
+    left out and named on stderr, and the exit code is then 1.
 
     Examples:
       mongostore export backup.jsonl --uri mongodb://localhost:27017

@@ -91,8 +91,8 @@ class Importer:
             reading = Reading(location, options, report, stack)
             identity = identity_of(source, location, options)
             # Units of a server that are gone by now would be others that are not stored yet.
-            is_kept = self._writes and not is_server(location)
-            ledger = Ledger(self._store, identity, source, writes=is_kept)
+            is_recorded = self._writes and not is_server(location)
+            ledger = Ledger(self._store, identity, source, writes=is_recorded)
             done = 0 if restart else await ledger.find_done(report)
             source_units = _readable(read(reading), source)
             stack.callback(source_units.close)

@@ -17,7 +17,7 @@ _ROWS = 200
 
 
 def is_server(location: str) -> bool:
-    """Return whether a source is a server, of which nothing tells whether it has changed since."""
+    """Return whether a source is a server, whose changes have no time as those of files have."""
     return "://" in location
 
 
@@ -67,7 +67,7 @@ class Ledger:
             with suppress(NotFoundError):
                 await self._sessions.update(self._id, data=data)
                 return
-            # The same import has ended elsewhere, or somebody has hidden the record.
+            # The same import has ended elsewhere, or another program has hidden the record.
             await self._sessions.delete(self._id)
 
     async def finish(self) -> None:

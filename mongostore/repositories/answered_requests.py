@@ -1,4 +1,4 @@
-"""Requests that were answered, as the leases say that stand for them."""
+"""The answers to requests, stored with the leases that stand for the requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mongostore.repositories.leases import held_filter
 
 
 class AnsweredRequests(InternalRepository):
-    """What requests were answered, as long as their leases last."""
+    """The answers to requests, as long as their leases last."""
 
     _leases = CollectionOf("leases")
 

@@ -42,8 +42,8 @@ class _Rules:
 
     def pins_of(self, house: House, field: str) -> StoredDocument:
         """Return the filter of those that no pinned message keeps, of what goes for its time in a field."""
-        is_kept = house == "threads" and self.keep_pinned and field != "expires_at"
-        return {"has_pinned": {"$ne": True}} if is_kept else {}
+        spares_pinned = house == "threads" and self.keep_pinned and field != "expires_at"
+        return {"has_pinned": {"$ne": True}} if spares_pinned else {}
 
     def is_old(self, head: StoredDocument) -> bool:
         return self.older_than is not None and head["created_at"] < self.older_than

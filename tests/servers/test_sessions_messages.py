@@ -193,12 +193,12 @@ class TestKeys:
     ) -> None:
         await make(asking, participants=["ada"])
         turns, message = f"{S1}/participants/ada/chat_turns", {"messages": [{"role": "user"}]}
-        [said] = await append(asking, message["messages"][0], headers=KEY)
+        [first] = await append(asking, message["messages"][0], headers=KEY)
         assert (await asking.post(turns, json={"turns": TURNS}, headers=KEY)).status_code == 201
-        await asking.patch(f"{MESSAGES}/{said['id']}", json={"content": "changed"})
+        await asking.patch(f"{MESSAGES}/{first['id']}", json={"content": "changed"})
         [changed] = await append(asking, message["messages"][0], headers=KEY)
         assert changed["content"] == "changed"
-        await asking.delete(f"{MESSAGES}/{said['id']}")
+        await asking.delete(f"{MESSAGES}/{first['id']}")
         await asking.post(f"{S1}/truncate")
         assert (
             "deleted since" in problem(await asking.post(MESSAGES, json=message, headers=KEY), 409)["detail"]
@@ -225,9 +225,9 @@ class TestKeys:
 
     async def test_a_guard_holds_for_the_first_request_alone(self, asking: httpx.AsyncClient) -> None:
         guard = {"If-Match": (await asking.post(ROOT, json={"id": "s1"})).headers["etag"]}
-        [said] = await append(asking, {"role": "user"}, headers=KEY | guard)
+        [first] = await append(asking, {"role": "user"}, headers=KEY | guard)
         await asking.patch(S1, json={"name": "other"})
-        assert await append(asking, {"role": "user"}, headers=KEY | guard) == [said]
+        assert await append(asking, {"role": "user"}, headers=KEY | guard) == [first]
 
     async def test_keys_of_two_callers_are_two(self, store: AsyncMongoStore) -> None:
         tokens = [(await store.keys.create(name="k", namespaces=["*"])).token for _ in range(2)]

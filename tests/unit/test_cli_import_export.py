@@ -396,8 +396,10 @@ async def test_export_names_what_it_cannot_read_and_goes_on(uri, form):
     assert result.exit_code == 1
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["id"] for line in lines if "messages" in line] == ["good", "whole"]
-    said = [line for line in lines if "role" in line] or [one for line in lines for one in line["messages"]]
-    assert [one["content"] for one in said] == [1, 0, 1]
+    exported = [line for line in lines if "role" in line] or [
+        one for line in lines for one in line["messages"]
+    ]
+    assert [one["content"] for one in exported] == [1, 0, 1]
     counted, *named = result.stderr.splitlines()
     assert counted == "exported sessions: 2, messages: 3"
     assert len(named) == 2

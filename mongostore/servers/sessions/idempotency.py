@@ -35,7 +35,7 @@ class Claim:
 
     Attributes:
         id: The id that stands for it; None without a key.
-        answer: What `answered` was given when it was sent before; None if it was not, or has failed.
+        answer: The members that its answer had when it was sent before; None if it was not, or has failed.
     """
 
     id: str | None = None
@@ -44,7 +44,7 @@ class Claim:
     _answers: AnsweredRequests | None = None
 
     async def answered(self, answer: dict[str, Any]) -> None:
-        """Record that the request is done: sent again, it changes nothing more, whatever others do since."""
+        """Record that the request is done: a repetition changes nothing more."""
         if self._lease is not None and self._answers is not None:
             await self._answers.store(self._lease, answer)
 

@@ -34,7 +34,7 @@ class Deletion:
     """A conversation that can be deleted.
 
     Attributes:
-        life: What tells it from another one of that id, or that it has come back.
+        life: The times of its creation and soft deletion: another one of that id has others.
         parts: Its kinds of parts: how many there are, and what goes with them.
         delete: Deletes the one of an id, and returns whether it was there.
         then: The list that is shown after it.

@@ -115,7 +115,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def word_for(id: str) -> str:
-    """Return what a person types to confirm that an id is meant: the id, unless it cannot be typed."""
+    """Return the word that confirms an id when it is typed: the id, if that can be typed."""
     can_be_typed = id.isprintable() and id == " ".join(id.split()) and len(id) <= _MOST_TYPED
     return id if can_be_typed else "yes"
 
