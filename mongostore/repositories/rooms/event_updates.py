@@ -114,24 +114,24 @@ class EventUpdates:
         check_id("room_id", room_id)
         check_id("event_id", event_id)
         check_flag("replies", replies)
-        call, open_log = current_operation(), None
+        call = current_operation()
         fields = dict.fromkeys(("op", "log", "index"), 1) if read is None else None
 
         async def remove(session: Any) -> list[Any] | None:
-            if await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}, session=session) is None:
-                return call.memory.get("removed", []) if call.attempt else []
             documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
-            root = documents[0] if documents else None
+            # Behind them: what of them is not in its open log, is in an older one.
+            open_room, of_log = open_room_filter(room_id), {"log": 1}
+            room = await self._rooms.find_one(open_room, of_log, session=session) if documents else None
             # An earlier attempt of this call may have been the one that did it.
-            if root is None or call.memory.get("op", root["op"]) != root["op"]:
+            if not room or call.memory.get("op", documents[0]["op"]) != documents[0]["op"]:
                 return call.memory.get("removed", []) if call.attempt else []
             ids = [document["_id"] for document in documents]
             removed = ids if read is None else [read(document) for document in documents]
             newest = max(documents, key=lambda document: document["index"])
-            is_in_older_log = open_log is not None and newest["log"] != open_log
-            if not is_in_older_log and not await self._has_later(room_id, newest["index"], session):
+            is_in_open_log = newest["log"] == room["log"]
+            if is_in_open_log and not await self._has_later(room_id, newest["index"], session):
                 return None
-            call.memory |= {"op": root["op"], "removed": removed}
+            call.memory |= {"op": documents[0]["op"], "removed": removed}
             events = {"room_id": room_id, "_id": {"$in": ids}}
             await self._events.update_many(events, emptied(), session=session)
             return removed
@@ -139,7 +139,7 @@ class EventUpdates:
         while (removed := await self._connection.engine.transact(remove)) is None:
             # The room's counters are those of its newest event: first they go into the room.
             try:
-                open_log = (await self._log.change(room_id, lambda room: ({}, {})))["log"]
+                await self._log.change(room_id, lambda room: ({}, {}))
             except NotFoundError:
                 return []
         return removed
