@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from contextvars import Context
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect, PyMongoError
 
-from mongostore import AsyncMongoStore, Event
+from mongostore import (
+    AsyncMongoStore,
+    Event,
+    MongoStoreError,
+    NotFoundError,
+    Observation,
+    RoomParticipant,
+    Task,
+)
 from mongostore.repositories.rooms.room_log import RoomLog
+from mongostore.repositories.rooms.room_updates import RoomUpdates
+from tests.contract.fixtures import T
+
+
+async def run_apart(act: Callable[[], Awaitable[object]]) -> None:
+    """Act as another caller does."""
+
+    async def run() -> None:
+        await act()
+
+    await asyncio.get_running_loop().create_task(run(), context=Context())
+
+
+def act_before(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], Awaitable[object]]
+) -> None:
+    """Let another caller act before the next call of a function."""
+    function = getattr(owner, name)
+
+    async def call(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, name, function)
+        await run_apart(act)
+        return await function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, call)
 
 
 def act_after(
@@ -22,21 +55,11 @@ def act_after(
 
     async def call(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(owner, name, function)
-        try:
-            return await function(*arguments, **options)
-        finally:
-            await run_apart(act)
+        result = await function(*arguments, **options)
+        await run_apart(act)
+        return result
 
     monkeypatch.setattr(owner, name, call)
-
-
-async def run_apart(act: Callable[[], Awaitable[object]]) -> None:
-    """Act as another caller does."""
-
-    async def run() -> None:
-        await act()
-
-    await asyncio.get_running_loop().create_task(run(), context=Context())
 
 
 async def test_an_edit_in_a_later_log_keeps_its_index_when_its_event_is_deleted(
@@ -57,3 +80,128 @@ async def test_an_edit_in_a_later_log_keeps_its_index_when_its_event_is_deleted(
     room = await store.rooms.get("r")
     assert (room.event_count, room.latest_index) == (2, 1)
     assert (await events.append("r", Event(channel_id="c"))).index == 2
+
+
+async def cut_short_deletion(store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin to delete a room, as a process does that is killed then."""
+
+    async def crash(*arguments: Any, **options: Any) -> None:
+        raise PyMongoError("crashed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store.engine.database["rooms"]), "delete_many", crash)
+        with pytest.raises(MongoStoreError):
+            await store.rooms.delete("r")
+
+
+async def check_waiting(store: AsyncMongoStore, *task_ids: str) -> None:
+    """Check that these tasks are there, and are those of the room once it is created, in this order."""
+    for _ in range(2):
+        assert [task.id for task in await store.rooms.tasks.list("r")] == [*task_ids]
+        await store.rooms.ensure("r")
+    assert not await store.find_leftovers()
+
+
+async def test_what_is_stored_behind_a_deletion_that_was_cut_short_waits_for_the_next_room(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.rooms.create("r")
+    await store.rooms.tasks.create("r", Task(id="former"))
+    await cut_short_deletion(store, monkeypatch)
+    await store.rooms.tasks.create("r", Task(id="task"))
+    await store.rooms.observations.create("r", Observation(id="observation"))
+    await check_waiting(store, "task")
+    assert [one.id for one in await store.rooms.observations.list("r")] == ["observation"]
+
+
+async def test_a_slow_deletion_leaves_what_was_stored_behind_the_end_of_its_room(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.rooms.tasks.create("r", Task(id="former"))
+    await store.rooms.create("r")
+    collections = type(store.engine.database["rooms"])
+
+    async def delete_and_store() -> None:
+        await store.rooms.delete("r")
+        await store.rooms.tasks.create("r", Task(id="task"))
+
+    act_before(monkeypatch, collections, "delete_many", delete_and_store)
+    assert await store.rooms.delete("r")
+    await check_waiting(store, "task")
+
+
+async def test_nothing_waits_for_a_room_that_was_erased_with_a_person(store: AsyncMongoStore) -> None:
+    await store.rooms.create("r")
+    await store.rooms.participants.upsert("r", RoomParticipant(id="p"))
+    await store.people.erase(await store.people.get("p"))
+    assert not await store.rooms.exists("r")
+    for verb in (store.rooms.tasks.create, store.rooms.tasks.upsert):
+        with pytest.raises(NotFoundError):
+            await verb("r", Task())
+    with pytest.raises(NotFoundError):
+        await store.rooms.observations.create("r", Observation())
+    for name in ("tasks", "observations"):
+        assert await store.engine.database[name].count_documents({}) == 0
+
+
+async def test_what_waits_for_a_room_is_in_the_order_of_its_arrival(store: AsyncMongoStore) -> None:
+    for name in "dbca":
+        await store.rooms.tasks.create("r", Task(id=name))
+    await check_waiting(store, *"dbca")
+    for name in "ZA":
+        await store.rooms.tasks.create("r", Task(id=name))
+    await check_waiting(store, *"dbcaZA")
+
+
+async def test_a_task_of_another_room_comes_into_this_one_whole(store: AsyncMongoStore) -> None:
+    tasks = store.rooms.tasks
+    await store.rooms.create("former")
+    await tasks.create("r", Task(id="waiting"))
+    for name in ("r", "former"):
+        await tasks.upsert(name, Task(id="task", status=f"in {name}"))
+    assert [task.id for task in await tasks.list("r")] == ["waiting"]
+    assert [task.status for task in await tasks.list("former")] == ["in former"]
+    await store.rooms.create("r")
+    await tasks.upsert("r", Task(id="task", status="in r"))
+    assert await tasks.find("former", "task") is None
+    await check_waiting(store, "waiting", "task")
+    await store.rooms.delete("former")
+    await check_waiting(store, "waiting", "task")
+    await store.rooms.delete("r")
+    assert await tasks.find_by_id("task") is None
+
+
+async def test_a_task_that_was_made_anew_before_its_replacement_is_retried_stays(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, collections = store.rooms.tasks, type(store.engine.database["tasks"])
+    await tasks.create("r", Task(id="task"))
+    update = collections.find_one_and_update
+
+    async def make_anew() -> None:
+        await tasks.delete("r", "task")
+        await tasks.create("r", Task(id="task", status="anew"))
+
+    async def lose(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(collections, "find_one_and_update", update)
+        await update(*arguments, **options)
+        await run_apart(make_anew)
+        raise AutoReconnect("lost")
+
+    monkeypatch.setattr(collections, "find_one_and_update", lose)
+    async with asyncio.timeout(10):
+        await tasks.upsert("r", Task(id="task", status="replaced"))
+    assert (await tasks.get("r", "task")).status == "anew"
+
+
+@pytest.mark.parametrize("verb", ["create", "ensure"])
+async def test_a_room_is_created_though_others_create_ended_ones_before(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    await store.rooms.create("r", expires_at=T)
+    act_after(
+        monkeypatch, RoomUpdates, "finish_delete", lambda: store.rooms.create("r", expires_at=T, name="other")
+    )
+    async with asyncio.timeout(10):
+        await getattr(store.rooms, verb)("r", name="ours")
+    assert (await store.rooms.get("r")).name == "ours"

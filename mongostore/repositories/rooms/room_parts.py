@@ -26,7 +26,7 @@ from mongostore.repositories import (
     long_running,
     reads,
 )
-from mongostore.repositories.expiry import expired
+from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.operation import (
     MOST_OPS,
     find_done,
@@ -46,6 +46,9 @@ M = TypeVar("M", bound=BaseModel)
 
 # So many replacements of what is deleted are remembered by its room.
 _REPLACEMENTS = 4
+_END_FIELDS = dict.fromkeys(("state", "epoch", "expires_at", "deleted_at"), 1)
+# Places in a room begin at 0.
+_AFTER_ALL_TIMES = 2**53
 
 
 class RoomList(Repository, Generic[V]):
@@ -195,26 +198,36 @@ class RoomParts(RoomList[V]):
             await self._rooms.update_one(same, remembered)
         return gone is not None or current_operation().attempt > 0
 
-    async def _create(self, kind: str, stored: StoredDocument) -> None:
-        """Store something with an id of its own in the next place of its room, if there is such a room."""
+    async def _create(self, kind: str, stored: StoredDocument, moved: StoredDocument | None = None) -> None:
+        """Store something with an id of its own in the next place of its room, if there is such a room.
+
+        Args:
+            kind: Its kind.
+            stored: Its stored form.
+            moved: The filter that finds it in another room, which it leaves.
+        """
         call, room_id = current_operation(), stored["room_id"]
-        ended = {"_id": room_id, "state": "open", **expired(call.now)}
 
         async def insert(session: Any) -> None:
-            taken = await self._allocate_position(room_id, session)
-            if taken is None and await self._rooms.find_one(ended, {"_id": 1}, session=session):
-                raise _ExpiredError
-            position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
-            document = {**stored, **position, "stored_at": call.now, "ops": [call.token]}
-            await self._collection.insert_one(document, session=session)
+            document = {**stored, "stored_at": call.now}
+            if taken := await self._allocate_position(room_id, session):
+                call.memory["life"] = taken["epoch"]
+                document |= {"position": taken["position"], "epoch": taken["epoch"]}
+            else:
+                await self._check_absent(room_id, session)
+                # In the order of their times come those that a room finds there.
+                document["position"] = call.now - _AFTER_ALL_TIMES
+            if not (moved and await self._move(moved, document, session)):
+                await self._collection.insert_one({**document, "ops": [call.token]}, session=session)
 
         try:
             while True:
-                with suppress(_ExpiredError):
+                try:
                     await self._run_locked(room_id, insert)
                     break
-                # Its deletion would take what is stored after its end as well.
-                await self._delete_expired(ended)
+                except _EndedError as ended:
+                    # Its deletion would take what is stored after its end as well.
+                    await self._finish_end(ended.room)
         except DuplicateKeyError:
             existing = await self._collection.find_one(
                 {"_id": stored["_id"], "room_id": stored["room_id"]}, {"ops": 1}
@@ -222,12 +235,38 @@ class RoomParts(RoomList[V]):
             if existing is None or call.token not in existing.get("ops", ()):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
-    async def _delete_expired(self, ended: StoredDocument) -> None:
-        """Delete a room that has expired, if it still is there."""
-        room = await self._rooms.find_one(ended, {"expires_at": 1})
-        if room is not None:
-            updates = RoomUpdates(self._connection, RoomLog(self._connection))
-            await updates.delete_if(room["_id"], {"expires_at": room["expires_at"]})
+    async def _move(self, moved: StoredDocument, document: StoredDocument, session: Any) -> bool:
+        """Put something into its place in another room, and return whether it still was where it was."""
+        update: StoredDocument = {"$set": document, "$push": remember(current_operation().token)}
+        if "epoch" not in document:
+            update["$unset"] = {"epoch": ""}
+        result = await self._collection.update_one({**moved, **_not_later()}, update, session=session)
+        return bool(result.matched_count)
+
+    async def _check_absent(self, room_id: str, session: Any) -> None:
+        """Check that what is stored may wait for a room that is not there.
+
+        Raises:
+            _DoneError: The room in which an earlier attempt may have stored it is gone, with all in it.
+            _EndedError: The room is to be deleted first.
+            NotFoundError: It was erased with a person.
+        """
+        call = current_operation()
+        room = await self._rooms.find_one({"_id": room_id}, _END_FIELDS, session=session)
+        if room is None and call.attempt and "life" in call.memory:
+            raise _DoneError
+        if room and room.get("state") == "deleted":
+            raise NotFoundError("room", room_id)
+        if room and (room.get("state") == "deleting" or is_expired(room, call.now)):
+            raise _EndedError(room)
+
+    async def _finish_end(self, room: StoredDocument) -> None:
+        """Delete a room that has expired or is being deleted, if it still is there."""
+        updates = RoomUpdates(self._connection, RoomLog(self._connection))
+        if room["state"] == "deleting":
+            await updates.finish_delete(room)
+        else:
+            await updates.delete_expired(room)
 
 
 def _not_later() -> StoredDocument:
@@ -240,8 +279,12 @@ class _DoneError(Exception):
     """An earlier attempt of the call has done its work."""
 
 
-class _ExpiredError(Exception):
-    """The room of the part has expired."""
+class _EndedError(Exception):
+    """The room of the part has expired, or is being deleted."""
+
+    def __init__(self, room: StoredDocument) -> None:
+        super().__init__()
+        self.room = room
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
