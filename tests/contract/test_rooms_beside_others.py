@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
@@ -19,8 +20,10 @@ from mongostore import (
     RoomParticipant,
     Task,
 )
+from mongostore.documents.rooms import second_of
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.server_clock import ServerClock
 from tests.contract.fixtures import T
 
 
@@ -58,6 +61,18 @@ def act_after(
         result = await function(*arguments, **options)
         await run_apart(act)
         return result
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """Let each call of a function give way to others first."""
+    function = getattr(owner, name)
+
+    async def call(*arguments: Any, **options: Any) -> Any:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await function(*arguments, **options)
 
     monkeypatch.setattr(owner, name, call)
 
@@ -205,3 +220,32 @@ async def test_a_room_is_created_though_others_create_ended_ones_before(
     async with asyncio.timeout(10):
         await getattr(store.rooms, verb)("r", name="ours")
     assert (await store.rooms.get("r")).name == "ours"
+
+
+async def test_appends_under_way_end_well_when_their_store_is_closed(
+    store: AsyncMongoStore, store_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "rs":
+        await store.rooms.create(name)
+    later = second_of(time.time_ns() // 1000) + 60_000_000
+    monkeypatch.setattr(ServerClock, "now", lambda clock: later)
+    collections = type(store.engine.database["rooms"])
+    for verb in ("bulk_write", "update_one"):
+        slow_down(monkeypatch, collections, verb)
+    closing = AsyncMongoStore(store_uri, database)
+    await closing.open()
+    # More than go together.
+    appending = [
+        asyncio.create_task(closing.rooms.events.append("rst"[n % 3], Event(channel_id="c"), create=True))
+        for n in range(450)
+    ]
+    await asyncio.sleep(0)
+    await closing.close()
+    stored = await asyncio.gather(*appending)
+    for name in "rst":
+        indexes = [event.index async for event in store.rooms.events.iter(name)]
+        assert indexes == sorted(event.index or 0 for event in stored if event.room_id == name)
+        assert len(indexes) == 150
+        room = await store.engine.database["rooms"].find_one({"_id": name})
+        assert room
+        assert room["listed_at"] == later

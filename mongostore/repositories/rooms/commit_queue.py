@@ -99,7 +99,7 @@ class CommitQueue:
         try:
             with self._connection.engine.deadline(max(pending.seconds for pending in group)):
                 while group:
-                    self._connection.check_open()
+                    self._connection.check_attached()
                     head = self._log.cached(room_id) or (await self._log.read(room_id))[1]
                     await self._write(room_id, group, head)
         except Exception as error:  # Each caller raises it, whatever it is.
@@ -246,7 +246,7 @@ class CommitQueue:
     async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
         """Answer an event outside of its group by the index that some work finds; None queues it again."""
         try:
-            self._connection.check_open()
+            self._connection.check_attached()
             with self._connection.engine.deadline(pending.seconds):
                 index = await work
         except Exception as error:  # The caller raises it.
@@ -292,7 +292,7 @@ class CommitQueue:
 
     def _collection(self, name: str) -> StoreCollection:
         # The store may have been closed at each wait.
-        self._connection.check_open()
+        self._connection.check_attached()
         return self._connection.collection(name)
 
     @property

@@ -135,7 +135,7 @@ class RoomLog:
             room_id: The room.
             is_expired: Whether it may have expired.
         """
-        self._connection.check_open()
+        self._connection.check_attached()
         engine = self._connection.engine
         events, fields = engine.majority_collection(engine.collection("events")), {"private": 0}
         room, newest, _ = await engine.read_majority(
@@ -259,7 +259,7 @@ class RoomLog:
     ) -> StoredDocument | None:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
-        self._connection.check_open()
+        self._connection.check_attached()
         base = {"log": uuid4().hex, "next_index": head.next_index, "listed_at": head.active_second}
         log = {"_id": room_id, "state": "open", "log": head.log, **guard}
         update = {**update, "$set": {**base, **head.counters, **update.get("$set", {})}}
@@ -267,7 +267,7 @@ class RoomLog:
 
     async def _newest(self, room_id: str, head: LogHead) -> StoredDocument | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
-        self._connection.check_open()
+        self._connection.check_attached()
         engine = self._connection.engine
         events = engine.majority_collection(engine.collection("events"))
         of_log = {"room_id": room_id, "log": head.log}
