@@ -249,3 +249,38 @@ async def test_appends_under_way_end_well_when_their_store_is_closed(
         room = await store.engine.database["rooms"].find_one({"_id": name})
         assert room
         assert room["listed_at"] == later
+
+
+async def test_a_room_that_could_not_be_listed_is_listed_by_the_event_behind_the_one_under_way(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.rooms.create("r")
+    later = second_of(time.time_ns() // 1000) + 60_000_000
+    monkeypatch.setattr(ServerClock, "now", lambda clock: later)
+    collections = type(store.engine.database["rooms"])
+    insert, is_inserting, has_failed = collections.insert_one, asyncio.Event(), asyncio.Event()
+
+    async def fail(*arguments: Any, **options: Any) -> None:
+        await is_inserting.wait()
+        has_failed.set()
+        raise AutoReconnect("lost")
+
+    async def insert_slowly(*arguments: Any, **options: Any) -> Any:
+        is_inserting.set()
+        await has_failed.wait()
+        return await insert(*arguments, **options)
+
+    async def append() -> None:
+        await store.rooms.events.append("r", Event(channel_id="c"))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(collections, "update_one", fail)
+        await append()
+        failing.setattr(collections, "insert_one", insert_slowly)
+        await append()
+        await store.rooms.list()
+    await append()
+    await store.rooms.list()
+    room = await store.engine.database["rooms"].find_one({"_id": "r"})
+    assert room
+    assert room["listed_at"] == later

@@ -100,7 +100,9 @@ class CommitQueue:
             with self._connection.engine.deadline(max(pending.seconds for pending in group)):
                 while group:
                     self._connection.check_attached()
-                    head = self._log.cached(room_id) or (await self._log.read(room_id))[1]
+                    if (head := self._log.cached(room_id)) is None:
+                        _, head = await self._log.read(room_id)
+                        self._log.remember(room_id, head)
                     await self._write(room_id, group, head)
         except Exception as error:  # Each caller raises it, whatever it is.
             self._log.forget(room_id)
@@ -110,7 +112,7 @@ class CommitQueue:
 
     async def _write(self, room_id: str, group: deque[PendingEvent], head: LogHead) -> None:
         """Store what one command or one transaction can store of a group, and take that out of the group."""
-        first = group[0]
+        first, known = group[0], head
         if first.index is not None and first.index < head.next_index:
             self._tasks.start(self._answer(group.popleft(), self._insert_below(first, head)))
             return
@@ -139,7 +141,7 @@ class CommitQueue:
         elif refusal:
             refused = group.popleft()
             self._tasks.start(self._answer(refused, self._find_outcome(refused)))
-        self._log.remember(room_id, head)
+        self._log.advance(room_id, known, head)
 
     async def _insert(self, first: PendingEvent, documents: list[StoredDocument], head: LogHead) -> None:
         """Insert events behind the end of a log, with the effects of the one that has any.

@@ -124,6 +124,11 @@ class RoomLog:
         """Keep the end of a room's log, which the majority has."""
         self._heads[room_id] = head, time.monotonic()
 
+    def advance(self, room_id: str, head: LogHead, end: LogHead) -> None:
+        """Keep the end of a room's log that was at a head, unless that was forgotten since."""
+        if self._heads.get(room_id, (None, 0.0))[0] is head:
+            self.remember(room_id, end)
+
     def forget(self, room_id: str) -> None:
         """Read the end of a room's log anew before it is used again."""
         self._heads.pop(room_id, None)
@@ -177,7 +182,9 @@ class RoomLog:
             if end.log != head.log:
                 return end
             await self._open_next(room_id, end, {}, {})
-            return (await self.read(room_id))[1]
+            _, end = await self.read(room_id)
+            self.remember(room_id, end)
+            return end
         if newest is not None and newest["log_index"] > head.log_index:
             return head.advanced_by(newest)
         # The majority does not have it yet.
