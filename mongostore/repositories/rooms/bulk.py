@@ -62,14 +62,20 @@ class EventBatches(InternalRepository):
     async def _reserve(self, room_id: str, next_index: int) -> str:
         """Have the room's log give no index below `next_index`, and return the room's epoch."""
         log = RoomLog(self._connection)
-        room, _ = await log.read(room_id)
-        if room["next_index"] < next_index:
-            room = await log.change(
-                room_id, lambda room: ({"$set": {"next_index": max(room["next_index"], next_index)}}, {})
-            )
-        if current_operation().memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+        memory = current_operation().memory
+        try:
+            room, _ = await log.read(room_id)
+            if room["next_index"] < next_index:
+                room = await log.change(
+                    room_id, lambda room: ({"$set": {"next_index": max(room["next_index"], next_index)}}, {})
+                )
+            if memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+                raise NotFoundError("room", room_id)
+        except NotFoundError:
             # An earlier attempt was for a room that was deleted since.
-            raise NotFoundError("room", room_id)
+            if "epoch" in memory:
+                await self._check_life(room_id, memory["epoch"])
+            raise
         return str(room["epoch"])
 
     async def _check_life(self, room_id: str, epoch: str) -> None:
