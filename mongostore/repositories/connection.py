@@ -108,6 +108,11 @@ class Connection:
         self.clock.set(hello["localTime"], asked_at)
 
     @property
+    def has_transactions(self) -> bool:
+        """Whether several statements can happen all or not at all; known once the store is open."""
+        return Capability.TRANSACTIONS in self.engine.capabilities
+
+    @property
     def is_attached(self) -> bool:
         """Whether the connection is open, here or in another process or event loop."""
         return self._owner is not None

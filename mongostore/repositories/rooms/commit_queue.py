@@ -8,13 +8,13 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import StoredDocument
-from mongostore.engines import Capability
 from mongostore.engines.driver_errors import refused_writes, translate_error
 from mongostore.errors import (
     AlreadyExistsError,
@@ -34,7 +34,8 @@ from mongostore.repositories.rooms.pending_events import (
     take_group,
 )
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
-from mongostore.repositories.rooms.room_log import LogHead, RoomLog, free_ids, position_below
+from mongostore.repositories.rooms.room_log import LogHead, RoomLog, emptied, free_ids, position_below
+from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 from mongostore.repositories.rooms.shared_inserts import SharedInserts
 from mongostore.repositories.store_collection import StoreCollection
 
@@ -159,7 +160,7 @@ class CommitQueue:
             else:
                 await events.insert_one(documents[0])
             return
-        if not self._has_transactions:
+        if not self._connection.has_transactions:
             # Nothing would take the event back.
             if first.target:
                 await self._check_target(first, first.target)
@@ -171,7 +172,7 @@ class CommitQueue:
             await events.insert_one(documents[0], session=session)
             if first.target:
                 await self._replace_target(documents[0]["room_id"], first.target, session)
-            if first.wakes(head) and self._has_transactions:
+            if first.wakes(head) and self._connection.has_transactions:
                 await self._wake(documents[0], session)
 
         await self._connection.engine.transact(insert)
@@ -235,7 +236,8 @@ class CommitQueue:
                 return bool(room.matched_count)
 
             try:
-                if await self._connection.engine.transact(insert):
+                is_stored = await self._connection.engine.transact(insert)
+                if is_stored and not await self._take_back_if_gone(pending.event, head.epoch):
                     return index
                 self._log.forget(pending.event["room_id"])
                 return None
@@ -244,6 +246,14 @@ class CommitQueue:
                     return await self._find_outcome(pending)
         taken_error = AlreadyExistsError("event of the room with the index", str(index))
         return await self._find_outcome(pending, taken_error)
+
+    async def _take_back_if_gone(self, event: StoredDocument, epoch: str) -> bool:
+        """Take back an event below the next index whose room was deleted; no transaction lets it be so."""
+        if self._connection.has_transactions:
+            return False
+        own = {"_id": event["_id"], "room_id": event["room_id"], "epoch": epoch}
+        take_back = partial(self._collection("events").update_many, own, emptied())
+        return await take_back_if_gone(self._connection, event["room_id"], epoch, take_back)
 
     async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
         """Answer an event outside of its group by the index that some work finds; None queues it again."""
@@ -273,7 +283,7 @@ class CommitQueue:
         event = pending.event
         existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
         if existing is not None and existing.get("op") == event["op"]:
-            if pending.target and "index" in existing and not self._has_transactions:
+            if pending.target and "index" in existing and not self._connection.has_transactions:
                 await self._replace_target(event["room_id"], pending.target, None)
             # What was deleted since, stays deleted.
             return int(existing["index"] if "index" in existing else existing["former_index"])
@@ -296,10 +306,6 @@ class CommitQueue:
         # The store may have been closed at each wait.
         self._connection.check_attached()
         return self._connection.collection(name)
-
-    @property
-    def _has_transactions(self) -> bool:
-        return Capability.TRANSACTIONS in self._connection.engine.capabilities
 
     def _translate(self, error: Exception) -> Exception:
         return (

@@ -95,10 +95,10 @@ class EventUpdates:
 
         async def replace(session: Any) -> Event:
             own = _own_filter(room_id, event.id)
-            if done := await find_done(self._events, own, session=session):
-                return to_event(done)
-            replaced = await self._change(room_id, event.id, update, session)
+            done = await find_done(self._events, own, session=session)
+            replaced = to_event(done) if done else await self._change(room_id, event.id, update, session)
             if erase_edits:
+                # Without transactions an earlier attempt may have come no further.
                 await self._queue.mark_edits(room_id, event.id, session)
             return replaced
 

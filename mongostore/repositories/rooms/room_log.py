@@ -316,15 +316,15 @@ async def update_room(
     """
     rooms = connection.collection("rooms")
 
-    async def mark_parts(session: Any) -> None:
+    async def mark_parts(closed: bool, session: Any) -> None:
         for name in ("bindings", "participants"):
-            parts, closed = {"room_id": filter["_id"]}, {"$set": {"room_is_closed": closes}}
-            await connection.collection(name).update_many(parts, closed, session=session)
+            parts, fields = {"room_id": filter["_id"]}, {"$set": {"room_is_closed": closed}}
+            await connection.collection(name).update_many(parts, fields, session=session)
 
     async def change(session: Any) -> StoredDocument | None:
         # Without transactions a crash midway may leave the parts of a closed room unmarked, and no others.
         if closes is False:
-            await mark_parts(session)
+            await mark_parts(False, session)
         run = partial(
             rooms.find_one_and_update,
             projection=PUBLIC_FIELDS,
@@ -333,7 +333,12 @@ async def update_room(
         )
         document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
         if closes and document is not None:
-            await mark_parts(session)
+            await mark_parts(True, session)
+        if closes is not None and not connection.has_transactions:
+            # Another process may have opened it before that, or marked them as closed since.
+            room = await rooms.find_one({"_id": filter["_id"]}, {"status": 1})
+            if room is None or not is_closed(room["status"]):
+                await mark_parts(False, None)
         return document
 
     return await (change(None) if closes is None else connection.engine.transact(change))

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -15,7 +16,6 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.arguments import check_flag, check_id
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import is_closed, part_id
-from mongostore.engines import Capability
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
 from mongostore.repositories import (
@@ -38,6 +38,7 @@ from mongostore.repositories.operation import (
 from mongostore.repositories.paging import Order, SortOrder, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.rooms.room_log import RoomLog
+from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.store_collection import StoreCollection
 
@@ -137,7 +138,7 @@ class RoomParts(RoomList[V]):
         """
         rooms, call = self._rooms, current_operation()
         # Without transactions an earlier attempt may have taken a place and no more.
-        is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
+        is_atomic = self._connection.has_transactions
         open_room = {"_id": room_id, "state": "open", **not_made_since("epoch")}
         room = await rooms.find_one_and_update(
             {**open_room, **({"ops": {"$ne": call.token}} if is_atomic else {})},
@@ -172,6 +173,8 @@ class RoomParts(RoomList[V]):
                 raise NotFoundError("room", stored["room_id"])
             change = {"$set": stored, "$setOnInsert": taken, "$push": remember(current_operation().token)}
             await self._collection.update_one(own, change, upsert=True, session=session)
+            if await self._was_taken_back(own, taken["epoch"]):
+                raise NotFoundError("room", stored["room_id"])
 
         while not await self._replace(own, stored):
             # Another call may be just about to put it there.
@@ -219,6 +222,8 @@ class RoomParts(RoomList[V]):
                 document["position"] = call.now - _AFTER_ALL_TIMES
             if not (moved and await self._move(moved, document, session)):
                 await self._collection.insert_one({**document, "ops": [call.token]}, session=session)
+            if taken:
+                await self._was_taken_back({"_id": stored["_id"], "room_id": room_id}, taken["epoch"])
 
         try:
             while True:
@@ -234,6 +239,13 @@ class RoomParts(RoomList[V]):
             )
             if existing is None or call.token not in existing.get("ops", ()):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
+
+    async def _was_taken_back(self, own: StoredDocument, epoch: str) -> bool:
+        """Take something back whose room was deleted meanwhile, which a transaction does not let happen."""
+        take_back = partial(self._collection.delete_one, {**own, "epoch": epoch})
+        return not self._connection.has_transactions and await take_back_if_gone(
+            self._connection, own["room_id"], epoch, take_back
+        )
 
     async def _move(self, moved: StoredDocument, document: StoredDocument, session: Any) -> bool:
         """Put something into its place in another room, and return whether it still was where it was."""
