@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from mongostore import (
     Task,
 )
 from mongostore.documents.rooms import second_of
+from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.server_clock import ServerClock
@@ -284,3 +286,25 @@ async def test_a_room_that_could_not_be_listed_is_listed_by_the_event_behind_the
     room = await store.engine.database["rooms"].find_one({"_id": "r"})
     assert room
     assert room["listed_at"] == later
+
+
+async def test_an_append_creates_its_room_anew_if_that_expires_meanwhile(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, let_pass: Callable[[timedelta], None]
+) -> None:
+    hour = timedelta(hours=1)
+    await store.rooms.create("r", expires_in=hour, name="former")
+
+    async def wait() -> None:
+        let_pass(hour)
+
+    act_before(monkeypatch, CommitQueue, "commit", wait)
+    async with asyncio.timeout(10):
+        await store.rooms.events.append("r", Event(channel_id="c"), create=True)
+    room = await store.rooms.get("r")
+    assert (room.name, room.event_count) == (None, 1)
+
+
+async def test_an_append_that_creates_an_ended_room_ends(store: AsyncMongoStore) -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(NotFoundError):
+            await store.rooms.events.append("r", Event(channel_id="c"), create={"expires_at": T})

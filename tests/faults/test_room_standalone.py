@@ -423,7 +423,7 @@ async def test_an_identity_that_is_refused_keeps_no_address(store: AsyncMongoSto
         Identity(id="new", addresses={"sms": ["2", "1"]}),
         Identity(id="i", addresses={"sms": ["3"]}),
     ):
-        with pytest.raises(MongoStoreError, match="belongs|exists"):
+        with pytest.raises(MongoStoreError, match=r"belongs|exists"):
             await identities.create(refused)
     assert await everything(store) == before
     other = await identities.create(Identity(id="other", addresses={"sms": ["2"]}))

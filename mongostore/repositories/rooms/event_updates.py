@@ -23,6 +23,7 @@ from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate, RoomCreate
 from mongostore.repositories import CollectionOf, Connection, current_operation
+from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.operation import find_done, life_token, not_made_since, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
@@ -53,9 +54,10 @@ class EventUpdates:
         self, room_id: str, event: Event, create: bool | RoomCreate, target: Event | None, activity: bool
     ) -> Event:
         """Store an event at the next index, and change its target."""
-        if created := check_create(create):
+        created, new_room = check_create(create), StoredDocument()
+        if created:
             # What is wrong with them is said whether or not the room is there.
-            to_new_room(check_id("room_id", room_id), created)
+            new_room = to_new_room(check_id("room_id", room_id), created)
         event, replacement = in_room("event", event, Event, room_id), None
         if target is not None:
             target = in_room("target", target, Event, room_id)
@@ -69,8 +71,11 @@ class EventUpdates:
             try:
                 return await commit(event, None)
             except NotFoundError as error:
-                is_missing = error.kind == "room" and target is None
-                if created is None or not is_missing or await self._was_done(room_id, event.id, life):
+                # One that has expired would be missing again.
+                is_missing = error.kind == "room" and not is_expired(new_room, self._connection.clock.now())
+                if created is None or target or not is_missing:
+                    raise
+                if await self._was_done(room_id, event.id, life):
                     raise
             await self._room_updates.create(room_id, created, may_exist=True, epoch=life)
             # Then another one each time: a late deletion removes what belongs to the life that it has met.

@@ -68,7 +68,8 @@ class RoomUpdates:
             if existing is None or existing["epoch"] == epoch:
                 # Each attempt names a log of its own: that of an earlier one is not known here.
                 return to_room({"_id": key, **stored})
-            if is_expired(existing, call.now):
+            # By now, as commits have it, and not when the call began.
+            if is_expired(existing, self._connection.clock.now()):
                 await self.delete_expired(existing)
                 continue
             if existing["state"] == "open":
