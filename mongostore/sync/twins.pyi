@@ -867,16 +867,16 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
-            NotFoundError: If the room was deleted during the call, and made anew.
+            NotFoundError: If the room was deleted during the call and made anew, or erased with a person.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
 
     def upsert(self, room_id: str, task: Task) -> Task:
-        """Store a task, or replace the one of that id in its place.
+        """Store a task, or replace the one of that id in its place; one of another room comes into this one.
 
         Raises:
-            NotFoundError: If the room was deleted during the call, and made anew.
+            NotFoundError: If the room was deleted during the call and made anew, or erased with a person.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -940,7 +940,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
-            NotFoundError: If the room was deleted during the call, and made anew.
+            NotFoundError: If the room was deleted during the call and made anew, or erased with a person.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
