@@ -86,7 +86,7 @@ class Leftovers(Repository):
         )
         self._deletions = (
             _Deletions("sessions", {"state": "deleting", "expires_at": _NO_DATE}, deleter.finish_delete),
-            _Deletions("rooms", {"state": "deleting"}, lambda room: rooms(room["_id"], room["epoch"])),
+            _Deletions("rooms", {"state": "deleting"}, rooms),
             # A tombstone has an end when the rest of its thread is gone.
             _Deletions(
                 "threads",
