@@ -43,7 +43,7 @@ class StoredRoom(Room, Stored, Searched):
     `next_part_position` is that of the next binding, participant, task or observation. `state` is `open`,
     `deleting` (its parts are being deleted) or `deleted`: it was erased with a person, and has its id and an
     end alone. `ops` are the tokens of its last changes, and `delete_op` that of its deletion, by which a call
-    that is tried again recognizes its own.
+    that is tried again recognizes its own. Parts that are stored after `deleted_at` wait for the next room.
     """
 
     private: JsonObject = Field(default_factory=dict)
@@ -56,6 +56,7 @@ class StoredRoom(Room, Stored, Searched):
     state: str = "open"
     ops: list[str] = Field(default_factory=list)
     delete_op: str | None = None
+    deleted_at: int | None = None
 
 
 class StoredEvent(Event, Stored, Searched):

@@ -108,6 +108,11 @@ class Connection:
         self.clock.set(hello["localTime"], asked_at)
 
     @property
+    def has_transactions(self) -> bool:
+        """Whether several statements can happen all or not at all; known once the store is open."""
+        return Capability.TRANSACTIONS in self.engine.capabilities
+
+    @property
     def is_attached(self) -> bool:
         """Whether the connection is open, here or in another process or event loop."""
         return self._owner is not None
@@ -157,7 +162,7 @@ class Connection:
             Those that have not ended by then.
         """
         if self._owner == (os.getpid(), asyncio.get_running_loop()):
-            await asyncio.gather(*(close() for close in [*self.closers]))
+            await self._run_closers()
         owner, self._owner = self._owner, None
         if self._closed and not self._closed.done():
             self._closed.set_result(None)
@@ -176,7 +181,14 @@ class Connection:
                 misses = 0 if await self.engine.recover() else misses
             if misses == _MOST_MISSES:
                 break
-        return sorted(call.operation for call in others & self._admitted)
+        if unended := others & self._admitted:
+            return sorted(call.operation for call in unended)
+        # The last calls have left more to be ended.
+        await self._run_closers()
+        return []
+
+    async def _run_closers(self) -> None:
+        await asyncio.gather(*(close() for close in [*self.closers]))
 
     def detach(self) -> None:
         """Mark the connection as closed, for those too who wait without a bound."""
@@ -213,9 +225,13 @@ class Connection:
 
     def collection(self, name: str) -> StoreCollection:
         """Return a collection of an open store, one of `COLLECTIONS`."""
+        self.check_attached()
+        return self._collections[name]
+
+    def check_attached(self) -> None:
+        """Check, on behalf of calls under way, that the store has not stopped waiting for them."""
         if not self._collections:
             raise NotOpenError("the store was closed during the call")
-        return self._collections[name]
 
     def check_open(self) -> None:
         """Check that the store is open, here."""

@@ -237,8 +237,13 @@ class HeadRequests:
                 if message.get("more_body", False):
                     stream.cancel()
 
+        asked = {**scope, "method": "GET"}
         with CancelScope() as stream:
-            await self._app({**scope, "method": "GET"}, receive, send_head)
+            try:
+                await self._app(asked, receive, send_head)
+            finally:
+                # The log names its route, and not its path.
+                scope.update({**asked, "method": "HEAD"})
 
 
 class AccessLog:

@@ -454,7 +454,7 @@ CASES = [
     ),
     Case("events: delete", 7, lambda s: s.events.delete("long", "long-600")),
     Case("events: pop", 6, lambda s: s.events.pop("long", "long-900")),
-    Case("events: delete nothing", 3, lambda s: s.events.delete("long", "unknown")),
+    Case("events: delete nothing", 2, lambda s: s.events.delete("long", "unknown")),
     Case("events: watch", 12, watched),
     Case("events: watch the last", 8, watched_last),
     Case("bindings: upsert a new one", 4, lambda s: s.bindings.upsert("new", Binding(channel_id="c"))),

@@ -162,6 +162,28 @@ async def test_a_batch_that_is_tried_again_is_not_for_the_room_that_was_made_ane
     await check_new_life(store)
 
 
+@pytest.mark.parametrize("is_made_anew", [True, False])
+async def test_a_batch_that_is_stored_behind_the_deletion_is_taken_back_when_it_is_tried_again(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, is_made_anew: bool
+) -> None:
+    async def delete_and_lose(insert: Any) -> Any:
+        if is_made_anew:
+            await make_anew(store)
+        else:
+            await asyncio.create_task(store.rooms.delete("r"), context=Context())
+        await insert()
+        raise AutoReconnect("lost")
+
+    await store.rooms.create("r")
+    act_at_insert(monkeypatch, store, delete_and_lose)
+    with pytest.raises(NotFoundError):
+        await EventBatches.of(store.rooms).create_many("r", events(3))
+    if not is_made_anew:
+        await store.rooms.create("r")
+        await store.rooms.events.append("r", Event(id="own", channel_id="c"))
+    await check_new_life(store)
+
+
 async def test_a_batch_of_a_deleted_room_is_stored_again_in_the_one_made_anew(store: AsyncMongoStore) -> None:
     batches = EventBatches.of(store.rooms)
     for _ in range(2):

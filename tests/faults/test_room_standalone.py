@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from mongostore import (
     ConflictError,
     Event,
     Identity,
+    MongoStoreError,
     NotFoundError,
     Observation,
     Room,
@@ -269,3 +272,161 @@ async def test_a_room_that_is_deleted_takes_all_with_it(store: AsyncMongoStore) 
     assert len((await store.rooms.bindings.list("r")).items) == 1
     assert await store.rooms.delete("r")
     assert not any((await everything(store)).values())
+
+
+STORING: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
+    "bind": lambda store: store.rooms.bindings.upsert("r", Binding(channel_id="c")),
+    "add-participant": lambda store: store.rooms.participants.upsert("r", RoomParticipant(id="p")),
+    "create-task": lambda store: store.rooms.tasks.create("r", Task(id="t")),
+    "create-observation": lambda store: store.rooms.observations.create("r", Observation(id="o")),
+    "claim": lambda store: store.rooms.voice_deliveries.claim("r", VoiceDelivery(key="k", content_hash="h")),
+    "create-event-below": lambda store: store.rooms.events.create("r", new_event("below", index=3)),
+}
+
+
+def act_after_change(
+    monkeypatch: pytest.MonkeyPatch,
+    store: AsyncMongoStore,
+    methods: Sequence[str],
+    act: Callable[[], Awaitable[object]],
+) -> None:
+    """Let another caller act once, behind the next change of a room by one of these methods."""
+    collections, has_acted = type(store.engine.database["rooms"]), False
+
+    async def run() -> None:
+        await act()
+
+    def acting(change: Any) -> Any:
+        async def call(collection: Any, *arguments: Any, **options: Any) -> Any:
+            nonlocal has_acted
+            result = await change(collection, *arguments, **options)
+            if collection.name == "rooms" and not has_acted:
+                has_acted = True
+                await asyncio.create_task(run(), context=Context())
+            return result
+
+        return call
+
+    for method in methods:
+        monkeypatch.setattr(collections, method, acting(getattr(collections, method)))
+
+
+@pytest.mark.parametrize("verb", STORING)
+async def test_what_is_stored_beside_the_deletion_of_its_room_is_not_in_the_next_one(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    async def make_anew() -> None:
+        assert await store.rooms.delete("r")
+        await store.rooms.create("r")
+
+    await store.rooms.events.create("r", new_event("first", index=9))
+    act_after_change(monkeypatch, store, ["find_one_and_update", "update_one"], make_anew)
+    with suppress(NotFoundError):
+        await STORING[verb](store)
+    stored = await everything(store)
+    [room] = stored.pop("rooms")
+    lives = {document["epoch"] for documents in stored.values() for document in documents}
+    assert lives <= {room["epoch"]}
+
+
+async def test_a_room_that_is_opened_while_it_is_closed_is_found_by_its_parts(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.rooms.participants.upsert("r", RoomParticipant(id="p"))
+    act_after_change(
+        monkeypatch, store, ["find_one_and_update"], lambda: store.rooms.update("r", status="active")
+    )
+    await store.rooms.update("r", status="closed")
+    assert (await store.rooms.get("r")).status == "active"
+    assert await store.rooms.find_by_participant("p", status="active")
+
+
+async def test_a_room_that_is_opened_while_its_closing_ends_late_is_found_by_its_parts(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.rooms.participants.upsert("r", RoomParticipant(id="p"))
+    await store.rooms.update("r", status="closed")
+    participants = store.engine.database["participants"]
+    update, updates = type(participants).update_many, 0
+
+    async def update_late(*arguments: Any, **options: Any) -> Any:
+        nonlocal updates
+        updates += 1
+        result = await update(*arguments, **options)
+        if updates == 2:
+            # By now the one that opens it has marked both kinds of parts, and not yet the room.
+            await update(participants, {}, {"$set": {"room_is_closed": True}})
+        return result
+
+    monkeypatch.setattr(type(participants), "update_many", update_late)
+    await store.rooms.update("r", status="active")
+    assert await store.rooms.find_by_participant("p", status="active")
+
+
+async def test_a_replacement_erases_its_edits_though_the_answer_was_lost(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await store.rooms.events.append("r", new_event(0))
+    edit = new_event("edit", type="edit", change="edit", target_event_id="e0")
+    await store.rooms.events.append("r", edit, target=target)
+    lose_first(monkeypatch, type(store.engine.database["events"]), "update_many", is_done=False)
+    await store.rooms.events.replace("r", target, erase_edits=True)
+    assert (await store.rooms.events.get("r", "eedit")).metadata == {"deleted": True}
+
+
+def lose_first(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, is_done: bool) -> None:
+    """Lose the answer to the next call of a function, or the call itself."""
+    function = getattr(owner, name)
+
+    async def lose(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(owner, name, function)
+        if is_done:
+            await function(*arguments, **options)
+        raise AutoReconnect("lost")
+
+    monkeypatch.setattr(owner, name, lose)
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_an_address_follows_its_identity_though_an_answer_was_lost(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    identities = store.rooms.identities
+    await identities.create(Identity(id="i"))
+    collections = type(store.engine.database["identities"])
+    update, calls = collections.find_one_and_update, 0
+
+    async def lose(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2 and not is_done:
+            raise AutoReconnect("lost")
+        result = await update(*arguments, **options)
+        if calls == 2:
+            raise AutoReconnect("lost")
+        return result
+
+    monkeypatch.setattr(collections, "find_one_and_update", lose)
+    linked = await identities.link_address("i", "sms", "1")
+    assert linked.addresses == {"sms": ["1"]}
+    assert await identities.find_by_address("sms", "1") == linked
+    lose_first(monkeypatch, collections, "delete_one", is_done=is_done)
+    assert (await identities.unlink_address("i", "sms", "1")).addresses == {}
+    assert await identities.find_by_address("sms", "1") is None
+
+
+async def test_an_identity_that_is_refused_keeps_no_address(store: AsyncMongoStore) -> None:
+    identities = store.rooms.identities
+    await identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+    before = await everything(store)
+    for refused in (
+        Identity(id="new", addresses={"sms": ["2", "1"]}),
+        Identity(id="i", addresses={"sms": ["3"]}),
+    ):
+        with pytest.raises(MongoStoreError, match=r"belongs|exists"):
+            await identities.create(refused)
+    assert await everything(store) == before
+    other = await identities.create(Identity(id="other", addresses={"sms": ["2"]}))
+    with pytest.raises(ConflictError):
+        await identities.link_address("other", "sms", "1")
+    assert await identities.get("other") == other

@@ -53,7 +53,7 @@ class Used:
 
     Attributes:
         memory: Of this process, in MiB.
-        connections: Of the primary.
+        connections: Of this process with the primary, which itself counts those that have ended for a while.
         cursors: Open at the primary, without those by which the others follow it.
     """
 
@@ -77,7 +77,7 @@ def use(members: Cluster) -> Used:
         files=process.num_fds(),
         threads=threading.active_count(),
         tasks=0,
-        connections=status["connections"]["current"],
+        connections=sum(one.raddr[1:] == (primary.port,) for one in process.net_connections("tcp")),
         cursors=len(members.ask(primary, CURSORS)["cursor"]["firstBatch"]),
         transactions=status["transactions"]["currentOpen"],
     )

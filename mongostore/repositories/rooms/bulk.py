@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.arguments import check_id, check_position
 from mongostore.codec import decode_members, is_same
-from mongostore.documents.identities import to_request, to_verification
+from mongostore.documents.identities import to_identity, to_request, to_verification
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.room_parts import to_delivery
 from mongostore.documents.rooms import to_event, to_stored_event
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
+from mongostore.models import Event, Identity, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import (
     CollectionOf,
     InternalRepository,
@@ -28,6 +29,7 @@ from mongostore.repositories.operation import life_token
 from mongostore.repositories.paging import KeyOrder, walk
 from mongostore.repositories.rooms.room_counters import HAS_INDEX, find_room
 from mongostore.repositories.rooms.room_log import RoomLog, emptied, free_ids, position_below
+from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 
 
 class EventBatches(InternalRepository):
@@ -62,24 +64,27 @@ class EventBatches(InternalRepository):
     async def _reserve(self, room_id: str, next_index: int) -> str:
         """Have the room's log give no index below `next_index`, and return the room's epoch."""
         log = RoomLog(self._connection)
-        room, _ = await log.read(room_id)
-        if room["next_index"] < next_index:
-            room = await log.change(
-                room_id, lambda room: ({"$set": {"next_index": max(room["next_index"], next_index)}}, {})
-            )
-        if current_operation().memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+        memory = current_operation().memory
+        try:
+            room, _ = await log.read(room_id)
+            if room["next_index"] < next_index:
+                room = await log.change(
+                    room_id, lambda room: ({"$set": {"next_index": max(room["next_index"], next_index)}}, {})
+                )
+            if memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+                raise NotFoundError("room", room_id)
+        except NotFoundError:
             # An earlier attempt was for a room that was deleted since.
-            raise NotFoundError("room", room_id)
+            if "epoch" in memory:
+                await self._check_life(room_id, memory["epoch"])
+            raise
         return str(room["epoch"])
 
     async def _check_life(self, room_id: str, epoch: str) -> None:
         """Refuse a room that was deleted in between, and take back what its deletion did not see."""
-        room = await self._connection.collection("rooms").find_one(
-            {"_id": room_id, "epoch": epoch}, {"state": 1}
-        )
-        if room is None or room["state"] != "open":
-            late = {"room_id": room_id, "epoch": epoch, "index": HAS_INDEX}
-            await self._events.update_many(late, emptied())
+        late = {"room_id": room_id, "epoch": epoch, "index": HAS_INDEX}
+        take_back = partial(self._events.update_many, late, emptied())
+        if await take_back_if_gone(self._connection, room_id, epoch, take_back):
             raise NotFoundError("room", room_id)
 
     async def _taken(self, room_id: str, documents: Sequence[StoredDocument]) -> set[str]:
@@ -150,6 +155,12 @@ class RoomTransfer(InternalRepository):
         """Yield the voice deliveries of a room."""
         of_room = {"room_id": check_id("room_id", room_id)}
         return walk(self._connection, "voice_deliveries", of_room, KeyOrder("_id"), to_delivery, None)
+
+    @long_running
+    def iter_identities(self) -> AsyncIterator[Identity]:
+        """Yield the identities of all organizations and of none."""
+        every = {"organization_id": {"$type": "string"}}
+        return walk(self._connection, "identities", every, KeyOrder("_id"), to_identity, None)
 
     @long_running
     def iter_verifications(self) -> AsyncIterator[Verification]:

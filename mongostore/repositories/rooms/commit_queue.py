@@ -8,13 +8,13 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from mongostore.background_tasks import BackgroundTasks
 from mongostore.documents.mapping import StoredDocument
-from mongostore.engines import Capability
 from mongostore.engines.driver_errors import refused_writes, translate_error
 from mongostore.errors import (
     AlreadyExistsError,
@@ -34,7 +34,8 @@ from mongostore.repositories.rooms.pending_events import (
     take_group,
 )
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
-from mongostore.repositories.rooms.room_log import LogHead, RoomLog, free_ids, position_below
+from mongostore.repositories.rooms.room_log import LogHead, RoomLog, emptied, free_ids, position_below
+from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 from mongostore.repositories.rooms.shared_inserts import SharedInserts
 from mongostore.repositories.store_collection import StoreCollection
 
@@ -99,8 +100,10 @@ class CommitQueue:
         try:
             with self._connection.engine.deadline(max(pending.seconds for pending in group)):
                 while group:
-                    self._connection.check_open()
-                    head = self._log.cached(room_id) or (await self._log.read(room_id))[1]
+                    self._connection.check_attached()
+                    if (head := self._log.cached(room_id)) is None:
+                        _, head = await self._log.read(room_id)
+                        self._log.remember(room_id, head)
                     await self._write(room_id, group, head)
         except Exception as error:  # Each caller raises it, whatever it is.
             self._log.forget(room_id)
@@ -110,7 +113,7 @@ class CommitQueue:
 
     async def _write(self, room_id: str, group: deque[PendingEvent], head: LogHead) -> None:
         """Store what one command or one transaction can store of a group, and take that out of the group."""
-        first = group[0]
+        first, known = group[0], head
         if first.index is not None and first.index < head.next_index:
             self._tasks.start(self._answer(group.popleft(), self._insert_below(first, head)))
             return
@@ -139,7 +142,7 @@ class CommitQueue:
         elif refusal:
             refused = group.popleft()
             self._tasks.start(self._answer(refused, self._find_outcome(refused)))
-        self._log.remember(room_id, head)
+        self._log.advance(room_id, known, head)
 
     async def _insert(self, first: PendingEvent, documents: list[StoredDocument], head: LogHead) -> None:
         """Insert events behind the end of a log, with the effects of the one that has any.
@@ -157,7 +160,7 @@ class CommitQueue:
             else:
                 await events.insert_one(documents[0])
             return
-        if not self._has_transactions:
+        if not self._connection.has_transactions:
             # Nothing would take the event back.
             if first.target:
                 await self._check_target(first, first.target)
@@ -169,7 +172,7 @@ class CommitQueue:
             await events.insert_one(documents[0], session=session)
             if first.target:
                 await self._replace_target(documents[0]["room_id"], first.target, session)
-            if first.wakes(head) and self._has_transactions:
+            if first.wakes(head) and self._connection.has_transactions:
                 await self._wake(documents[0], session)
 
         await self._connection.engine.transact(insert)
@@ -233,7 +236,8 @@ class CommitQueue:
                 return bool(room.matched_count)
 
             try:
-                if await self._connection.engine.transact(insert):
+                is_stored = await self._connection.engine.transact(insert)
+                if is_stored and not await self._take_back_if_gone(pending.event, head.epoch):
                     return index
                 self._log.forget(pending.event["room_id"])
                 return None
@@ -243,10 +247,18 @@ class CommitQueue:
         taken_error = AlreadyExistsError("event of the room with the index", str(index))
         return await self._find_outcome(pending, taken_error)
 
+    async def _take_back_if_gone(self, event: StoredDocument, epoch: str) -> bool:
+        """Take back an event below the next index whose room was deleted; no transaction lets it be so."""
+        if self._connection.has_transactions:
+            return False
+        own = {"_id": event["_id"], "room_id": event["room_id"], "epoch": epoch}
+        take_back = partial(self._collection("events").update_many, own, emptied())
+        return await take_back_if_gone(self._connection, event["room_id"], epoch, take_back)
+
     async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
         """Answer an event outside of its group by the index that some work finds; None queues it again."""
         try:
-            self._connection.check_open()
+            self._connection.check_attached()
             with self._connection.engine.deadline(pending.seconds):
                 index = await work
         except Exception as error:  # The caller raises it.
@@ -271,7 +283,7 @@ class CommitQueue:
         event = pending.event
         existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
         if existing is not None and existing.get("op") == event["op"]:
-            if pending.target and "index" in existing and not self._has_transactions:
+            if pending.target and "index" in existing and not self._connection.has_transactions:
                 await self._replace_target(event["room_id"], pending.target, None)
             # What was deleted since, stays deleted.
             return int(existing["index"] if "index" in existing else existing["former_index"])
@@ -292,12 +304,8 @@ class CommitQueue:
 
     def _collection(self, name: str) -> StoreCollection:
         # The store may have been closed at each wait.
-        self._connection.check_open()
+        self._connection.check_attached()
         return self._connection.collection(name)
-
-    @property
-    def _has_transactions(self) -> bool:
-        return Capability.TRANSACTIONS in self._connection.engine.capabilities
 
     def _translate(self, error: Exception) -> Exception:
         return (

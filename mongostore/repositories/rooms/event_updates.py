@@ -23,6 +23,7 @@ from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import IdempotencyKeyError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate, RoomCreate
 from mongostore.repositories import CollectionOf, Connection, current_operation
+from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.operation import find_done, life_token, not_made_since, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
@@ -53,9 +54,10 @@ class EventUpdates:
         self, room_id: str, event: Event, create: bool | RoomCreate, target: Event | None, activity: bool
     ) -> Event:
         """Store an event at the next index, and change its target."""
-        if created := check_create(create):
+        created, new_room = check_create(create), StoredDocument()
+        if created:
             # What is wrong with them is said whether or not the room is there.
-            to_new_room(check_id("room_id", room_id), created)
+            new_room = to_new_room(check_id("room_id", room_id), created)
         event, replacement = in_room("event", event, Event, room_id), None
         if target is not None:
             target = in_room("target", target, Event, room_id)
@@ -69,8 +71,11 @@ class EventUpdates:
             try:
                 return await commit(event, None)
             except NotFoundError as error:
-                is_missing = error.kind == "room" and target is None
-                if created is None or not is_missing or await self._was_done(room_id, event.id, life):
+                # One that has expired would be missing again.
+                is_missing = error.kind == "room" and not is_expired(new_room, self._connection.clock.now())
+                if created is None or target or not is_missing:
+                    raise
+                if await self._was_done(room_id, event.id, life):
                     raise
             await self._room_updates.create(room_id, created, may_exist=True, epoch=life)
             # Then another one each time: a late deletion removes what belongs to the life that it has met.
@@ -95,10 +100,10 @@ class EventUpdates:
 
         async def replace(session: Any) -> Event:
             own = _own_filter(room_id, event.id)
-            if done := await find_done(self._events, own, session=session):
-                return to_event(done)
-            replaced = await self._change(room_id, event.id, update, session)
+            done = await find_done(self._events, own, session=session)
+            replaced = to_event(done) if done else await self._change(room_id, event.id, update, session)
             if erase_edits:
+                # Without transactions an earlier attempt may have come no further.
                 await self._queue.mark_edits(room_id, event.id, session)
             return replaced
 
@@ -114,24 +119,24 @@ class EventUpdates:
         check_id("room_id", room_id)
         check_id("event_id", event_id)
         check_flag("replies", replies)
-        call, open_log = current_operation(), None
+        call = current_operation()
         fields = dict.fromkeys(("op", "log", "index"), 1) if read is None else None
 
         async def remove(session: Any) -> list[Any] | None:
-            if await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}, session=session) is None:
-                return call.memory.get("removed", []) if call.attempt else []
             documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
-            root = documents[0] if documents else None
+            # Behind them: what of them is not in its open log, is in an older one.
+            open_room, of_log = open_room_filter(room_id), {"log": 1}
+            room = await self._rooms.find_one(open_room, of_log, session=session) if documents else None
             # An earlier attempt of this call may have been the one that did it.
-            if root is None or call.memory.get("op", root["op"]) != root["op"]:
+            if not room or call.memory.get("op", documents[0]["op"]) != documents[0]["op"]:
                 return call.memory.get("removed", []) if call.attempt else []
             ids = [document["_id"] for document in documents]
             removed = ids if read is None else [read(document) for document in documents]
             newest = max(documents, key=lambda document: document["index"])
-            is_in_older_log = open_log is not None and newest["log"] != open_log
-            if not is_in_older_log and not await self._has_later(room_id, newest["index"], session):
+            is_in_open_log = newest["log"] == room["log"]
+            if is_in_open_log and not await self._has_later(room_id, newest["index"], session):
                 return None
-            call.memory |= {"op": root["op"], "removed": removed}
+            call.memory |= {"op": documents[0]["op"], "removed": removed}
             events = {"room_id": room_id, "_id": {"$in": ids}}
             await self._events.update_many(events, emptied(), session=session)
             return removed
@@ -139,7 +144,7 @@ class EventUpdates:
         while (removed := await self._connection.engine.transact(remove)) is None:
             # The room's counters are those of its newest event: first they go into the room.
             try:
-                open_log = (await self._log.change(room_id, lambda room: ({}, {})))["log"]
+                await self._log.change(room_id, lambda room: ({}, {}))
             except NotFoundError:
                 return []
         return removed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,19 +45,25 @@ class AsyncIdentities(Repository):
         """
         stored = {**to_stored_identity(identity), "op": life_token()}
         stored |= MERGED.count(identity.id, stored)
+        claimed: list[StoredDocument] = []
 
         async def insert(session: Any) -> None:
-            for channel_type, existing in identity.addresses.items():
-                for address in dict.fromkeys(existing):
+            for channel_type, addresses in identity.addresses.items():
+                for address in dict.fromkeys(addresses):
                     key = address_id(channel_type, address, identity.organization_id)
-                    await self._claim_address(key, identity.id, session)
+                    if await self._claim_address(key, identity.id, session):
+                        claimed.append(key)
             await self._identities.insert_one(stored, session=session)
 
         try:
             await self._connection.engine.transact(insert)
+        except ConflictError:
+            await self._release_addresses(claimed, identity.id)
+            raise
         except DuplicateKeyError:
             existing = await self._identities.find_one({"_id": identity.id}, {"op": 1})
             if existing is None or existing.get("op") != stored["op"]:
+                await self._release_addresses(claimed, identity.id)
                 raise AlreadyExistsError("identity", identity.id) from None
         return identity
 
@@ -144,15 +150,21 @@ class AsyncIdentities(Repository):
             DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
         """
         key = address_id(channel_type, address, organization_id)
-        path = f"addresses.{escape_key(check_text('channel_type', channel_type))}"
+        name = escape_key(check_text("channel_type", channel_type))
 
         async def link(session: Any) -> StoredDocument:
-            if done := await self._find_done(identity_id, session):
+            done = await self._find_done(identity_id, session)
+            if done and (self._connection.has_transactions or address not in done["addresses"].get(name, [])):
                 return done
-            linked = await self._update_identity(
-                identity_id, key["o"], {"$addToSet": {path: {"$each": [address]}}}, session
+            linked = done or await self._update_identity(
+                identity_id, key["o"], {"$addToSet": {f"addresses.{name}": {"$each": [address]}}}, session
             )
-            await self._claim_address(key, identity_id, session)
+            try:
+                await self._claim_address(key, identity_id, session)
+            except ConflictError:
+                if not self._connection.has_transactions:
+                    await self._remove_address(identity_id, key["o"], name, address, None)
+                raise
             return linked
 
         return to_identity(await self._connection.engine.transact(link))
@@ -172,15 +184,11 @@ class AsyncIdentities(Repository):
         name = escape_key(check_text("channel_type", channel_type))
 
         async def unlink(session: Any) -> StoredDocument:
-            if done := await self._find_done(identity_id, session):
+            done = await self._find_done(identity_id, session)
+            if done and (self._connection.has_transactions or address in done["addresses"].get(name, [])):
                 return done
-            change = {"$pull": {f"addresses.{name}": address}}
-            unlinked = await self._update_identity(identity_id, key["o"], change, session)
+            unlinked = done or await self._remove_address(identity_id, key["o"], name, address, session)
             await self._addresses.delete_one({"_id": key, "identity_id": identity_id}, session=session)
-            if unlinked["addresses"].get(name) == []:
-                # A type without addresses goes with its last one.
-                change = {"$unset": {f"addresses.{name}": ""}}
-                unlinked = await self._update_identity(identity_id, key["o"], change, session)
             return unlinked
 
         return to_identity(await self._connection.engine.transact(unlink))
@@ -231,10 +239,28 @@ class AsyncIdentities(Repository):
             raise NotFoundError("identity", identity_id)
         return document
 
-    async def _claim_address(self, key: StoredDocument, identity_id: str, session: Any) -> None:
-        """Record the identity of an address."""
+    async def _remove_address(
+        self, identity_id: str, organization_id: str, name: str, address: str, session: Any
+    ) -> StoredDocument:
+        """Remove an address of a type from an identity, and the type with its last one."""
+        change: StoredDocument = {"$pull": {f"addresses.{name}": address}}
+        changed = await self._update_identity(identity_id, organization_id, change, session)
+        if changed["addresses"].get(name) == []:
+            change = {"$unset": {f"addresses.{name}": ""}}
+            changed = await self._update_identity(identity_id, organization_id, change, session)
+        return changed
+
+    async def _claim_address(self, key: StoredDocument, identity_id: str, session: Any) -> bool:
+        """Record the identity of an address; return whether it had none."""
         existing = await self._addresses.find_one_and_update(
             {"_id": key}, {"$setOnInsert": {"identity_id": identity_id}}, upsert=True, session=session
         )
         if existing is not None and existing["identity_id"] != identity_id:
             raise ConflictError(f"the {key['t']} address belongs to another identity of the organization")
+        return existing is None
+
+    async def _release_addresses(self, keys: Sequence[StoredDocument], identity_id: str) -> None:
+        """Release addresses that a call has recorded in vain, which a transaction takes back itself."""
+        if not self._connection.has_transactions:
+            for key in keys:
+                await self._addresses.delete_one({"_id": key, "identity_id": identity_id})

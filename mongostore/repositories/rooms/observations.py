@@ -20,7 +20,7 @@ class AsyncRoomObservations(RoomParts[Observation]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
-            NotFoundError: If the room was deleted during the call, and made anew.
+            NotFoundError: If the room was deleted during the call and made anew, or erased with a person.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """

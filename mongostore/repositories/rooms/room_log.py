@@ -124,6 +124,11 @@ class RoomLog:
         """Keep the end of a room's log, which the majority has."""
         self._heads[room_id] = head, time.monotonic()
 
+    def advance(self, room_id: str, head: LogHead, end: LogHead) -> None:
+        """Keep the end of a room's log that was at a head, unless that was forgotten since."""
+        if self._heads.get(room_id, (None, 0.0))[0] is head:
+            self.remember(room_id, end)
+
     def forget(self, room_id: str) -> None:
         """Read the end of a room's log anew before it is used again."""
         self._heads.pop(room_id, None)
@@ -135,7 +140,7 @@ class RoomLog:
             room_id: The room.
             is_expired: Whether it may have expired.
         """
-        self._connection.check_open()
+        self._connection.check_attached()
         engine = self._connection.engine
         events, fields = engine.majority_collection(engine.collection("events")), {"private": 0}
         room, newest, _ = await engine.read_majority(
@@ -177,7 +182,9 @@ class RoomLog:
             if end.log != head.log:
                 return end
             await self._open_next(room_id, end, {}, {})
-            return (await self.read(room_id))[1]
+            _, end = await self.read(room_id)
+            self.remember(room_id, end)
+            return end
         if newest is not None and newest["log_index"] > head.log_index:
             return head.advanced_by(newest)
         # The majority does not have it yet.
@@ -259,7 +266,7 @@ class RoomLog:
     ) -> StoredDocument | None:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
-        self._connection.check_open()
+        self._connection.check_attached()
         base = {"log": uuid4().hex, "next_index": head.next_index, "listed_at": head.active_second}
         log = {"_id": room_id, "state": "open", "log": head.log, **guard}
         update = {**update, "$set": {**base, **head.counters, **update.get("$set", {})}}
@@ -267,7 +274,7 @@ class RoomLog:
 
     async def _newest(self, room_id: str, head: LogHead) -> StoredDocument | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
-        self._connection.check_open()
+        self._connection.check_attached()
         engine = self._connection.engine
         events = engine.majority_collection(engine.collection("events"))
         of_log = {"room_id": room_id, "log": head.log}
@@ -309,15 +316,15 @@ async def update_room(
     """
     rooms = connection.collection("rooms")
 
-    async def mark_parts(session: Any) -> None:
+    async def mark_parts(closed: bool, session: Any) -> None:
         for name in ("bindings", "participants"):
-            parts, closed = {"room_id": filter["_id"]}, {"$set": {"room_is_closed": closes}}
-            await connection.collection(name).update_many(parts, closed, session=session)
+            parts, fields = {"room_id": filter["_id"]}, {"$set": {"room_is_closed": closed}}
+            await connection.collection(name).update_many(parts, fields, session=session)
 
     async def change(session: Any) -> StoredDocument | None:
         # Without transactions a crash midway may leave the parts of a closed room unmarked, and no others.
         if closes is False:
-            await mark_parts(session)
+            await mark_parts(False, session)
         run = partial(
             rooms.find_one_and_update,
             projection=PUBLIC_FIELDS,
@@ -326,7 +333,12 @@ async def update_room(
         )
         document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
         if closes and document is not None:
-            await mark_parts(session)
+            await mark_parts(True, session)
+        if closes is not None and not connection.has_transactions:
+            # Another process may have opened it before that, or marked them as closed since.
+            room = await rooms.find_one({"_id": filter["_id"]}, {"status": 1})
+            if room is None or not is_closed(room["status"]):
+                await mark_parts(False, None)
         return document
 
     return await (change(None) if closes is None else connection.engine.transact(change))

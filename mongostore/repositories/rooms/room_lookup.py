@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_list, check_members, check_text
@@ -185,6 +185,17 @@ async def find_rooms_of(connection: Connection, participant_id: str) -> StoredDo
 def open_room_filter(room_id: str) -> StoredDocument:
     """Return the filter of a room that is not being deleted."""
     return {"_id": check_id("room_id", room_id), "state": "open"}
+
+
+async def take_back_if_gone(
+    connection: Connection, room_id: str, epoch: str, take_back: Callable[[], Awaitable[object]]
+) -> bool:
+    """Take back what was stored while the deletion of its room may have passed; return whether it has."""
+    room = await connection.collection("rooms").find_one({"_id": room_id, "epoch": epoch}, {"state": 1})
+    is_gone = room is None or room["state"] != "open"
+    if is_gone:
+        await take_back()
+    return is_gone
 
 
 def _recipient(recipient: object) -> str:

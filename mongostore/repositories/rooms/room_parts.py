@@ -6,6 +6,7 @@ import asyncio
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -15,7 +16,6 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.arguments import check_flag, check_id
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import is_closed, part_id
-from mongostore.engines import Capability
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
 from mongostore.repositories import (
@@ -26,7 +26,7 @@ from mongostore.repositories import (
     long_running,
     reads,
 )
-from mongostore.repositories.expiry import expired
+from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.operation import (
     MOST_OPS,
     find_done,
@@ -38,6 +38,7 @@ from mongostore.repositories.operation import (
 from mongostore.repositories.paging import Order, SortOrder, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.rooms.room_log import RoomLog
+from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.store_collection import StoreCollection
 
@@ -46,6 +47,9 @@ M = TypeVar("M", bound=BaseModel)
 
 # So many replacements of what is deleted are remembered by its room.
 _REPLACEMENTS = 4
+_END_FIELDS = dict.fromkeys(("state", "epoch", "expires_at", "deleted_at"), 1)
+# Places in a room begin at 0.
+_AFTER_ALL_TIMES = 2**53
 
 
 class RoomList(Repository, Generic[V]):
@@ -134,7 +138,7 @@ class RoomParts(RoomList[V]):
         """
         rooms, call = self._rooms, current_operation()
         # Without transactions an earlier attempt may have taken a place and no more.
-        is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
+        is_atomic = self._connection.has_transactions
         open_room = {"_id": room_id, "state": "open", **not_made_since("epoch")}
         room = await rooms.find_one_and_update(
             {**open_room, **({"ops": {"$ne": call.token}} if is_atomic else {})},
@@ -169,6 +173,8 @@ class RoomParts(RoomList[V]):
                 raise NotFoundError("room", stored["room_id"])
             change = {"$set": stored, "$setOnInsert": taken, "$push": remember(current_operation().token)}
             await self._collection.update_one(own, change, upsert=True, session=session)
+            if await self._was_taken_back(own, taken["epoch"]):
+                raise NotFoundError("room", stored["room_id"])
 
         while not await self._replace(own, stored):
             # Another call may be just about to put it there.
@@ -195,26 +201,38 @@ class RoomParts(RoomList[V]):
             await self._rooms.update_one(same, remembered)
         return gone is not None or current_operation().attempt > 0
 
-    async def _create(self, kind: str, stored: StoredDocument) -> None:
-        """Store something with an id of its own in the next place of its room, if there is such a room."""
+    async def _create(self, kind: str, stored: StoredDocument, moved: StoredDocument | None = None) -> None:
+        """Store something with an id of its own in the next place of its room, if there is such a room.
+
+        Args:
+            kind: Its kind.
+            stored: Its stored form.
+            moved: The filter that finds it in another room, which it leaves.
+        """
         call, room_id = current_operation(), stored["room_id"]
-        ended = {"_id": room_id, "state": "open", **expired(call.now)}
 
         async def insert(session: Any) -> None:
-            taken = await self._allocate_position(room_id, session)
-            if taken is None and await self._rooms.find_one(ended, {"_id": 1}, session=session):
-                raise _ExpiredError
-            position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
-            document = {**stored, **position, "stored_at": call.now, "ops": [call.token]}
-            await self._collection.insert_one(document, session=session)
+            document = {**stored, "stored_at": call.now}
+            if taken := await self._allocate_position(room_id, session):
+                call.memory["life"] = taken["epoch"]
+                document |= {"position": taken["position"], "epoch": taken["epoch"]}
+            else:
+                await self._check_absent(room_id, session)
+                # In the order of their times come those that a room finds there.
+                document["position"] = call.now - _AFTER_ALL_TIMES
+            if not (moved and await self._move(moved, document, session)):
+                await self._collection.insert_one({**document, "ops": [call.token]}, session=session)
+            if taken:
+                await self._was_taken_back({"_id": stored["_id"], "room_id": room_id}, taken["epoch"])
 
         try:
             while True:
-                with suppress(_ExpiredError):
+                try:
                     await self._run_locked(room_id, insert)
                     break
-                # Its deletion would take what is stored after its end as well.
-                await self._delete_expired(ended)
+                except _EndedError as ended:
+                    # Its deletion would take what is stored after its end as well.
+                    await self._finish_end(ended.room)
         except DuplicateKeyError:
             existing = await self._collection.find_one(
                 {"_id": stored["_id"], "room_id": stored["room_id"]}, {"ops": 1}
@@ -222,12 +240,45 @@ class RoomParts(RoomList[V]):
             if existing is None or call.token not in existing.get("ops", ()):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
-    async def _delete_expired(self, ended: StoredDocument) -> None:
-        """Delete a room that has expired, if it still is there."""
-        room = await self._rooms.find_one(ended, {"expires_at": 1})
-        if room is not None:
-            updates = RoomUpdates(self._connection, RoomLog(self._connection))
-            await updates.delete_if(room["_id"], {"expires_at": room["expires_at"]})
+    async def _was_taken_back(self, own: StoredDocument, epoch: str) -> bool:
+        """Take something back whose room was deleted meanwhile, which a transaction does not let happen."""
+        take_back = partial(self._collection.delete_one, {**own, "epoch": epoch})
+        return not self._connection.has_transactions and await take_back_if_gone(
+            self._connection, own["room_id"], epoch, take_back
+        )
+
+    async def _move(self, moved: StoredDocument, document: StoredDocument, session: Any) -> bool:
+        """Put something into its place in another room, and return whether it still was where it was."""
+        update: StoredDocument = {"$set": document, "$push": remember(current_operation().token)}
+        if "epoch" not in document:
+            update["$unset"] = {"epoch": ""}
+        result = await self._collection.update_one({**moved, **_not_later()}, update, session=session)
+        return bool(result.matched_count)
+
+    async def _check_absent(self, room_id: str, session: Any) -> None:
+        """Check that what is stored may wait for a room that is not there.
+
+        Raises:
+            _DoneError: The room in which an earlier attempt may have stored it is gone, with all in it.
+            _EndedError: The room is to be deleted first.
+            NotFoundError: It was erased with a person.
+        """
+        call = current_operation()
+        room = await self._rooms.find_one({"_id": room_id}, _END_FIELDS, session=session)
+        if room is None and call.attempt and "life" in call.memory:
+            raise _DoneError
+        if room and room.get("state") == "deleted":
+            raise NotFoundError("room", room_id)
+        if room and (room.get("state") == "deleting" or is_expired(room, call.now)):
+            raise _EndedError(room)
+
+    async def _finish_end(self, room: StoredDocument) -> None:
+        """Delete a room that has expired or is being deleted, if it still is there."""
+        updates = RoomUpdates(self._connection, RoomLog(self._connection))
+        if room["state"] == "deleting":
+            await updates.finish_delete(room)
+        else:
+            await updates.delete_expired(room)
 
 
 def _not_later() -> StoredDocument:
@@ -240,8 +291,12 @@ class _DoneError(Exception):
     """An earlier attempt of the call has done its work."""
 
 
-class _ExpiredError(Exception):
-    """The room of the part has expired."""
+class _EndedError(Exception):
+    """The room of the part has expired, or is being deleted."""
+
+    def __init__(self, room: StoredDocument) -> None:
+        super().__init__()
+        self.room = room
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:

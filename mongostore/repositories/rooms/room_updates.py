@@ -68,8 +68,9 @@ class RoomUpdates:
             if existing is None or existing["epoch"] == epoch:
                 # Each attempt names a log of its own: that of an earlier one is not known here.
                 return to_room({"_id": key, **stored})
-            if is_expired(existing, call.now):
-                await self.delete_if(key, {"expires_at": existing["expires_at"]})
+            # By now, as commits have it, and not when the call began.
+            if is_expired(existing, self._connection.clock.now()):
+                await self.delete_expired(existing)
                 continue
             if existing["state"] == "open":
                 if not may_exist:
@@ -79,7 +80,7 @@ class RoomUpdates:
             if existing["state"] == "deleted":
                 # Erased with a person.
                 raise NotFoundError("room", key) if may_exist else AlreadyExistsError("room", key)
-            await self.finish_delete(key, existing["epoch"])
+            await self.finish_delete(existing)
 
     async def update(self, room_id: str, arguments: RoomUpdate) -> Room:
         """Change members of a room and return it."""
@@ -166,7 +167,8 @@ class RoomUpdates:
                 # An earlier attempt has deleted the one of this call; this one was made since.
                 raise NotFoundError("room", room_id)
             unmoved = {name: value for name, value in guard.items() if name != "active_at"}
-            return {"$set": {"state": "deleting", "delete_op": call.token}}, unmoved
+            ends = {"state": "deleting", "delete_op": call.token, "deleted_at": self._connection.clock.now()}
+            return {"$set": ends}, unmoved
 
         room: StoredDocument | None
         try:
@@ -174,7 +176,7 @@ class RoomUpdates:
         except NotFoundError:
             room = await self._rooms.find_one({"_id": room_id, "state": "deleting"}, PUBLIC_FIELDS)
         if room is not None:
-            await self.finish_delete(room_id, room["epoch"])
+            await self.finish_delete(room)
             if room["epoch"] == call.memory.get("deleting", room["epoch"]):
                 return bool(room["delete_op"] == call.token)
         return call.attempt > 0 and "deleting" in call.memory
@@ -202,17 +204,25 @@ class RoomUpdates:
         of_life = {"room_id": room_id, "epoch": epoch}
         return await self._events.find_one(of_life, {"_id": 1}) is not None
 
-    async def finish_delete(self, room_id: str, epoch: str) -> None:
+    async def delete_expired(self, room: StoredDocument) -> None:
+        """Delete a room that has expired, unless it was changed since."""
+        await self.delete_if(room["_id"], {"expires_at": room["expires_at"]})
+        # The call may meet another one of that id.
+        current_operation().memory.pop("deleting", None)
+
+    async def finish_delete(self, room: StoredDocument) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last.
 
         A room that was made since under its id has another epoch. A part that was stored while there was no
-        room has none, and goes with the first room.
+        room has none, and goes with the first room, unless it came after that.
         """
-        parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
-        await self._events.update_many({**parts, "index": HAS_INDEX}, emptied())
+        own, epoch, now = {"room_id": room["_id"]}, room["epoch"], current_operation().now
+        waiting = {"epoch": None, "stored_at": {"$not": {"$gt": room.get("deleted_at", now)}}}
+        events = {**own, "epoch": {"$in": [epoch, None]}, "index": HAS_INDEX}
+        await self._events.update_many(events, emptied())
         for name in PARTS:
-            await self._connection.collection(name).delete_many(parts)
-        await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
+            await self._connection.collection(name).delete_many({**own, "$or": [{"epoch": epoch}, waiting]})
+        await self._rooms.delete_one({"_id": room["_id"], "state": "deleting", "epoch": epoch})
 
 
 class _DoneError(Exception):

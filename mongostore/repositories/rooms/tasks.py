@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from mongostore.arguments import check_id
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_stored_task, to_task
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError
 from mongostore.models import Page, Task
-from mongostore.repositories import long_running, reads, writes
+from mongostore.repositories import current_operation, long_running, reads, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -26,7 +27,7 @@ class AsyncRoomTasks(RoomParts[Task]):
 
         Raises:
             AlreadyExistsError: If the id is taken; nothing is written.
-            NotFoundError: If the room was deleted during the call, and made anew.
+            NotFoundError: If the room was deleted during the call and made anew, or erased with a person.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -36,25 +37,26 @@ class AsyncRoomTasks(RoomParts[Task]):
 
     @writes
     async def upsert(self, room_id: str, task: Task) -> Task:
-        """Store a task, or replace the one of that id in its place.
+        """Store a task, or replace the one of that id in its place; one of another room comes into this one.
 
         Raises:
-            NotFoundError: If the room was deleted during the call, and made anew.
+            NotFoundError: If the room was deleted during the call and made anew, or erased with a person.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
         task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
-        own = {"_id": stored["_id"], "room_id": stored["room_id"]}
+        own, moved = {"_id": stored["_id"], "room_id": stored["room_id"]}, None
         while not await self._replace(own, stored):
-            try:
-                await self._create("task", stored)
-            except AlreadyExistsError:
-                # Another room may have it.
-                found = await self._collection.find_one({"_id": own["_id"]}, {"room_id": 1})
-                own = {**own, "room_id": found["room_id"]} if found else own
-                continue
-            break
+            with suppress(AlreadyExistsError):
+                await self._create("task", stored, moved)
+                break
+            # Another room may have it.
+            found = await self._collection.find_one({"_id": own["_id"]}, {"room_id": 1, "stored_at": 1})
+            if found and current_operation().attempt and found["stored_at"] > current_operation().began:
+                # What was stored since the call began, stays.
+                break
+            moved = {**own, "room_id": found["room_id"]} if found else None
         return task
 
     @reads

@@ -19,6 +19,7 @@ from mongostore.models import VoiceDelivery
 from mongostore.repositories import CollectionOf, Repository, reads, writes
 from mongostore.repositories.operation import not_made_since
 from mongostore.repositories.parts import find_part
+from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 from mongostore.repositories.rooms.room_parts import in_room
 
 
@@ -109,4 +110,10 @@ class AsyncVoiceDeliveries(Repository):
         holding = await reserve(retried, {"$set": rest})
         if holding is None:
             holding = await reserve(own, {"$setOnInsert": {**rest, "epoch": room["epoch"]}}, upsert=True)
+        late = {**own, "epoch": room["epoch"]}
+        take_back = partial(self._deliveries.delete_one, late)
+        if not self._connection.has_transactions and await take_back_if_gone(
+            self._connection, own["room_id"], room["epoch"], take_back
+        ):
+            raise NotFoundError("room", own["room_id"])
         return dict(holding)

@@ -19,7 +19,7 @@ from mongostore.repositories.sessions.turn_log import TurnLog
 
 # What the deletion of a session needs of it.
 DELETED_FIELDS = [
-    *("state", "stale", "unbound", "epoch", "create_op", "revision", "participants"),
+    *("state", "stale", "unbound", "epoch", "create_op", "revision", "participants", "participant_names"),
     *("active_at", "created_at", "expires_at"),
 ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,15 +15,14 @@ from starlette.responses import RedirectResponse, Response
 
 from mongostore.errors import NotFoundError
 from mongostore.models import Session
+from mongostore.repositories.sessions.filters import LifeRevision
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
-from mongostore.servers.studio.erasure import check_plan, read_form, sign_plan
+from mongostore.servers.studio.erasure import check_plan, read_form, sign_plan, word_for
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.rows import list_conversations, room_title
 from mongostore.servers.studio.views import InRoom, InSession, InThread, View
-
-_MOST_TYPED = 100
 
 router: Final = APIRouter()
 # Only with `allow_erase`.
@@ -33,6 +34,7 @@ class Deletion:
     """A conversation that can be deleted.
 
     Attributes:
+        life: The times of its creation and soft deletion: another one of that id has others.
         parts: Its kinds of parts: how many there are, and what goes with them.
         delete: Deletes the one of an id, and returns whether it was there.
         then: The list that is shown after it.
@@ -40,6 +42,7 @@ class Deletion:
 
     kind: str
     title: str
+    life: tuple[datetime | None, ...]
     parts: dict[str, tuple[int, str]]
     delete: Callable[[str], Awaitable[bool]]
     then: str
@@ -107,8 +110,9 @@ async def delete_session(request: Request, view: InSession) -> Response:
         "participants": (len(session.participants), "with their turns and insights"),
     }
     then = "/list?kind=session" if session.deleted_at is None else "/deleted"
-    title = session.name or session.id
-    return await _answer(request, view, Deletion("session", title, parts, view.sessions.delete, then))
+    title, life = session.name or session.id, (session.created_at, session.deleted_at)
+    delete = partial(view.sessions.delete, revision=LifeRevision.of(session))
+    return await _answer(request, view, Deletion("session", title, life, parts, delete, then))
 
 
 @for_good.api_route("/t/{thread_id}/delete", methods=["GET", "POST"])
@@ -124,8 +128,9 @@ async def delete_thread(request: Request, view: InThread) -> Response:
         "elements": (elements, "images, texts and others beside the messages"),
         "files": (files, "of the elements"),
     }
-    title, then = thread.name or thread.id, "/list?kind=thread"
-    return await _answer(request, view, Deletion("thread", title, parts, threads.delete, then))
+    title, life = thread.name or thread.id, (thread.created_at,)
+    planned = Deletion("thread", title, life, parts, threads.delete, "/list?kind=thread")
+    return await _answer(request, view, planned)
 
 
 @for_good.api_route("/r/{room_id}/delete", methods=["GET", "POST"])
@@ -138,15 +143,14 @@ async def delete_room(request: Request, view: InRoom) -> Response:
         "channels": (len(full.bindings), "their bindings and read markers"),
         "participants": (len(full.participants), "their places in the room; their identities stay"),
     }
-    title, then = room_title(full.room), "/list?kind=room"
-    return await _answer(request, view, Deletion("room", title, parts, rooms.delete, then))
+    title, life = room_title(full.room), (full.room.created_at,)
+    planned = Deletion("room", title, life, parts, rooms.delete, "/list?kind=room")
+    return await _answer(request, view, planned)
 
 
 async def _answer(request: Request, view: View, planned: Deletion) -> Response:
-    counted = [view.path, *((name, count) for name, (count, _) in planned.parts.items())]
-    # Not every id can be typed.
-    is_plain = view.id.isprintable() and view.id == " ".join(view.id.split()) and len(view.id) <= _MOST_TYPED
-    word = view.id if is_plain else "delete"
+    parts = ((name, count) for name, (count, _) in planned.parts.items())
+    counted, word = [view.path, *map(str, planned.life), *parts], word_for(view.id)
     if request.method != "POST":
         return await page_response(
             request,
@@ -155,12 +159,12 @@ async def _answer(request: Request, view: View, planned: Deletion) -> Response:
             id=view.id,
             word=word,
             planned=planned,
-            plan=sign_plan(view.studio, counted),
+            plan=sign_plan(request, counted),
         )
     form = await read_form(request)
     if form.get("confirm") != word:
         raise ProblemError(422, f"What was typed is not what was asked for: the {planned.kind} stays")
-    check_plan(view.studio, form.get("plan", ""), counted)
+    check_plan(request, form.get("plan", ""), counted)
     if not await planned.delete(view.id):
         raise NotFoundError(planned.kind, view.id)
     return _go(request, planned.then)
