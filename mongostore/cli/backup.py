@@ -28,8 +28,8 @@ def backup() -> None:
     A store is one MongoDB database. A backup copies all of its collections
     as they are at one moment: Atlas does so, and mongodump with --oplog. An
     archive of mongostore export has each conversation as it is when its turn
-    comes; softly deleted sessions, API keys and identities of organizations
-    are not in it. A backup brings back who was erased after it was made.
+    comes; softly deleted sessions and API keys are not in it. A backup brings
+    back who was erased after it was made.
 
     Example:
       mongostore backup

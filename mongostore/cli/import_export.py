@@ -21,6 +21,7 @@ from mongostore.cli.terminal import (
     Namespace,
     Uri,
     err,
+    fail_after,
     open_store,
     open_to_look,
     out,
@@ -194,7 +195,8 @@ def export_lines(
     order; deleted ones are left out. An import of the file gives the same:
     messages with their order, ids, times, data and metadata; sessions with
     their names, data, metadata, context and created_at, and as active as
-    their newest message is.
+    their newest message is. Sessions and messages that cannot be read are
+    left out and named on stderr, and the exit code is then 1.
 
     Examples:
       mongostore export backup.jsonl --uri mongodb://localhost:27017
@@ -211,8 +213,10 @@ def export_lines(
             soft_wrap=True,
         )
         return
-    counts = asyncio.run(_export(file, namespace, session or [], messages, uri, database))
+    errors: list[InvalidDocumentError] = []
+    counts = asyncio.run(_export(file, namespace, session or [], messages, uri, database, errors))
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
+    fail_after([*map(str, errors)])
 
 
 async def _export_archive(
@@ -255,15 +259,14 @@ async def _export(
     one_a_line: bool,
     uri: str | None,
     database: str | None,
+    errors: list[InvalidDocumentError],
 ) -> tuple[int, int]:
+    """Write lines, and return how many sessions and messages; errors of what cannot be read go to a list."""
     count = message_count = 0
     async with open_to_look(uri, database) as store:
         sessions = store.sessions.in_namespace(namespace)
         # Oldest activity first, so that after an import the sessions are listed in the same order.
-        errors: list[InvalidDocumentError] = []
         known = [] if session_ids else [(one.active_at, one.id) async for one in sessions.iter(errors=errors)]
-        for error in errors:
-            warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
         with (
             nullcontext(sys.stdout.buffer) if file == _STDIO else whole_file(file) as target,
@@ -273,7 +276,7 @@ async def _export(
                 # One that the command does not name may be deleted before all of it is read.
                 with suppress(*([] if session_ids else [NotFoundError])):
                     session = await sessions.get(session_id)
-                    async for line, messages in _lines_of(sessions, session, one_a_line):
+                    async for line, messages in _lines_of(sessions, session, one_a_line, errors):
                         target.write(line)
                         message_count += messages
                     count += 1
@@ -281,13 +284,13 @@ async def _export(
 
 
 async def _lines_of(
-    sessions: AsyncSessions, session: Session, one_a_line: bool
+    sessions: AsyncSessions, session: Session, one_a_line: bool, errors: list[InvalidDocumentError]
 ) -> AsyncIterator[tuple[bytes, int]]:
     """Yield the lines of a session, each with the number of messages in it."""
     head = session_members(session)
     if session.has_context:
         head["context"] = await sessions.context.get(session.id)
-    messages = sessions.messages.iter(session.id)
+    messages = sessions.messages.iter(session.id, errors=errors)
     if not one_a_line:
         members = [message_members(message) async for message in messages]
         yield write_line({**head, "messages": members}), len(members)

@@ -52,7 +52,7 @@ async def import_source(
                     source, location, options, report=report, restart=restart, progress=bar.show
                 )
         except CutShortError as error:
-            warn(f"interrupted after {error}: the same command goes on there")
+            warn(f"interrupted after {error}: the same command goes on")
             raise typer.Exit(_INTERRUPTED) from None
     return report
 

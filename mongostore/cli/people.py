@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -29,7 +32,9 @@ from mongostore.cli.terminal import (
     record_counter,
     run_on_store,
     wants_json,
+    warn,
 )
+from mongostore.errors import NotFoundError
 from mongostore.importers.whole_files import whole_file
 from mongostore.models import ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.store import AsyncMongoStore
@@ -90,7 +95,8 @@ def export(
     """Write all that is stored about a person into a zip.
 
     It has a folder for each collection, with one file of JSON a record, and
-    the files that belong to the person. It leaves out what others said.
+    the files that belong to the person, each with the number of the record
+    that has its `file_key`. It leaves out what others said.
 
     Example:
       mongostore people export ada -o ada.zip
@@ -163,7 +169,7 @@ async def _erase(
 
 async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dict[str, int]:
     person = await find(store)
-    number = 0
+    number, hidden, written = 0, 0, set[str]()
     counts: Counter[str] = Counter()
     with (
         whole_file(output) as target,
@@ -174,18 +180,42 @@ async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dic
             number += 1
             # A zip takes one member at a time, so that each record is one.
             member = f"{record.collection}/{number:08}.json"
-            archive.writestr(member, json.dumps(record.model_dump(), indent=1, ensure_ascii=False))
+            archive.writestr(member, _to_json(record))
             counts[record.collection] += 1
-            counts["files"] += await _write_file(store, archive, record)
+            is_session = record.collection == "sessions" and record.relation == "owner"
+            hidden += is_session and record.value["deleted_at"] is not None
+            key = record.value.get("file_key")
+            # An element of theirs may have its file in a folder of theirs.
+            if key is not None and key not in written:
+                written.add(key)
+                counts["files"] += await _write_file(store, archive, key, f"files/{number:08}")
+    if hidden:
+        warn(f"{hidden} softly deleted sessions are without their messages: undelete them to export these")
     return {collection: count for collection, count in counts.items() if count}
 
 
-async def _write_file(store: AsyncMongoStore, archive: zipfile.ZipFile, record: PersonRecord) -> bool:
-    """Write the file of an element into an archive, chunk by chunk, and return whether there is one."""
-    key = record.value.get("file_key")
-    if key is None or await store.threads.files.find(key) is None:
-        return False
-    with archive.open(f"files/{record.id}", "w", force_zip64=True) as member:
-        async for chunk in store.threads.files.iter_content(key):
-            member.write(chunk)
-    return True
+def _to_json(record: PersonRecord) -> bytes:
+    """Return a record in UTF-8, or in ASCII where a text is no UTF-8."""
+    members = record.model_dump()
+    try:
+        return json.dumps(members, indent=1, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(members, indent=1).encode()
+
+
+async def _write_file(store: AsyncMongoStore, archive: zipfile.ZipFile, key: str, name: str) -> bool:
+    """Write a file into an archive, and return whether there is one."""
+    read = None
+    while (file := await store.threads.files.find(key)) is not None and file != read:
+        read = file
+        # Not into the archive at once: it may be replaced while it is read.
+        with tempfile.TemporaryFile() as copy, suppress(NotFoundError):
+            async for chunk in store.threads.files.iter_content(key):
+                copy.write(chunk)
+            copy.seek(0)
+            with archive.open(name, "w", force_zip64=True) as member:
+                shutil.copyfileobj(copy, member)
+            return True
+    if file is not None:
+        warn(f"file {key!r}: lacks a part")
+    return False

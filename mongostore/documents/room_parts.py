@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
+
+from pydantic import Field
 
 from mongostore.documents.mapping import Stored, StoredPart, reader, writer
 from mongostore.documents.rooms import part_id
@@ -40,7 +42,10 @@ class StoredVoiceDelivery(VoiceDelivery, Stored):
 
 
 class StoredLease(StoredPart):
-    """A lease; its end is a date, which the server compares with its own clock."""
+    """A lease; its end is a date, which the server compares with its own clock.
+
+    One that stands for a request has its `answer`, if `answered` is its token.
+    """
 
     id: str
     owner: str
@@ -48,6 +53,8 @@ class StoredLease(StoredPart):
     expires_at: datetime
     milliseconds: int = 0
     renewals: int = 0
+    answered: int = 0
+    answer: dict[str, Any] = Field(default_factory=dict)
 
 
 to_task: Final = reader(Task, "task")

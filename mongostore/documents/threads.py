@@ -76,8 +76,8 @@ class StoredThreadMessage(ThreadMessage, Stored, Searched):
     `is_begun`: more was merged into it than its start; `has_created_at`: `created_at` is the
     caller's, and `revision` grows with each merge. `merged_size` is at least the size of content and data
     together. `arrival` orders messages of one `created_at`. `life` is
-    that of the thread, where it is not its first one. `state` is `deleted` if nothing else is left until
-    `expires_at`.
+    that of the thread, where it is not its first one, and `life_since` when the one before was deleted.
+    `state` is `deleted` if nothing else is left until `expires_at`.
     """
 
     is_begun: bool = False
@@ -86,6 +86,7 @@ class StoredThreadMessage(ThreadMessage, Stored, Searched):
     arrival: int = 0
     merged_size: int = 0
     life: int = 0
+    life_since: int = -1
     state: str | None = None
     deleted_at: int | None = None
     expires_at: datetime | None = None
@@ -94,11 +95,12 @@ class StoredThreadMessage(ThreadMessage, Stored, Searched):
 class StoredElement(Element, Stored):
     """An element of a message; `created_at` is its place among the others.
 
-    `life` and `state` are as those of a message.
+    `life`, `life_since` and `state` are as those of a message.
     """
 
     created_at: int
     life: int = 0
+    life_since: int = -1
     state: str | None = None
     deleted_at: int | None = None
     expires_at: datetime | None = None

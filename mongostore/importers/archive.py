@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from mongostore.errors import NotFoundError
 from mongostore.importers.digests import to_text
@@ -36,6 +36,7 @@ MEMBERS = (
 # Those that do not go with a conversation.
 _NEVER_CUT = {"users", "files"}
 _PARTS = ("bindings", "participants", "tasks", "observations", "read_markers")
+Head = TypeVar("Head", Session, Thread, Room)
 _encode = json.JSONEncoder(default=to_text).encode
 
 
@@ -86,12 +87,15 @@ class Archive:
         self._lines[name].write(_encode([owner, members]).encode() + b"\n")
         self.counts[name] += 1
 
-    @contextmanager
-    def _conversation(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _conversation(self, head: Head, get: Callable[[str], Awaitable[Head]]) -> AsyncIterator[None]:
         """Write a conversation in the block, or no line of one that is deleted before all of it is read."""
         ends, counts = {name: file.tell() for name, file in self._lines.items()}, self.counts.copy()
         try:
             yield
+            # What was read may be of one that was made anew, and messages may have ended with their thread.
+            if (await get(head.id)).created_at != head.created_at:
+                raise NotFoundError(type(head).__name__, head.id)
         except NotFoundError:
             for name in ends.keys() - _NEVER_CUT:
                 self._lines[name].seek(ends[name])
@@ -111,7 +115,7 @@ class Archive:
                 "undelete those that are to be exported"
             )
         async for session in sessions.iter(user_id=self._user_id):
-            with self._conversation():
+            async with self._conversation(session, sessions.get):
                 await self._write_session(sessions, session)
 
     async def _write_session(self, sessions: AsyncSessions, session: Session) -> None:
@@ -140,7 +144,7 @@ class Archive:
                 seen.add(thread.user_id)
                 if user := await threads.users.find(thread.user_id):
                     self._write("users", user.id, _members(user))
-            with self._conversation():
+            async with self._conversation(thread, threads.get):
                 await self._write_thread(archive, thread)
         if self._user_id is None:
             async for user in threads.users.iter():
@@ -162,30 +166,29 @@ class Archive:
                 await self._write_file(archive, element.file_key)
 
     async def _write_file(self, archive: zipfile.ZipFile, key: str) -> None:
-        file = await self._store.threads.files.find(key)
-        if file is None:
-            self.warnings.append(f"file {key!r}: is not there")
-            return
-        name = f"files/{len(archive.filelist)}"
-        try:
-            with archive.open(name, "w", force_zip64=True) as target:
-                async for piece in self._store.threads.files.iter_content(key):
-                    target.write(piece)
-        except NotFoundError:
-            # Deleted in between; what is in the archive of it has no line.
-            return
-        self._write("files", key, {"name": name, "content_type": file.content_type, "data": file.data})
+        read = None
+        while (file := await self._store.threads.files.find(key)) is not None and file != read:
+            read, name = file, f"files/{len(archive.filelist)}"
+            # What is in the archive of one that is replaced or deleted meanwhile has no line.
+            with suppress(NotFoundError):
+                with archive.open(name, "w", force_zip64=True) as target:
+                    async for piece in self._store.threads.files.iter_content(key):
+                        target.write(piece)
+                members = {"name": name, "content_type": file.content_type, "data": file.data}
+                self._write("files", key, members)
+                return
+        self.warnings.append(f"file {key!r}: {'is not there' if file is None else 'lacks a part'}")
 
     async def _write_rooms(self) -> None:
         rooms, transfer = self._store.rooms, RoomTransfer.of(self._store.rooms)
-        async for identity in rooms.identities.iter():
+        async for identity in transfer.iter_identities():
             self._write("identities", identity.id, _members(identity))
         async for verification in transfer.iter_verifications():
             self._write("verifications", None, _members(verification))
         async for request in transfer.iter_requests():
             self._write("verification_requests", None, _members(request))
         async for room in rooms.iter():
-            with self._conversation():
+            async with self._conversation(room, rooms.get):
                 await self._write_room(transfer, room)
 
     async def _write_room(self, transfer: RoomTransfer, room: Room) -> None:

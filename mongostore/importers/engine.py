@@ -11,7 +11,7 @@ from itertools import groupby, islice
 from mongostore.errors import MongoStoreError
 from mongostore.importers.batches import in_thread
 from mongostore.importers.files import write_files
-from mongostore.importers.ledger import Ledger, identity_of
+from mongostore.importers.ledger import Ledger, identity_of, is_server
 from mongostore.importers.pace import Pace
 from mongostore.importers.report import REFUSALS, UNREADABLE, RefusedError, Report, reason_of
 from mongostore.importers.rooms import RecordImport, RoomImport
@@ -66,6 +66,9 @@ class Importer:
     ) -> Report:
         """Import a source, and return the report.
 
+        One that was cut short goes on where it was; that of a server, which may have changed since, compares
+        all of it again.
+
         Args:
             source: The name of the source, such as `chainlit`.
             location: Its path or URI.
@@ -87,7 +90,9 @@ class Importer:
             thread = stack.enter_context(ThreadPoolExecutor(1, "mongostore-import"))
             reading = Reading(location, options, report, stack)
             identity = identity_of(source, location, options)
-            ledger = Ledger(self._store, identity, source, writes=self._writes)
+            # Units of a server that are gone by now would be others that are not stored yet.
+            is_recorded = self._writes and not is_server(location)
+            ledger = Ledger(self._store, identity, source, writes=is_recorded)
             done = 0 if restart else await ledger.find_done(report)
             source_units = _readable(read(reading), source)
             stack.callback(source_units.close)

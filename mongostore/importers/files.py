@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from mongostore.importers.report import Report
+from mongostore.errors import NotFoundError
+from mongostore.importers.report import REFUSALS, RefusedError, Report
 from mongostore.importers.sources import SourceError
 from mongostore.importers.units import FileUnit
 from mongostore.store import AsyncMongoStore
@@ -30,26 +31,30 @@ async def write_files(
             counts.refused += 1
             report.refuse("files", unit.key, f"cannot be read ({type(error).__name__})")
             continue
-        if await _stored_sha256(store, unit.key) == digest:
-            counts.known += 1
-        elif not writes:
-            counts.new += 1
-        else:
-            await files.upload(unit.key, content, content_type=unit.content_type, data=unit.data)
+        try:
             if await _stored_sha256(store, unit.key) == digest:
+                counts.known += 1
+            elif not writes:
                 counts.new += 1
             else:
-                counts.refused += 1
-                report.refuse("files", unit.key, "what is stored differs from the source")
-        report.add_digest(f"files/{unit.key}", digest)
+                await files.upload(unit.key, content, content_type=unit.content_type, data=unit.data)
+                if await _stored_sha256(store, unit.key) != digest:
+                    raise RefusedError("what is stored differs from the source")
+                counts.new += 1
+        except (*REFUSALS, RefusedError) as error:
+            counts.refused += 1
+            report.refuse("files", unit.key, str(error))
+        else:
+            report.add_digest(f"files/{unit.key}", digest)
 
 
 async def _stored_sha256(store: AsyncMongoStore, key: str) -> str | None:
-    if not await store.threads.files.exists(key):
-        return None
     digest = hashlib.sha256()
-    async for piece in store.threads.files.iter_content(key):
-        digest.update(piece)
+    try:
+        async for piece in store.threads.files.iter_content(key):
+            digest.update(piece)
+    except NotFoundError:
+        return None
     return digest.hexdigest()
 
 

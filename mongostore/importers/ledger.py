@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mongostore.errors import AlreadyExistsError
+from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.importers.digests import digest_of
 from mongostore.importers.report import Report
 from mongostore.importers.sources import Options
@@ -16,11 +16,16 @@ NAMESPACE = "mongostore.imports"
 _ROWS = 200
 
 
+def is_server(location: str) -> bool:
+    """Return whether a source is a server, whose changes have no time as those of files have."""
+    return "://" in location
+
+
 def identity_of(source: str, location: str, options: Options) -> str:
     """Return the digest of an import: it differs for another source, a changed one, or other options."""
     path = Path(location)
     state = []
-    if "://" not in location and path.exists():
+    if not is_server(location) and path.exists():
         files = sorted(path.rglob("*")) if path.is_dir() else [path, Path(f"{path}-wal")]
         state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
     return digest_of(source, location, state, repr(options))
@@ -55,10 +60,15 @@ class Ledger:
         if not self._writes:
             return
         data: dict[str, Any] = {"done": done, "report": report.to_json(rows=_ROWS)}
-        with suppress(AlreadyExistsError):
-            await self._sessions.create(self._id, name=self._source, data=data)
-            return
-        await self._sessions.update(self._id, data=data)
+        while True:
+            with suppress(AlreadyExistsError):
+                await self._sessions.create(self._id, name=self._source, data=data)
+                return
+            with suppress(NotFoundError):
+                await self._sessions.update(self._id, data=data)
+                return
+            # The same import has ended elsewhere, or another program has hidden the record.
+            await self._sessions.delete(self._id)
 
     async def finish(self) -> None:
         """Delete the record: the next import of the same source compares all of it."""

@@ -44,7 +44,10 @@ class UserImport:
             try:
                 await self._users.create(self._unit.identifier, **members)
             except AlreadyExistsError:
-                raise RefusedError("another user has its id") from None
+                # Stored by another one since, or it is the id that is taken.
+                existing = await self._users.find_by_identifier(self._unit.identifier)
+                if existing is None:
+                    raise RefusedError("another user has its id") from None
         if existing is None:
             return "new", digest.hexdigest()
         if existing.id != members.get("user_id"):

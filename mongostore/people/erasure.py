@@ -84,6 +84,8 @@ class Erasure:
         self._deleted: Counter[str] = Counter()
         self._anonymized: Counter[str] = Counter()
         self._failed: dict[str, str] = {}
+        # Whether this pass has met a conversation that had changed since it was found.
+        self._has_missed = False
 
     @property
     def errors(self) -> list[str]:
@@ -104,7 +106,7 @@ class Erasure:
 
     async def run_pass(self) -> bool:
         """Erase what is found now; return whether there was anything."""
-        before = self._deleted.total() + self._anonymized.total()
+        before, self._has_missed = self._deleted.total() + self._anonymized.total(), False
         fields = _COUNTED_FIELDS if self._dry_run and not self._anonymizes else None
         for mention in MENTIONS:
             step = self._step_of(mention)
@@ -113,7 +115,7 @@ class Erasure:
                     await self.attempt(mention, document, step)
         if self._scope.is_all:
             await self._delete_files()
-        return self._deleted.total() + self._anonymized.total() > before
+        return self._has_missed or self._deleted.total() + self._anonymized.total() > before
 
     def _step_of(self, mention: Mention) -> Step:
         steps: dict[str, Step] = {
@@ -167,7 +169,9 @@ class Erasure:
         # One that is hidden cannot be changed, and its owner does not want it.
         is_hidden = session["state"] != "open" or self._houses.heads.has_expired(session)
         if is_hidden or (is_owner and not (others and self._anonymizes)):
-            await self._delete_head("sessions", session)
+            # Others may take part by now.
+            alone = {"participant_names": session["participant_names"]} if self._anonymizes else {}
+            await self._delete_head("sessions", session, alone)
             return
         verbs, session_id = self._houses.sessions.in_namespace(session["namespace"]), session["session_id"]
         for name in participants:
@@ -180,6 +184,9 @@ class Erasure:
             await self._blank_messages(verbs, session, participants if self._dry_run else others)
             blank = partial(self._blank_session, verbs, to_session(session))
             await self._change(self._anonymized, "sessions", session["_id"], blank)
+            if not self._dry_run:
+                # What was appended meanwhile: the session is no longer found as theirs.
+                await self._blank_messages(verbs, session, others)
 
     async def _blank_session(self, verbs: AsyncSessions, session: Session) -> None:
         await verbs.context.delete(session.id)
@@ -201,13 +208,17 @@ class Erasure:
         if thread.get("state") == "open":
             await self._delete_head("threads", thread)
 
-    async def _delete_head(self, house: House, head: StoredDocument) -> None:
+    async def _delete_head(
+        self, house: House, head: StoredDocument, beside: StoredDocument | None = None
+    ) -> None:
         async def delete() -> bool:
             unmoved = "created_at" if head.get("expires_at") is None else "expires_at"
             await self._finder.store_deleting(self._names, self._scope, house, head["_id"])
-            return await self._houses.heads.delete(house, head, unmoved)
+            return await self._houses.heads.delete(house, head, unmoved, beside)
 
-        if await self._change(self._deleted, house, head["_id"], delete) and not self._dry_run:
+        if not await self._change(self._deleted, house, head["_id"], delete):
+            self._has_missed = not self._dry_run
+        elif not self._dry_run:
             await self._houses.heads.leave_tombstone(house, head["_id"])
 
     async def _erase_in_room(self, mention: Mention, part: StoredDocument) -> None:
@@ -362,13 +373,10 @@ class Erasure:
     async def _delete_files(self) -> None:
         """Delete the files in folders of the person's names, which may belong to no element."""
         gone = await self._files_of_threads() if self._dry_run else frozenset[str]()
-        for name in self._names - {ELEMENTS_FOLDER}:
-            # What is in that folder goes with its element.
-            others = await self._finder.folders_in(name)
-            async for file in self._houses.threads.files.iter(prefix=f"{name}/"):
-                if not file.key.startswith(others) and file.key not in gone:
-                    delete = partial(self._houses.threads.files.delete, file.key)
-                    await self._change(self._deleted, "files.files", file.key, delete)
+        async for file in self._houses.files_of(self._names, self._finder):
+            if file.key not in gone:
+                delete = partial(self._houses.threads.files.delete, file.key)
+                await self._change(self._deleted, "files.files", file.key, delete)
 
     async def _files_of_threads(self) -> Collection[str]:
         """Return the files in the person's folders that would be gone with the threads of a dry run."""

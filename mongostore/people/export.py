@@ -29,6 +29,7 @@ _READERS: dict[str, Callable[[StoredDocument], Model]] = {
     "identities": to_identity,
     "users": to_user,
 }
+_FILE_MEMBERS = ("size", "content_type", "data")
 Records = AsyncGenerator[PersonRecord, None]
 
 
@@ -51,6 +52,11 @@ async def export_records(finder: PersonFinder, houses: Houses, names: Sequence[s
                     continue
                 case collection:
                     yield _record(collection, stored["_id"], mention.relation, _READERS[collection](stored))
+    if scope.is_all:
+        async for file in houses.files_of(names, finder):
+            value = {"file_key": file.key, **{name: getattr(file, name) for name in _FILE_MEMBERS}}
+            value["created_at"] = file.created_at.isoformat()
+            yield PersonRecord(collection="files.files", id=file.key, relation="owner", value=value)
 
 
 async def _of_session(

@@ -100,9 +100,18 @@ class Heads:
                 return
             last = found[-1][walk.field], found[-1]["_id"]
 
-    async def delete(self, house: House, head: StoredDocument, unmoved: str) -> bool:
-        """Delete a head with all its parts, if a field still is as it was read; return whether it was so."""
-        guard = {unmoved: head.get(unmoved)}
+    async def delete(
+        self, house: House, head: StoredDocument, unmoved: str, beside: StoredDocument | None = None
+    ) -> bool:
+        """Delete a head with all its parts, if a field still is as it was read; return whether it was so.
+
+        Args:
+            house: The house.
+            head: The head, as it was read.
+            unmoved: The field.
+            beside: The rest of the filter that it must still meet; of a session, fields as they were read.
+        """
+        guard = {unmoved: head.get(unmoved), **(beside or {})}
         try:
             return await retry_step(self._connection, self._deletes[house], head["_id"], guard)
         except ConflictError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -94,13 +94,13 @@ class AsyncLeases(Repository):
             "milliseconds": {"$cond": ["$free", milliseconds, "$milliseconds"]},
         }
         steps: list[StoredDocument] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
-        try:
-            document: Any = await self._leases.find_one_and_update(
-                {"_id": name}, steps, upsert=True, return_document=ReturnDocument.AFTER
-            )
-        except DuplicateKeyError:
-            # Another caller has made it this very moment.
-            return None
+        document: Any = None
+        while document is None:
+            # Another caller may make it this very moment, in the name of the same owner, too.
+            with suppress(DuplicateKeyError):
+                document = await self._leases.find_one_and_update(
+                    {"_id": name}, steps, upsert=True, return_document=ReturnDocument.AFTER
+                )
         if document["owner"] != owner:
             self._watch(document)
             return None
@@ -118,7 +118,7 @@ class AsyncLeases(Repository):
         Raises:
             InvalidValueError: If it is no lease, or the time is out of range.
         """
-        filter = _held_filter(lease)
+        filter = held_filter(lease)
         milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
         lasts = {"$gt": ["$expires_at", "$$NOW"]}
         # Counted, so that a renewal shows as a change even within the same millisecond.
@@ -137,7 +137,7 @@ class AsyncLeases(Repository):
             InvalidValueError: If it is no lease.
         """
         released = await self._leases.update_one(
-            _held_filter(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
+            held_filter(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
         )
         return has_matched(released)
 
@@ -161,7 +161,7 @@ class AsyncLeases(Repository):
         self._watched[lease["_id"]] = since if since and since[:2] == seen else (*seen, time.monotonic())
 
 
-def _held_filter(lease: Lease) -> StoredDocument:
+def held_filter(lease: Lease) -> StoredDocument:
     """Return the filter of a lease that is still held."""
     check_instance("lease", lease, Lease)
     return {

@@ -19,7 +19,12 @@ from mongostore.repositories.rooms.room_updates import PARTS, RoomUpdates
 from mongostore.repositories.sessions.session_deleter import DELETED_FIELDS
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.threads.thread_writes import TOMBSTONE, delete_versions, finish_deletion
+from mongostore.repositories.threads.thread_writes import (
+    TOMBSTONE,
+    delete_elements,
+    delete_versions,
+    finish_deletion,
+)
 
 _BATCH = 500
 _SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)
@@ -31,6 +36,8 @@ _NO_DATE = {"$not": {"$type": "date"}}
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
 _OWN_ADDRESSES = {"_id.o": {"$type": "string"}, "identity_id": {"$type": "string"}}
 _OWN_ROOM_PARTS = {"room_id": {"$type": "string"}, "epoch": {"$type": "string"}}
+_OWN_THREAD_PARTS = {"thread_id": {"$type": "string"}, "created_at": {"$type": "number"}}
+_OWN_THREAD_PARTS |= {"schema_version": {"$type": "number"}}
 # Longer than an upload takes.
 _UPLOAD_LASTS = timedelta(days=1)
 
@@ -183,6 +190,10 @@ class Leftovers(Repository):
         async for addresses in self._walk("identity_addresses", _OWN_ADDRESSES, "_id", {"identity_id": 1}):
             unowned = await retry_step(self._connection, self._without_identity, addresses)
             orphans += [("identity_addresses", identity_id) for identity_id in unowned]
+        for name in ("messages", "elements"):
+            async for parts in self._walk(name, _OWN_THREAD_PARTS, "_id", {"thread_id": 1, "life": 1}):
+                missing = await retry_step(self._connection, self._without_thread, parts)
+                orphans += [(name, part["_id"]) for part in missing]
         return orphans + await self._unfinished_uploads()
 
     async def _unfinished_uploads(self) -> list[tuple[str, Any]]:
@@ -249,6 +260,17 @@ class Leftovers(Repository):
         rooms = await self._connection.collection("rooms").find_all(wanted, {"epoch": 1})
         return lives - {(room["_id"], room.get("epoch")) for room in rooms}
 
+    async def _without_thread(self, parts: Sequence[StoredDocument]) -> list[StoredDocument]:
+        """Return the parts whose thread is gone, or in another life; one being deleted takes them along."""
+        wanted = {"_id": {"$in": [*{part["thread_id"] for part in parts}]}}
+        threads = await self._connection.collection("threads").find_all(wanted, TOMBSTONE)
+        lives = {
+            thread["_id"]: thread.get("life", 0)
+            for thread in threads
+            if thread["state"] == "open" or "expires_at" not in thread
+        }
+        return [part for part in parts if part.get("life", 0) != lives.get(part["thread_id"])]
+
     async def _without_identity(self, addresses: Sequence[StoredDocument]) -> set[str]:
         owners = {address["identity_id"] for address in addresses}
         identities = self._connection.collection("identities")
@@ -266,6 +288,9 @@ class Leftovers(Repository):
             ids = [id for collection, id in orphans if collection == name]
             if name == "files.chunks":
                 await delete_versions(self._connection, ids)
+                continue
+            if name == "elements":
+                await delete_elements(self._connection, {"_id": {"$in": ids}, **_OWN_THREAD_PARTS})
                 continue
             field = "identity_id" if name == "identity_addresses" else "_id"
             filters = (

@@ -40,6 +40,11 @@ class _Rules:
     namespaces: Sequence[str] | None
     keep_pinned: bool
 
+    def pins_of(self, house: House, field: str) -> StoredDocument:
+        """Return the filter of those that no pinned message keeps, of what goes for its time in a field."""
+        spares_pinned = house == "threads" and self.keep_pinned and field != "expires_at"
+        return {"has_pinned": {"$ne": True}} if spares_pinned else {}
+
     def is_old(self, head: StoredDocument) -> bool:
         return self.older_than is not None and head["created_at"] < self.older_than
 
@@ -104,7 +109,9 @@ class AsyncRetention(Repository):
                             dry_run=dry_run, **times, **counts, is_complete=False, errors=errors
                         )
                     try:
-                        gone = dry_run or await self._heads.delete(house, head, unmoved)
+                        # One may have been pinned since.
+                        unpinned = rules.pins_of(house, unmoved)
+                        gone = dry_run or await self._heads.delete(house, head, unmoved, unpinned)
                     except (AccessDeniedError, NotOpenError, UnavailableError):
                         raise
                     except MongoStoreError as error:
@@ -144,8 +151,7 @@ class AsyncRetention(Repository):
     async def _filters(self, house: House, field: str, rules: _Rules) -> AsyncGenerator[StoredDocument, None]:
         """Yield filters that find heads by the beginning of an index."""
         if house != "sessions":
-            unpinned = {"has_pinned": {"$ne": True}} if house == "threads" and rules.keep_pinned else {}
-            yield {"state": "open", **({} if field == "expires_at" else unpinned)}
+            yield {"state": "open", **rules.pins_of(house, field)}
         elif field == "expires_at":
             namespaces = {} if rules.namespaces is None else {"namespace": {"$in": [*rules.namespaces]}}
             yield {"state": {"$in": ["open", "deleted"]}, **namespaces}

@@ -13,6 +13,11 @@ from mongostore.store import AsyncMongoStore
 
 T = TypeVar("T")
 
+# Proxies close what is silent for longer.
+PING_SECONDS = 15.0
+# Then a client comes again by itself, and its right to do so is looked at again.
+STREAM_SECONDS = 3600.0
+
 
 class ServedStore:
     """A store that an application serves.
@@ -73,19 +78,20 @@ class ServedStore:
             self._loop = None
             await self.store.close()
 
-    async def follow(self, items: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
-        """Yield items until there are no more or the streams have to end.
+    async def follow(self, items: AsyncGenerator[T, None]) -> AsyncGenerator[T | None, None]:
+        """Yield items until there are no more or the stream has to end, and None where none comes for long.
 
         Args:
             items: The items, which are closed in any case.
-            seconds: Where none has come for so long, None is yielded.
         """
-        coming = asyncio.ensure_future(anext(items, None))
+        clock = asyncio.get_running_loop().time
+        end, coming = clock() + STREAM_SECONDS, asyncio.ensure_future(anext(items, None))
         try:
             while True:
                 either: list[asyncio.Future[object]] = [coming, self.ending]  # type: ignore[list-item]
-                await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-                if self.ending.done():
+                silent = max(min(PING_SECONDS, end - clock()), 0)
+                await asyncio.wait(either, timeout=silent, return_when=asyncio.FIRST_COMPLETED)
+                if self.ending.done() or clock() >= end:
                     return
                 if not coming.done():
                     yield None

@@ -1488,14 +1488,14 @@ class ThreadElements(Mirror[AsyncThreadElements]):
             thread_id: The thread.
             element: The element.
             begun_at: When the caller began to make it, by the clock of this host, now by default.
-                Elements are listed in this order, and one that was deleted since stays deleted.
+                Elements are listed in this order, and what was deleted since stays deleted.
 
         Returns:
             The element as it is stored.
 
         Raises:
-            NotFoundError: If the thread is deleted, or the element was after it began; nothing is stored,
-                and the element's file is deleted too.
+            NotFoundError: If the thread is deleted, or the element or its message was after it began; nothing
+                is stored, and the element's file is deleted too.
             ConflictError: If there is an element with that id in another thread.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the element takes more than a document can hold.
@@ -2053,7 +2053,8 @@ class People(Mirror[AsyncPeople]):
         """Yield as JSON everything that is a person's or that they said.
 
         The texts of others are left out. The contents of files are not among it: `threads.files.iter_content`
-        of the key of an element reads them.
+        of a `file_key`, of an element or of a file in a folder of theirs, reads them. Of a softly deleted
+        session it is the session alone: undelete it to have its messages.
 
         Raises:
             InvalidValueError: If it is no person that `get` returned.

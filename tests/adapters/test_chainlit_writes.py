@@ -248,3 +248,62 @@ class TestThreads:
         thread = await layer.get_thread(THREAD)
         assert thread is not None
         assert thread["metadata"] == remaining
+
+
+class TestBesideOthers:
+    """What comes into its thread, or goes, between two steps of a call."""
+
+    @staticmethod
+    def join_between(store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        """Have the step `m` come into its thread behind the next look of the layer."""
+        find = getattr(owner, name)
+
+        async def find_and_lag(*arguments: Any) -> Any:
+            monkeypatch.setattr(owner, name, find)
+            found = await find(*arguments)
+            began = datetime.now(UTC)
+            await store.threads.messages.merge(THREAD, "m", content="x", begun_at=began, created_at=began)
+            return found
+
+        monkeypatch.setattr(owner, name, find_and_lag)
+
+    async def test_a_vote_on_a_step_that_comes_meanwhile_is_kept(
+        self, layer: MongoDataLayer, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.join_between(store, monkeypatch, store.threads.messages, "find_by_id")
+        id = await layer.upsert_feedback(Feedback(forId="m", value=1, threadId=THREAD))
+        found = await store.threads.feedback.find(THREAD, "m")
+        assert found is not None
+        assert (found.id, found.value) == (id, 1)
+
+    async def test_a_vote_on_a_step_that_comes_meanwhile_is_taken_back(
+        self, layer: MongoDataLayer, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        id = await layer.upsert_feedback(Feedback(forId="m", value=1))
+        self.join_between(store, monkeypatch, store.threads.feedback, "find_by_id")
+        assert await layer.delete_feedback(id)
+        assert await store.threads.feedback.find(THREAD, "m") is None
+        assert await store.threads.messages.exists(THREAD, "m")
+
+    async def test_a_step_that_comes_meanwhile_is_deleted(
+        self, layer: MongoDataLayer, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.join_between(store, monkeypatch, store.threads.messages, "find_by_id")
+        await layer.delete_step("m")
+        assert not await store.threads.messages.exists(THREAD, "m")
+
+    async def test_a_user_session_is_forgotten_though_a_thread_of_it_is_deleted_meanwhile(
+        self, layer: MongoDataLayer, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("first", "second"):
+            await layer.update_thread(name, metadata={"id": "session", "kept": True})
+        walk = store.threads.iter
+
+        async def walk_and_delete(**where: Any) -> Any:
+            async for thread in walk(**where):
+                yield thread
+            await store.threads.delete("first")
+
+        monkeypatch.setattr(store.threads, "iter", walk_and_delete)
+        assert await layer.delete_user_session("session")
+        assert (await store.threads.get("second")).metadata == {}

@@ -221,6 +221,34 @@ def test_a_copy_whose_sending_breaks_off_is_sent_on_by_the_next_save(
     assert (made.to_v1(), found.role_mapping) == (found.to_v1(), {"boss": role()})
 
 
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_copy_is_sent_once_whatever_answer_is_lost(
+    server: RoleServer, thread: RoleThread, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    thread.add_role(role())
+    for text in ("one", "two", "two"):
+        thread.post("user", text)
+    sent, send = 0, requests.request
+
+    def lose(method: str, *arguments: Any, **options: Any) -> Any:
+        nonlocal sent
+        answer = send(method, *arguments, **options)
+        sent += method == "POST"
+        if method == "POST" and sent == number:
+            raise requests.ConnectionError("the answer was lost")
+        return answer
+
+    copy = thread.copy()
+    monkeypatch.setattr(requests, "request", lose)
+    with pytest.raises(UnavailableError):
+        copy.save()
+    copy.save()
+    found = inside(server, copy)
+    assert [one.text for one in found.messages()] == ["one", "two", "two"]
+    assert found.role_mapping == {"boss": role()}
+    assert copy.to_v1() == found.to_v1()
+
+
 def test_images_are_taken_away_in_memory_alone(server: RoleServer, thread: RoleThread) -> None:
     thread.post("user", "hi", [URL])
     thread.remove_images()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -27,6 +29,7 @@ from mongostore.documents import COLLECTIONS, erasures, identities, keys, room_p
 from mongostore.people.erasure import Erasure
 from mongostore.repositories.heads import Heads
 from mongostore.repositories.mentions import MENTIONS, Mention
+from mongostore.repositories.sessions import AsyncSessionContext
 from tests.contract.planting import (
     ADA,
     BOB,
@@ -183,6 +186,8 @@ async def test_export_has_what_is_hers_and_nothing_that_others_said(store: Async
     kinds = {record.collection for record in records}
     assert kinds >= {"users", "sessions", "threads", "messages", "elements", "participants", "events"}
     assert kinds >= {"turns", "context", "bindings", "identities", "verifications", "api_keys"}
+    # What an erasure deletes, too, though no element names it.
+    assert [record.id for record in records if record.collection == "files.files"] == [f"{ADA}/f"]
 
 
 @pytest.mark.parametrize("name", [MAIL, PHONE, f"i-{ADA}"])
@@ -293,6 +298,63 @@ async def test_an_erasure_that_was_killed_keeps_the_id_that_it_deleted_last(
     for verbs in (store.sessions, store.rooms):
         with pytest.raises(AlreadyExistsError):
             await verbs.create("a1")
+
+
+async def test_what_changes_while_it_is_erased_is_erased_all_the_same(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = datetime.now(UTC) + timedelta(days=1)
+    await store.sessions.create("a", user_id=ADA, expires_at=soon)
+    delete, calls = Heads.delete, count()
+
+    async def late(self: Heads, *arguments: Any) -> bool:
+        if next(calls) == 0:
+            later = store.sessions.update("a", expires_at=soon + timedelta(days=1))
+            await asyncio.create_task(later, context=Context())
+        return await delete(self, *arguments)
+
+    monkeypatch.setattr(Heads, "delete", late)
+    [line] = (await store.people.erase(await store.people.get(ADA))).lines
+    assert (line.collection, line.deleted) == ("sessions", 1)
+    assert await store.people.find(ADA) is None
+
+
+async def test_others_who_join_while_a_person_is_anonymized_keep_their_words(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.sessions.create("a", user_id=ADA, participants=[ADA])
+    delete, calls = Heads.delete, count()
+
+    async def join() -> None:
+        await store.sessions.participants.create("a", "bob")
+        await store.sessions.turns.append("a", "bob", Turn(role="user", content="mine"))
+
+    async def late(self: Heads, *arguments: Any) -> bool:
+        if next(calls) == 0:
+            await asyncio.create_task(join(), context=Context())
+        return await delete(self, *arguments)
+
+    monkeypatch.setattr(Heads, "delete", late)
+    await store.people.erase(await store.people.get(ADA), mode="anonymize")
+    assert [turn.content async for turn in store.sessions.turns.iter("a", "bob")] == ["mine"]
+    assert await store.people.find(ADA) is None
+
+
+async def test_what_a_person_appends_while_they_are_anonymized_is_blanked(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.sessions.create("a", user_id=ADA, participants=["bob"])
+    delete = AsyncSessionContext.delete
+
+    async def late(self: AsyncSessionContext, session_id: str) -> bool:
+        # Its messages were read by now, and it is still theirs.
+        append = store.sessions.messages.append("a", Message(role="user", content="mine"))
+        await asyncio.create_task(append, context=Context())
+        return await delete(self, session_id)
+
+    monkeypatch.setattr(AsyncSessionContext, "delete", late)
+    await store.people.erase(await store.people.get(ADA), mode="anonymize")
+    assert [message.content async for message in store.sessions.messages.iter("a")] == [None]
 
 
 async def test_the_files_of_others_in_folders_that_begin_like_a_name_stay(store: AsyncMongoStore) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pymongo.errors import DuplicateKeyError
 
 from mongostore import (
     AlreadyExistsError,
@@ -33,6 +34,7 @@ from mongostore import (
     VoiceDelivery,
 )
 from mongostore.repositories.server_clock import ServerClock
+from mongostore.repositories.store_collection import StoreCollection
 from tests.contract.edge_cases import CURSORS, NASTY, refused, same
 from tests.contract.fixtures import rows
 
@@ -371,6 +373,24 @@ class TestPeople:
         assert after.token > lease.token
         assert not await leases.renew(lease)
         assert not await leases.release(lease)
+
+    async def test_an_owner_who_asks_twice_at_once_gets_one_lease(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        update, first = StoreCollection.find_one_and_update, [True]
+
+        async def race(self: StoreCollection, *arguments: Any, **options: Any) -> Any:
+            updated = await update(self, *arguments, **options)
+            if first:
+                first.clear()
+                raise DuplicateKeyError("the other one was first", 11000, {"keyPattern": {"_id": 1}})
+            return updated
+
+        monkeypatch.setattr(StoreCollection, "find_one_and_update", race)
+        lease = await store.leases.acquire("l", "o", 60)
+        assert lease is not None
+        assert await store.leases.acquire("l", "o", 60) == lease
+        assert await store.leases.acquire("l", "another", 60) is None
 
     async def test_a_lease_is_renewed_however_soon_and_by_nothing_but_a_lease(
         self, store: AsyncMongoStore

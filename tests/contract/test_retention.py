@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -132,6 +133,25 @@ async def test_prune_deletes_what_has_expired_and_all_of_its_parts(
     assert (await store.retention.prune(dry_run=True)).total == 3
     assert (await store.retention.prune()).total == 3
     assert {*await documents(store)} <= APART
+
+
+@pytest.mark.parametrize("rule", ["idle", "older"])
+async def test_a_thread_that_is_pinned_after_it_was_found_stays(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    await store.threads.create("t", created_at=OLD)
+    await store.threads.messages.merge("t", "m", content="x", created_at=OLD)
+    delete = Heads.delete
+
+    async def late(self: Heads, *arguments: Any) -> bool:
+        pin = store.threads.messages.merge("t", "m", pinned=True)
+        await asyncio.create_task(pin, context=Context())
+        return await delete(self, *arguments)
+
+    monkeypatch.setattr(Heads, "delete", late)
+    assert (await store.retention.prune(**{rule: 90 * DAY})).threads == 0
+    assert await store.threads.messages.exists("t", "m")
+    assert (await store.retention.prune(**{rule: 90 * DAY}, keep_pinned=False)).threads == 1
 
 
 async def test_expired_thread_goes_though_a_message_is_pinned(store: AsyncMongoStore) -> None:

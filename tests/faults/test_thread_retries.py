@@ -33,7 +33,17 @@ from tests.faults.test_room_retries import VARYING, Verb, check_acts_once
 
 __all__ = ["store_uri"]
 
-VARYING_HERE = {*VARYING, "arrival", "life", "delete_op", "create_op", "deleted_at", "revision", "is_begun"}
+VARYING_HERE = {
+    *VARYING,
+    "arrival",
+    "life",
+    "life_since",
+    "delete_op",
+    "create_op",
+    "deleted_at",
+    "revision",
+    "is_begun",
+}
 VARYING_HERE |= {
     "files_id",
     "uploadDate",

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import stat
 import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Message, MongoStore, Turn
+from mongostore import AsyncMongoStore, CallRecord, Event, Hooks, Identity, Message, MongoStore, Turn
 from mongostore.cli import app
 from mongostore.cli.terminal import err
 from mongostore.importers import Importer, Options, SourceError
 from mongostore.importers.archive import Archive
 from mongostore.importers.whole_files import whole_file
+from mongostore.repositories.rooms import AsyncRoomEvents
+from mongostore.repositories.sessions import AsyncSessionMessages
+from mongostore.repositories.threads import AsyncFiles, AsyncThreadMessages
+from mongostore.repositories.threads.files import CHUNK_BYTES
 from tests.importers.expected import DATA, named
 
 SOURCES = [
@@ -45,6 +52,8 @@ async def fill(store: AsyncMongoStore) -> None:
             pytest.importorskip("roomkit", reason="RoomKit is not there for this Python")
         options = Options(files=DATA / source / "files")
         await Importer(store).run(source, str(DATA / file), options)
+    addresses = {"sms": ["+4930123456"]}
+    await store.rooms.identities.create(Identity(id="of-acme", organization_id="acme", addresses=addresses))
     await say(store)
 
 
@@ -90,6 +99,45 @@ async def test_what_is_deleted_during_an_export_is_left_out(tmp_path: Path) -> N
                 [line] = written.read(f"{name}.jsonl").splitlines()
                 assert b"kept" in line
                 assert archive.counts[name] == 1
+
+
+@pytest.mark.parametrize("renews", [False, True])
+async def test_no_line_is_of_a_conversation_that_was_deleted_or_made_anew(
+    store: AsyncMongoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renews: bool
+) -> None:
+    async def begin_thread(id: str) -> None:
+        await store.threads.messages.merge(id, uuid4().hex, content="x", begun_at=datetime.now(UTC))
+
+    async def begin_session(id: str) -> None:
+        await store.sessions.messages.append(id, Message(role="user", content="x"), create=True)
+
+    async def begin_room(id: str) -> None:
+        await store.rooms.events.append(id, Event(channel_id="c", content="x"), create=True)
+
+    for verbs, parts, begin in (
+        (store.sessions, AsyncSessionMessages, begin_session),
+        (store.threads, AsyncThreadMessages, begin_thread),
+        (store.rooms, AsyncRoomEvents, begin_room),
+    ):
+        await begin("x")
+        read = parts.iter
+
+        async def read_late(
+            self: Any, *arguments: Any, house: Any = (verbs, read, begin), **options: Any
+        ) -> AsyncIterator[Any]:
+            verbs, read, begin = house
+            await verbs.delete("x")
+            if renews:
+                await begin("x")
+            async for part in read(self, *arguments, **options):
+                yield part
+
+        monkeypatch.setattr(parts, "iter", read_late)
+    archive = Archive(store)
+    await archive.write(tmp_path / "all.zip")
+    assert not archive.counts.total()
+    with zipfile.ZipFile(tmp_path / "all.zip") as written:
+        assert not any(written.read(name) for name in written.namelist() if name.endswith(".jsonl"))
 
 
 async def test_an_archive_imports_equal(
@@ -153,6 +201,31 @@ async def test_an_import_that_was_cut_short_adds_the_missing_turns(
     report = await Importer(other).run("mongostore", str(tmp_path / "all.zip"))
     assert named(report, "refused") == [("sessions", "talks/s")]
     assert [turn.content async for turn in theirs.turns.iter("s", "a.b")] == ["something else"]
+
+
+async def test_a_file_that_is_replaced_while_it_is_read_is_in_the_archive(
+    store: AsyncMongoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, read = store.threads.files, AsyncFiles.iter_content
+    await files.upload("k", b"old" * CHUNK_BYTES)
+    await files.upload("torn", b"old" * CHUNK_BYTES)
+    torn = await store.engine.collection("files.files").find_one({"filename": "torn"})
+    await store.engine.collection("files.chunks").delete_one({"n": 1, "files_id": torn["_id"]})
+
+    async def replace(self: AsyncFiles, key: str, **bounds: int) -> AsyncIterator[bytes]:
+        async for piece in read(self, key, **bounds):
+            if key == "k" and piece.startswith(b"old"):
+                await files.upload("k", b"new")
+            yield piece
+
+    monkeypatch.setattr(AsyncFiles, "iter_content", replace)
+    archive = Archive(store)
+    await archive.write(tmp_path / "all.zip")
+    assert archive.warnings == ["file 'torn': lacks a part"]
+    with zipfile.ZipFile(tmp_path / "all.zip") as written:
+        [line] = written.read("files.jsonl").splitlines()
+        key, members = json.loads(line)
+        assert (key, written.read(members["name"])) == ("k", b"new")
 
 
 async def test_an_archive_of_a_user_holds_nobody_else(store: AsyncMongoStore, tmp_path: Path) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mongostore import AsyncMongoStore, Message
-from mongostore.importers import Importer, Report, SourceError
+from mongostore.importers import Importer, Report, SourceError, engine
 from mongostore.importers.ledger import NAMESPACE
+from mongostore.importers.sources import Reading
+from mongostore.importers.units import FileUnit, SessionUnit, Unit, UserUnit
+from mongostore.models import User
+from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.threads import AsyncUsers
 from tests.importers.expected import DATA, named, numbers
 
 Texts = dict[str, list[str]]
@@ -111,6 +118,75 @@ async def test_an_import_goes_on_where_it_was_cut_short(store: AsyncMongoStore, 
     assert numbers(report, "sessions") == (150, 150, 0, 0, 0)
     assert numbers(report, "messages") == (300, 300, 0, 0, 0)
     assert [one async for one in store.sessions.in_namespace(NAMESPACE).iter()] == []
+
+
+async def test_of_a_server_that_has_changed_since_nothing_is_left_out(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"s{n}" for n in range(150)]
+
+    def read(reading: Reading) -> Iterator[SessionUnit]:
+        for id in ids:
+            yield SessionUnit(id, {}, [Message(id="m", role="user", content=id)])
+
+    def cut(report: Report, done: int, total: int | None) -> None:
+        raise CutShortError
+
+    monkeypatch.setattr(engine, "find_reader", lambda name: read)
+    with pytest.raises(CutShortError):
+        await Importer(store).run("any", "any://server", progress=cut)
+    del ids[:10]
+    report = await Importer(store).run("any", "any://server")
+    assert numbers(report, "sessions") == (140, 86, 54, 0, 0)
+    assert {*ids} <= {one.id async for one in store.sessions.iter()}
+
+
+async def test_an_import_goes_on_though_the_same_one_ends_beside_it(
+    store: AsyncMongoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_source(tmp_path / "a.db", {f"s{n}": ["one"] for n in range(150)})
+    update, records = AsyncSessions.update, store.sessions.in_namespace(NAMESPACE)
+
+    async def late(self: AsyncSessions, session_id: str, **members: Any) -> Any:
+        monkeypatch.setattr(AsyncSessions, "update", update)
+        await asyncio.create_task(records.delete(session_id), context=Context())
+        return await update(self, session_id, **members)
+
+    monkeypatch.setattr(AsyncSessions, "update", late)
+    report = await Importer(store).run("agents", source)
+    assert numbers(report, "sessions") == (150, 150, 0, 0, 0)
+    assert [one async for one in records.iter()] == []
+
+
+async def test_a_file_that_the_store_refuses_is_named_alone(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(reading: Reading) -> Iterator[Unit]:
+        files = [FileUnit(key, lambda: b"x") for key in ("\ud800", "b")]
+        yield files[0]
+        yield SessionUnit("s", {}, [], files=files)
+
+    monkeypatch.setattr(engine, "find_reader", lambda name: read)
+    report = await Importer(store).run("any", "any://server")
+    assert named(report, "refused") == [("files", "\ud800")] * 2
+    assert (numbers(report, "sessions"), numbers(report, "files")) == ((1, 1, 0, 0, 0), (3, 1, 0, 0, 2))
+    assert await store.threads.files.read("b") == b"x"
+
+
+async def test_a_user_whom_another_one_stores_at_that_moment_is_known(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, find = store.threads.users, AsyncUsers.find_by_identifier
+
+    async def late(self: AsyncUsers, identifier: str) -> User | None:
+        found = await find(self, identifier)
+        if found is None:
+            await asyncio.create_task(users.create(identifier, user_id="u"), context=Context())
+        return found
+
+    monkeypatch.setattr(engine, "find_reader", lambda name: lambda reading: iter([UserUnit("ada", {})]))
+    monkeypatch.setattr(AsyncUsers, "find_by_identifier", late)
+    assert numbers(await Importer(store).run("any", "any://server"), "users") == (1, 0, 1, 0, 0)
 
 
 async def test_a_restart_compares_what_was_stored_before(store: AsyncMongoStore, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def furnish_threads(store: MongoStore, owner: str, thread_id: str) -> None:
 async def sessions(store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     """The sessions service, with sessions of the caller and of a neighbour, and streams that end soon."""
     for name in ("STREAM_SECONDS", "PING_SECONDS"):
-        monkeypatch.setattr(f"mongostore.servers.sessions.event_streams.{name}", 0.1)
+        monkeypatch.setattr(f"mongostore.servers.served_store.{name}", 0.1)
     for namespace in (OWN["namespace"], NEIGHBOUR):
         await furnish_sessions(store, namespace)
     token = (await store.keys.create(name="k", namespaces=[OWN["namespace"]])).token

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import math
 import re
+from contextvars import Context
 from threading import Event, current_thread
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from fastapi import FastAPI
 
 from mongostore import AsyncMongoStore
-from mongostore.models import Turn
+from mongostore.models import SessionParticipant, Turn
+from mongostore.repositories.sessions import AsyncSessionParticipants
 from mongostore.servers import sessions as service
 from mongostore.servers.sessions import create_app
 from mongostore.testing.service import SessionsServiceSuite
@@ -139,6 +141,22 @@ async def test_a_list_is_filtered_by_words_notes_times_and_participants(asking: 
 async def test_what_is_no_filter_is_refused(embedded: httpx.AsyncClient, query: dict[str, str]) -> None:
     [error] = problem(await embedded.get(ROOT, params=query), 422)["errors"]
     assert error["loc"] == ["query", *query]
+
+
+async def test_a_participant_who_is_unbound_meanwhile_is_bound_again(
+    store: AsyncMongoStore, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, others = AsyncSessionParticipants.get, ["ada"]
+
+    async def get_late(self: AsyncSessionParticipants, *arguments: str) -> SessionParticipant:
+        while others:
+            unbind = asking.delete(f"{S1}/participants/{others.pop()}")
+            assert (await asyncio.create_task(unbind, context=Context())).status_code == 204
+        return await get(self, *arguments)
+
+    await make(asking, participants=["ada"])
+    monkeypatch.setattr(AsyncSessionParticipants, "get", get_late)
+    assert [(await asking.put(f"{S1}/participants/ada")).status_code for _ in range(2)] == [201, 200]
 
 
 async def test_one_participants_failure_is_its_own_and_says_no_words(store: AsyncMongoStore) -> None:

@@ -13,8 +13,11 @@ import pytest
 import uvicorn
 
 from mongostore import AsyncMongoStore
+from mongostore.models import MessageChange
+from mongostore.repositories.sessions import AsyncSessionMessages
 from mongostore.servers.sessions import create_app
 from mongostore.testing.service.parts import ROOT, S1, TURNS, make, problem, say
+from tests.servers.parts import client
 
 MESSAGES = f"{S1}/messages"
 CONTEXT = f"{S1}/context"
@@ -185,6 +188,55 @@ class TestKeys:
         await asking.put(f"{S1}/participants/ada")
         assert (await asking.post(url, json={"turns": TURNS}, headers=KEY)).json() == {"chat_turn_count": 2}
 
+    async def test_what_others_do_since_is_not_undone_by_a_repetition(
+        self, asking: httpx.AsyncClient
+    ) -> None:
+        await make(asking, participants=["ada"])
+        turns, message = f"{S1}/participants/ada/chat_turns", {"messages": [{"role": "user"}]}
+        [first] = await append(asking, message["messages"][0], headers=KEY)
+        assert (await asking.post(turns, json={"turns": TURNS}, headers=KEY)).status_code == 201
+        await asking.patch(f"{MESSAGES}/{first['id']}", json={"content": "changed"})
+        [changed] = await append(asking, message["messages"][0], headers=KEY)
+        assert changed["content"] == "changed"
+        await asking.delete(f"{MESSAGES}/{first['id']}")
+        await asking.post(f"{S1}/truncate")
+        assert (
+            "deleted since" in problem(await asking.post(MESSAGES, json=message, headers=KEY), 409)["detail"]
+        )
+        again = await asking.post(turns, json={"turns": TURNS}, headers=KEY)
+        assert (again.status_code, again.json()) == (201, {"chat_turn_count": 2})
+        left = (await asking.get(S1)).json()
+        assert (left["message_count"], left["participants"][0]["chat_turn_count"]) == (0, 0)
+
+    async def test_a_session_that_was_deleted_since_does_not_come_back(
+        self, store: AsyncMongoStore, asking: httpx.AsyncClient
+    ) -> None:
+        sessions = store.sessions.in_namespace("acme")
+        for body in ({}, {"id": "s1"}):
+            key = {"Idempotency-Key": f"k{len(body)}"}
+            made = await asking.post(ROOT, json=body, headers=key)
+            assert (await asking.post(ROOT, json=body, headers=key)).json() == made.json()
+            await sessions.delete(made.json()["id"])
+            problem(await asking.post(ROOT, json=body, headers=key), 409)
+            assert not await sessions.exists(made.json()["id"])
+            # One that others have made since is no answer.
+            await sessions.create(made.json()["id"])
+            problem(await asking.post(ROOT, json=body, headers=key), 409)
+
+    async def test_a_guard_holds_for_the_first_request_alone(self, asking: httpx.AsyncClient) -> None:
+        guard = {"If-Match": (await asking.post(ROOT, json={"id": "s1"})).headers["etag"]}
+        [first] = await append(asking, {"role": "user"}, headers=KEY | guard)
+        await asking.patch(S1, json={"name": "other"})
+        assert await append(asking, {"role": "user"}, headers=KEY | guard) == [first]
+
+    async def test_keys_of_two_callers_are_two(self, store: AsyncMongoStore) -> None:
+        tokens = [(await store.keys.create(name="k", namespaces=["*"])).token for _ in range(2)]
+        async with client(create_app(store), tokens[0]) as one, client(create_app(store), tokens[1]) as two:
+            await make(one)
+            for asking, content in ((one, "a"), (two, "a"), (two, "a")):
+                await append(asking, {"role": "user", "content": content}, headers=KEY)
+            assert (await one.get(S1)).json()["message_count"] == 2
+
     async def test_of_parallel_requests_one_does_it(self, asking: httpx.AsyncClient) -> None:
         await make(asking, participants=["ada"])
         url = f"{S1}/participants/ada/chat_turns"
@@ -354,10 +406,27 @@ class TestStream:
             answer = await asking.get(f"{S1}/messages/stream", headers={"Last-Event-ID": "nonsense"})
         assert answer.text.splitlines() == ["event: reload", "data: {}", "id: ", ""]
 
+    async def test_a_session_that_is_deleted_before_it_is_watched_is_gone(
+        self, store: AsyncMongoStore, asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch = AsyncSessionMessages.watch
+
+        async def watch_late(
+            self: AsyncSessionMessages, session_id: str, **options: Any
+        ) -> AsyncIterator[MessageChange]:
+            await asking.delete(S1)
+            async for change in watch(self, session_id, **options):
+                yield change
+
+        monkeypatch.setattr(AsyncSessionMessages, "watch", watch_late)
+        await make(asking)
+        answer = await asking.get(f"{MESSAGES}/stream")
+        assert answer.text.splitlines() == ["event: close", "data: {}", ""]
+
     async def test_a_silent_stream_is_kept_alive(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mongostore.servers.sessions.event_streams.PING_SECONDS", 0.05)
+        monkeypatch.setattr("mongostore.servers.served_store.PING_SECONDS", 0.05)
         async with serving(store) as asking:
             await make(asking)
             async with asking.stream("GET", f"{MESSAGES}/stream") as answer:

@@ -380,3 +380,26 @@ def test_an_export_that_fails_leaves_the_file_of_before(uri, tmp_path):
     assert run("export", backup, "--uri", uri, "--session", "s1", "--session", "none").exit_code == 1
     assert backup.read_bytes() == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.jsonl", "in.jsonl"]
+
+
+@pytest.mark.parametrize("form", [(), ("--messages",)])
+async def test_export_names_what_it_cannot_read_and_goes_on(uri, form):
+    async with AsyncMongoStore(uri) as store:
+        for session_id in ("torn", "good", "whole"):
+            for content in range(2):
+                message = Message(role="user", content=content)
+                await store.sessions.messages.append(session_id, message, create=True)
+        sessions = store.engine.collection("sessions")
+        await sessions.update_one({"_id": "default/torn"}, {"$set": {"name": 7}})
+        await sessions.update_one({"_id": "default/good"}, {"$set": {"messages.0.role": 7}})
+        result = await asyncio.to_thread(run, "export", "--uri", uri, *form)
+    assert result.exit_code == 1
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["id"] for line in lines if "messages" in line] == ["good", "whole"]
+    exported = [line for line in lines if "role" in line] or [
+        one for line in lines for one in line["messages"]
+    ]
+    assert [one["content"] for one in exported] == [1, 0, 1]
+    counted, *named = result.stderr.splitlines()
+    assert counted == "exported sessions: 2, messages: 3"
+    assert len(named) == 2

@@ -34,12 +34,20 @@ from mongostore.adapters.chainlit.conversions import (
 from mongostore.adapters.chainlit.failures import log_failures
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
 from mongostore.adapters.chainlit.write_order import Write, WriteOrder, in_order
-from mongostore.errors import AccessDeniedError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 from mongostore.unreadable import log_unreadable
 
 _MOST_AT_ONCE = 1000
+# A message that is in no thread comes into one between a look and a write at most once.
+_LOOKS = 2
 
 
 class MongoDataLayer(BaseDataLayer):
@@ -83,24 +91,44 @@ class MongoDataLayer(BaseDataLayer):
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
         store = await self._user.get()
+        named = {"id": feedback.id} if feedback.id else {}
+        stored = models.Feedback(
+            message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
+        )
+        thread_id = await self._find_voted_thread(store, feedback)
+        try:
+            return (await store.threads.feedback.upsert(thread_id, stored)).id
+        except ConflictError:
+            if thread_id is not None:
+                raise
+        # The message has come into its thread meanwhile.
+        thread_id = await self._find_voted_thread(store, feedback)
+        return (await store.threads.feedback.upsert(thread_id, stored)).id
+
+    @staticmethod
+    async def _find_voted_thread(store: AsyncMongoStore, feedback: Feedback) -> str | None:
+        """Return the thread of the message that a feedback is on, None before it is stored.
+
+        Raises:
+            AccessDeniedError: If the caller may not vote there.
+        """
         message = await store.threads.messages.find_by_id(feedback.forId)
         thread_id = message.thread_id if message else None
         is_elsewhere = feedback.threadId not in (None, thread_id)
         is_replaced = message is not None and message.feedback is not None
         if thread_id and ((is_replaced and is_elsewhere) or not await may_write(store, thread_id)):
             raise AccessDeniedError("the feedback on that message is another user's")
-        named = {"id": feedback.id} if feedback.id else {}
-        stored = models.Feedback(
-            message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
-        )
-        return (await store.threads.feedback.upsert(thread_id, stored)).id
+        return thread_id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         store = await self._user.get()
         with suppress(InvalidValueError):
-            found = await store.threads.feedback.find_by_id(feedback_id)
-            if found is not None and (found.thread_id is None or await may_write(store, found.thread_id)):
-                await store.threads.feedback.delete(found.thread_id, found.message_id)
+            for _ in range(_LOOKS):
+                found = await store.threads.feedback.find_by_id(feedback_id)
+                if found is None or not (found.thread_id is None or await may_write(store, found.thread_id)):
+                    break
+                if await store.threads.feedback.delete(found.thread_id, found.message_id):
+                    break
         return True
 
     @in_order
@@ -138,13 +166,17 @@ class MongoDataLayer(BaseDataLayer):
     async def _delete_step(self, write: Write, step_id: str) -> None:
         await write.turn()
         store = await self._user.get()
-        step = await store.threads.messages.find_by_id(step_id)
-        thread_id = step.thread_id if step else None
-        if not self._is_in_store and thread_id is not None:
-            async for element in store.threads.elements.iter(thread_id, errors=[]):
-                if element.message_id == step_id:
-                    await self._delete_file(element)
-        await store.threads.messages.delete(thread_id, step_id)
+        for number in range(_LOOKS):
+            step = await store.threads.messages.find_by_id(step_id)
+            thread_id = step.thread_id if step else None
+            if number and thread_id is None:
+                break
+            if not self._is_in_store and thread_id is not None:
+                async for element in store.threads.elements.iter(thread_id, errors=[]):
+                    if element.message_id == step_id:
+                        await self._delete_file(element)
+            if await store.threads.messages.delete(thread_id, step_id):
+                break
 
     async def _store_element(self, write: Write, element: Element, begun_at: datetime) -> None:
         if not element.for_id:
@@ -287,7 +319,9 @@ class MongoDataLayer(BaseDataLayer):
         threads = [thread async for thread in store.threads.iter(errors=[], metadata={"id": id})]
         for thread in threads:
             unset = [f"metadata.{key}" for key in thread.metadata if key not in SHARING]
-            await store.threads.merge(thread.id, unset=unset)
+            # It may be deleted meanwhile, which is no reason to keep what the others have.
+            with suppress(NotFoundError):
+                await store.threads.update(thread.id, unset=unset)
         return bool(threads)
 
     async def delete_thread(self, thread_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mongostore.adapters.threadmem.file_storage import FileStorage
 from mongostore.adapters.threadmem.http import check_supported, read_answer, request
 from mongostore.adapters.threadmem.messages import RoleMessage
-from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1RoleThreads
+from mongostore.adapters.threadmem.server.models import V1Role, V1RoleMessage, V1RoleThread, V1RoleThreads
 from mongostore.adapters.threadmem.state import ThreadState
 from mongostore.errors import NotFoundError
 
@@ -77,6 +77,8 @@ class HttpBackend:
         answer = self._ask("PUT", "", self.state.to_update().model_dump())
         made = read_answer(V1RoleThread, answer, self._remote)
         if self._unsent:
+            if self._has(existing, self._unsent[0]):
+                self._unsent.pop(0)
             self._send_all()
         else:
             self._adopt_members(made)
@@ -118,10 +120,11 @@ class HttpBackend:
         roles, messages = [*self.state.role_mapping.values()], [*self._messages]
         for message in messages:
             self._check(message)
+        # It may be made though no answer comes: the next save looks.
+        self.state.is_new, self._unsent = False, [*roles, *messages]
         answer = request(self._remote, "POST", None, body=body)
         # Servers may give it another id.
-        self.state.id, self.state.is_new = read_answer(V1RoleThread, answer, self._remote).id, False
-        self._unsent = [*roles, *messages]
+        self.state.id = read_answer(V1RoleThread, answer, self._remote).id
         self._send_all()
 
     def _send_all(self) -> None:
@@ -134,6 +137,15 @@ class HttpBackend:
                     self._send(message)
             self._unsent.pop(0)
         self.refresh()
+
+    def _has(self, thread: V1RoleThread, sent: V1Role | RoleMessage) -> bool:
+        """Return whether a thread on its server has what was sent last, though no answer came."""
+        if isinstance(sent, V1Role):
+            return thread.role_mapping.get(sent.name) == sent
+        content = _content_of(sent)
+        answered = [one for one in self._messages if all(one is not other for other in self._unsent)]
+        earlier = sum(_content_of(one) == content for one in answered)
+        return sum(_content_of(one) == content for one in thread.messages) > earlier
 
     def _check(self, message: RoleMessage) -> None:
         message.check()
@@ -157,3 +169,8 @@ class HttpBackend:
         state.owner_id, state.public, state.name = schema.owner_id, schema.public, schema.name
         state.metadata, state.role_mapping = schema.metadata, dict(schema.role_mapping)
         state.created, state.updated, state.version = schema.created, schema.updated, schema.version
+
+
+def _content_of(message: RoleMessage | V1RoleMessage) -> tuple[Any, ...]:
+    """Return what is sent of a message."""
+    return message.role, message.text, [*message.images], message.private or False, message.metadata or None

@@ -10,13 +10,13 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.arguments import check_id, check_position
 from mongostore.codec import decode_members, is_same
-from mongostore.documents.identities import to_request, to_verification
+from mongostore.documents.identities import to_identity, to_request, to_verification
 from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.room_parts import to_delivery
 from mongostore.documents.rooms import to_event, to_stored_event
 from mongostore.engines.driver_errors import refused_writes
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
+from mongostore.models import Event, Identity, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import (
     CollectionOf,
     InternalRepository,
@@ -155,6 +155,12 @@ class RoomTransfer(InternalRepository):
         """Yield the voice deliveries of a room."""
         of_room = {"room_id": check_id("room_id", room_id)}
         return walk(self._connection, "voice_deliveries", of_room, KeyOrder("_id"), to_delivery, None)
+
+    @long_running
+    def iter_identities(self) -> AsyncIterator[Identity]:
+        """Yield the identities of all organizations and of none."""
+        every = {"organization_id": {"$type": "string"}}
+        return walk(self._connection, "identities", every, KeyOrder("_id"), to_identity, None)
 
     @long_running
     def iter_verifications(self) -> AsyncIterator[Verification]:

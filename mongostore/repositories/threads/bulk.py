@@ -48,8 +48,12 @@ class ThreadMessageBatches(InternalRepository):
         """
         if thread_id is not None:
             check_id("thread_id", thread_id)
-        clock = self._connection.clock
-        documents = [{**_to_document(thread_id, message), "arrival": clock.tick()} for message in messages]
+        clock, memory = self._connection.clock, current_operation().memory
+        arrivals = memory.setdefault("arrivals", [clock.tick() for _ in messages])
+        documents = [
+            {**_to_document(thread_id, message), "arrival": arrival}
+            for message, arrival in zip(messages, arrivals, strict=True)
+        ]
         try:
             await self._messages.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -64,8 +68,9 @@ class ThreadMessageBatches(InternalRepository):
             await self.join(thread_id, messages)
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
-            # the other.
-            await self._messages.delete_many(_of_thread(thread_id, messages))
+            # the other. What was there already is another life's.
+            own = {"arrival": {"$in": arrivals}, "life": {"$exists": False}}
+            await self._messages.delete_many({**_of_thread(thread_id, messages), **own})
             raise
 
     @writes
@@ -80,8 +85,9 @@ class ThreadMessageBatches(InternalRepository):
         # A clock that was ahead must not keep the thread on top of all others.
         active_at = min(max(times), now)
         has_pinned = any(message.pinned for message in messages)
-        if life := await record_activity(self._connection, thread_id, active_at, has_pinned=has_pinned):
-            await self._messages.update_many(_of_thread(thread_id, messages), {"$set": {"life": life}})
+        life = await record_activity(self._connection, thread_id, active_at, has_pinned=has_pinned)
+        if stamp := life.stamp():
+            await self._messages.update_many(_of_thread(thread_id, messages), stamp)
 
     @writes
     async def add_feedback(self, thread_id: str, feedback: Sequence[Feedback]) -> None:

@@ -9,17 +9,27 @@ from datetime import datetime
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import StoredDocument, check_instance
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_instance
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
-from mongostore.repositories import CollectionOf, Repository, current_operation, long_running, reads, writes
-from mongostore.repositories.expiry import new_tombstone
-from mongostore.repositories.operation import find_done, remember
+from mongostore.repositories import (
+    CollectionOf,
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    reads,
+    writes,
+)
+from mongostore.repositories.expiry import is_open, new_tombstone
+from mongostore.repositories.operation import MOST_OPS, find_done, remember
 from mongostore.repositories.paging import by_creation, list_page, walk
 from mongostore.repositories.parts import find_part, find_parts
 from mongostore.repositories.threads.thread_writes import (
     FILES,
+    TOMBSTONE,
+    Life,
     check_same_life,
     delete_elements,
     delete_files,
@@ -43,14 +53,14 @@ class AsyncThreadElements(Repository):
             thread_id: The thread.
             element: The element.
             begun_at: When the caller began to make it, by the clock of this host, now by default.
-                Elements are listed in this order, and one that was deleted since stays deleted.
+                Elements are listed in this order, and what was deleted since stays deleted.
 
         Returns:
             The element as it is stored.
 
         Raises:
-            NotFoundError: If the thread is deleted, or the element was after it began; nothing is stored,
-                and the element's file is deleted too.
+            NotFoundError: If the thread is deleted, or the element or its message was after it began; nothing
+                is stored, and the element's file is deleted too.
             ConflictError: If there is an element with that id in another thread.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the element takes more than a document can hold.
@@ -62,26 +72,25 @@ class AsyncThreadElements(Repository):
         own_start = current_operation().memory.setdefault("began", self._connection.clock.tick())
         began = to_begun(self._connection, begun_at) or own_start
         await check_same_life(self._connection, thread_id, began)
+        own = _key(thread_id, stored["_id"])
         try:
-            before = await self._replace(stored, began)
+            # First, so that the element has its life from the beginning: deletions of former ones spare it.
+            life = await find_life(self._connection, thread_id, began)
+            before, ops = await self._replace(stored, began, life or Life())
+            try:
+                life = life or await record_activity(self._connection, thread_id, None, began)
+                # Last, so that a deletion at the same time finds the element, or is found.
+                await check_not_deleted(self._connection, thread_id, life, element.message_id, began)
+            except NotFoundError:
+                await delete_elements(self._connection, {**own, "ops": ops})
+                raise
+            finally:
+                if before:
+                    await delete_files(self._connection, *before)
+                    await self._elements.update_one(own, {"$pull": {"file_keys": {"$in": [*before]}}})
         except NotFoundError:
             await self._delete_file(stored)
             raise
-        try:
-            life = await record_activity(self._connection, thread_id, None)
-            if life:
-                await self._elements.update_one(_key(thread_id, stored["_id"]), {"$set": {"life": life}})
-        except NotFoundError:
-            # Written before it was looked at, so that a deletion at the same time finds the one or the other.
-            late = {**_key(thread_id, stored["_id"]), "life": {"$exists": False}}
-            await delete_elements(self._connection, late)
-            await self._delete_file(stored)
-            raise
-        finally:
-            if before:
-                await delete_files(self._connection, *before)
-                forget = {"$pull": {"file_keys": {"$in": [*before]}}}
-                await self._elements.update_one(_key(thread_id, stored["_id"]), forget)
         return element
 
     @reads
@@ -169,20 +178,29 @@ class AsyncThreadElements(Repository):
         """
         key = _key(thread_id, element_id) | not_begun_since("created_at")
         order = by_creation(False)
-        found = await find_parts(self._connection, "elements", key, order, 1, FILES)
-        deleted = await delete_found_elements(self._connection, found, key, new_tombstone())
-        return deleted or current_operation().attempt > 0
+        met: builtins.list[builtins.list[str] | None] = []
+        while found := await find_parts(self._connection, "elements", key, order, 1, FILES):
+            if (ops := found[0].get("ops")) in met:
+                break
+            # One that is stored again meanwhile may have a file of the same key, which goes with it.
+            if await delete_found_elements(self._connection, found, {**key, "ops": ops}, new_tombstone()):
+                return True
+            met.append(ops)
+        return current_operation().attempt > 0
 
-    async def _replace(self, stored: StoredDocument, began: int) -> set[str]:
-        """Store an element and return the keys of the files that it has no more."""
-        key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
-        update: StoredDocument = {"$set": stored, "$setOnInsert": {"created_at": began}}
-        update["$push"] = remember(current_operation().token)
+    async def _replace(
+        self, stored: StoredDocument, began: int, life: Life
+    ) -> tuple[set[str], builtins.list[str]]:
+        """Store an element, and return the keys of the files that it has no more, and its changes."""
+        key, token = {"_id": stored["_id"], "thread_id": stored["thread_id"]}, current_operation().token
+        update: StoredDocument = {"$set": stored, "$setOnInsert": {"created_at": began}, **life.stamp()}
+        update["$push"] = remember(token)
         if stored["file_key"] is not None:
             # Until a file is gone the element names it, for a retry does not see the element before.
             update["$addToSet"] = {"file_keys": stored["file_key"]}
         if done := await find_done(self._elements, key, projection=FILES):
-            return {*done.get("file_keys", ())} - {done["file_key"]}
+            ops = done["ops"][: done["ops"].index(token) + 1]
+            return {*done.get("file_keys", ())} - {done["file_key"]}, ops
         while True:
             try:
                 before: StoredDocument | None = await self._elements.find_one_and_update(
@@ -202,7 +220,8 @@ class AsyncThreadElements(Repository):
                     raise ConflictError(f"element {stored['_id']!r} belongs to another thread") from None
             else:
                 before = before or {}
-                return {before.get("file_key"), *before.get("file_keys", ())} - {None, stored["file_key"]}
+                keys = {before.get("file_key"), *before.get("file_keys", ())} - {None, stored["file_key"]}
+                return keys, [*before.get("ops", ()), token][-MOST_OPS:]
 
     async def _delete_file(self, stored: StoredDocument) -> None:
         if stored.get("file_key") is not None:
@@ -211,3 +230,40 @@ class AsyncThreadElements(Repository):
 
 def _key(thread_id: str, element_id: str) -> StoredDocument:
     return {"_id": check_id("element_id", element_id), "thread_id": check_id("thread_id", thread_id)}
+
+
+async def find_life(connection: Connection, thread_id: str, began: int) -> Life | None:
+    """Return the life of a thread that a new part of it belongs to; None if there is no thread yet.
+
+    Raises:
+        NotFoundError: It is deleted, or was since the part began.
+    """
+    fields = {**TOMBSTONE, "schema_version": 1}
+    thread = await connection.collection("threads").find_one({"_id": thread_id}, fields)
+    if thread is None:
+        return None
+    if is_open(thread) and thread.get("schema_version", 0) <= SCHEMA_VERSION:
+        life = Life.of(thread)
+        if life.since < began:
+            return life
+    return await record_activity(connection, thread_id, None, began)
+
+
+async def check_not_deleted(
+    connection: Connection, thread_id: str, life: Life, message_id: str, began: int
+) -> None:
+    """Check that no thread in one of its lives, and no message, was deleted since a part of both began.
+
+    Raises:
+        NotFoundError: The one or the other was.
+    """
+    deleted = {"_id": message_id, "thread_id": {"$in": [thread_id, None]}, "state": "deleted"}
+    head = [{"$match": {"_id": thread_id}}, {"$project": {"_id": 0, "state": 1, "life": 1, "expires_at": 1}}]
+    union = {"$unionWith": {"coll": connection.collection("threads").name, "pipeline": head}}
+    stages: list[StoredDocument] = [{"$match": deleted}, {"$project": {"deleted_at": 1}}, union]
+    found = await connection.collection("messages").aggregate_all(stages, limit=2)
+    thread = found.pop() if found and "_id" not in found[-1] else None
+    if not is_open(thread) or thread.get("life", 0) != life.number:
+        raise NotFoundError("thread", thread_id)
+    if found and found[0]["deleted_at"] >= began:
+        raise NotFoundError("message", message_id)

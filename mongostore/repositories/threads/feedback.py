@@ -49,6 +49,7 @@ class AsyncThreadFeedback(Repository):
 
         async def put(session: Any) -> Feedback:
             if done := await find_done(self._messages, key, session=session):
+                await self._record_again(key, done, session)
                 return to_feedback({**key, "feedback": done.get("feedback") or members})
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
             if document is None and thread_id is None:
@@ -153,7 +154,8 @@ class AsyncThreadFeedback(Repository):
             return True
 
         async def remove(session: Any) -> bool:
-            if await find_done(self._messages, _key(thread_id, message_id), session=session):
+            if done := await find_done(self._messages, _key(thread_id, message_id), session=session):
+                await self._record_again(done, done, session)
                 return True
             if await self._messages.find_one(filter, {"_id": 1}, session=session) is None:
                 return False
@@ -164,6 +166,18 @@ class AsyncThreadFeedback(Repository):
             return await record_vote(self._connection, thread_id, message_id, None, session)
 
         return await self._connection.engine.transact(remove) or current_operation().attempt > 0
+
+    async def _record_again(self, key: StoredDocument, message: StoredDocument, session: Any) -> None:
+        """Record the vote on a message that an earlier attempt may have left out without a transaction."""
+        thread_id, message_id = key["thread_id"], key["_id"]
+        if session is not None or thread_id is None:
+            return
+        value = (message.get("feedback") or {}).get("value")
+        vote = {"message_id": message_id, "value": value}
+        votes = {"votes.message_id": {"$ne": message_id}} if value is None else {"votes": vote}
+        is_recorded = {"_id": thread_id, "state": "open", **votes}
+        if await self._connection.collection("threads").find_one(is_recorded, {"_id": 1}) is None:
+            await record_vote(self._connection, thread_id, message_id, value, None)
 
 
 def _key(thread_id: str | None, message_id: str) -> StoredDocument:

@@ -13,7 +13,12 @@ from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.search.texts import units_of
 from mongostore.repositories.search.words import words_of
 from mongostore.repositories.size_limits import SizeLimit
-from mongostore.repositories.threads.thread_writes import check_same_life, record_activity, record_vote
+from mongostore.repositories.threads.thread_writes import (
+    Life,
+    check_same_life,
+    record_activity,
+    record_vote,
+)
 
 NOT_DELETED = {"$ne": "deleted"}
 # With its feedback and the words of its texts, the message still fits into a document.
@@ -21,7 +26,7 @@ MERGED = SizeLimit("message", ("content", "data"), 15_500_000)
 # Words for the search that a message has beside those of its present texts.
 _MANY_WORDS: StoredDocument = {"words.10000": {"$exists": True}}
 _NOT_MANY_WORDS: StoredDocument = {"words.10000": {"$exists": False}}
-_HEAD = {"thread_id": 1, "created_at": 1, "feedback": 1, "state": 1, "deleted_at": 1}
+_HEAD = {"thread_id": 1, "created_at": 1, "life_since": 1, "state": 1, "deleted_at": 1}
 _EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
 
 
@@ -47,33 +52,45 @@ class MessageWriter:
             active_at = self._active_at(sets) or done.get("arrival")
             await self._record_in_thread(message_id, sets, active_at, begun_at)
             return
+        began = begun_at or self._active_at(sets) or current_operation().now
         if thread_id is None:
-            existing = await self._messages.find_one({"_id": message_id, **key}, {"thread_id": 1})
-            key = {**key, "thread_id": existing and existing["thread_id"]}
+            existing = await self._messages.find_one(key, {"thread_id": 1})
+            sets = self._stay(key, sets, (existing or {}).get("thread_id"))
+        # What began before the thread's present life does not touch what is in it.
+        key = {**key, "life_since": {"$not": {"$gte": began}}}
         merge = self._merge_start if only_missing else self._merge_update
         while not await merge(key, sets, begun_at):
             existing = await self._messages.find_one({"_id": message_id}, _HEAD)
             if existing is None:
                 continue
             if existing.get("state") == "deleted":
-                if (begun_at or self._active_at(sets) or current_operation().now) <= existing["deleted_at"]:
+                if began <= existing["deleted_at"]:
                     raise NotFoundError("message", message_id)
                 await self._messages.delete_one({**existing})
             elif thread_id is None and existing["thread_id"] != key["thread_id"]:
-                key["thread_id"] = existing["thread_id"]
+                sets = self._stay(key, sets, existing["thread_id"])
             elif existing["thread_id"] != key["thread_id"]:
                 if existing["thread_id"] is not None:
                     raise ConflictError(f"message {message_id!r} belongs to another thread")
-                await self._move_to_thread(existing, key["thread_id"])
-            elif not only_missing and await self._merge_exactly(key, {**sets, "is_begun": True}):
+                await self._move_to_thread(existing, key["thread_id"], began, begun_at)
+            elif existing.get("life_since", -1) >= began:
+                raise NotFoundError("thread", existing["thread_id"])
+            elif not only_missing and await self._merge_exactly(key, {**sets, "is_begun": True}, begun_at):
                 return
+
+    @staticmethod
+    def _stay(key: StoredDocument, sets: StoredDocument, thread_id: str | None) -> StoredDocument:
+        """Let a merge that names no thread go where its message is, and return what it sets there."""
+        key["thread_id"] = thread_id
+        rest = {path: value for path, value in sets.items() if path != "thread_id"}
+        return rest if thread_id is None else {**rest, "thread_id": thread_id}
 
     async def _merge_start(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message began; return False if others were in the way."""
         try:
             return await self._upsert({**key, "is_begun": {"$ne": True}}, sets, begun_at)
         except DuplicateKeyError:
-            return await self._merge_exactly(key, sets, only_missing=True)
+            return await self._merge_exactly(key, sets, begun_at, only_missing=True)
 
     async def _merge_update(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
@@ -81,7 +98,10 @@ class MessageWriter:
         added = MERGED.added(key["_id"], {"$set": sets})
         update = MERGED.counted(_once(sets), added)
         # What makes it newer than it was makes its thread so, too.
-        older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
+        older: StoredDocument = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
+        if begun_at is not None:
+            # What begins after it has arrived may begin its thread anew.
+            older["arrival"] = {"$not": {"$lt": begun_at}}
         changed = await self._messages.update_one({**key, **older, **_allowing(added)}, update)
         if not changed.matched_count:
             try:
@@ -128,13 +148,14 @@ class MessageWriter:
             raise
 
     async def _merge_exactly(
-        self, key: StoredDocument, sets: StoredDocument, *, only_missing: bool = False
+        self, key: StoredDocument, sets: StoredDocument, begun_at: int | None, *, only_missing: bool = False
     ) -> bool:
         """Merge into a message as it is read, whose true size is counted.
 
         Args:
             key: The filter of the message.
             sets: The members.
+            begun_at: When they began.
             only_missing: Whether to leave what later merges have set.
 
         Returns:
@@ -145,8 +166,11 @@ class MessageWriter:
             return False
         if only_missing and document.get("is_begun"):
             sets = {path: value for path, value in sets.items() if _is_missing(document, path)}
+        # Then it may begin its thread anew.
+        is_later = begun_at is not None and document.get("arrival", begun_at) < begun_at
+        of_thread = {"thread_id": document["thread_id"]}
         if not sets:
-            return True
+            return not is_later or await self._record_in_thread(key["_id"], of_thread, None, begun_at)
         same = {**key, "revision": document["revision"]}
         update = _once(sets)
         if MERGED.added(key["_id"], update):
@@ -155,38 +179,54 @@ class MessageWriter:
         merged = await self._messages.update_one(same, update)
         if not merged.matched_count:
             await self._trim_words({**key, "revision": document["revision"]}, document)
-        if merged.matched_count and sets.keys() & {"pinned", "created_at"}:
-            await self._record_in_thread(
-                key["_id"], {**sets, "thread_id": document["thread_id"]}, self._active_at(sets)
-            )
-        return bool(merged.matched_count)
+            return False
+        if is_later or sets.keys() & {"pinned", "created_at"}:
+            active_at, sets = self._active_at(sets), {**sets, **of_thread}
+            return await self._record_in_thread(key["_id"], sets, active_at, begun_at)
+        return True
 
     async def _trim_words(self, same: StoredDocument, document: StoredDocument) -> None:
         """Remove the words of former texts from a message that has too many."""
         texts = (text for unit in units_of("messages", document) for text in unit)
         await self._messages.update_one({**same, **_MANY_WORDS}, {"$set": {"words": words_of(texts)}})
 
-    async def _move_to_thread(self, document: StoredDocument, thread_id: str) -> None:
+    async def _move_to_thread(
+        self, document: StoredDocument, thread_id: str, began: int, begun_at: int | None
+    ) -> None:
         """Take a message that belongs to no thread into one, with the vote on it.
 
         Raises:
             NotFoundError: The thread is deleted; the message belongs to none, as before.
         """
-        adopted = {"_id": document["_id"], "thread_id": None}
-        if (await self._messages.update_one(adopted, {"$set": {"thread_id": thread_id}})).matched_count:
-            try:
-                life = await record_activity(self._connection, thread_id, document["created_at"])
-            except NotFoundError:
-                own_write = {"_id": document["_id"], "thread_id": thread_id}
-                await self._messages.update_one(own_write, {"$set": {"thread_id": None}})
-                raise
-            if life:
-                await self._messages.update_one(
-                    {"_id": document["_id"], "thread_id": thread_id}, {"$set": {"life": life}}
-                )
-            if feedback := document.get("feedback"):
-                vote = thread_id, document["_id"], feedback["value"]
-                await record_vote(self._connection, *vote, None)
+        active_at, loose = self._active_at(document), {"_id": document["_id"], "thread_id": None}
+
+        async def record() -> Life:
+            return await record_activity(self._connection, thread_id, active_at, began, begun_at=begun_at)
+
+        async def adopt(session: Any) -> bool:
+            living = {**loose, "state": NOT_DELETED}
+            found = await self._messages.find_one(living, {"feedback": 1}, session=session)
+            update = {"$set": {"thread_id": thread_id}, **life.stamp()}
+            if not (await self._messages.update_one(loose, update, session=session)).matched_count:
+                return False
+            if found and (feedback := found.get("feedback")):
+                vote = thread_id, document["_id"], feedback["value"], session
+                await record_vote(self._connection, *vote)
+            return True
+
+        # Before it comes, for the vote is recorded there, and after that, as of each that is new in it.
+        life = await record()
+        if not await self._connection.engine.transact(adopt):
+            return
+        own_write = {**loose, "thread_id": thread_id}
+        try:
+            life = await record()
+        except NotFoundError:
+            leave = {"$set": {"thread_id": None}, "$unset": {"life": "", "life_since": ""}}
+            await self._messages.update_one(own_write, leave)
+            raise
+        if stamp := life.stamp():
+            await self._messages.update_one(own_write, stamp)
 
     async def _record_in_thread(
         self, message_id: str, sets: StoredDocument, active_at: int | None, begun_at: int | None = None
@@ -206,10 +246,10 @@ class MessageWriter:
             # the other.
             await self._messages.delete_one({**own_write, "life": {"$exists": False}})
             raise
-        if not life:
+        if not (stamp := life.stamp()):
             return True
         # A deletion of the life before, which is still at work, spares it from now on.
-        stamped = await self._messages.update_one(own_write, {"$set": {"life": life}})
+        stamped = await self._messages.update_one(own_write, stamp)
         return bool(stamped.matched_count)
 
 

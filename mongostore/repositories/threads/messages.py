@@ -41,7 +41,7 @@ from mongostore.repositories.threads.thread_writes import (
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
-        *("is_begun", "has_created_at", "revision", "arrival", "ops"),
+        *("is_begun", "has_created_at", "revision", "arrival", "life_since", "ops"),
     ),
     "",
 )
@@ -314,9 +314,20 @@ class AsyncThreadMessages(Repository):
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
                 await self._messages.insert_one({**key, **tombstone})
+        elif thread_id is not None and not existed and await self._was_deleted(key):
+            # Without a transaction it may have left its vote.
+            await record_vote(self._connection, thread_id, message_id, None, None)
         elements = {"thread_id": thread_id, "message_id": message_id, **not_begun_since("created_at")}
         await delete_elements(self._connection, elements, tombstone)
         return existed or current_operation().attempt > 0
+
+    async def _was_deleted(self, key: StoredDocument) -> bool:
+        """Return whether an earlier attempt has deleted a message."""
+        tombstone = {**key, "state": "deleted"}
+        return (
+            current_operation().attempt > 0
+            and await self._messages.find_one(tombstone, {"_id": 1}) is not None
+        )
 
     async def _with_arrival(self, order: SortOrder, cursor: str | None) -> str | None:
         """Return a cursor that says when its message arrived, which that of a message does not."""

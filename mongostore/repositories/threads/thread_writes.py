@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +18,8 @@ from mongostore.repositories.expiry import is_expired, tombstone_end
 from mongostore.repositories.threads.thread_updates import MERGED, VOTES
 
 _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "file_keys", "data", "created_at", "ops"), "")
-# The keys of the file of an element, and of those that it has had, until they are gone.
-FILES = {"file_key": 1, "file_keys": 1}
+# The keys of the file of an element, and of those that it has had, until they are gone; its latest changes.
+FILES = {"file_key": 1, "file_keys": 1, "ops": 1}
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
     (
@@ -28,6 +29,28 @@ _ERASED_FIELDS = dict.fromkeys(
     "",
 )
 TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "delete_op": 1, "expires_at": 1}
+
+
+@dataclass(frozen=True)
+class Life:
+    """One of the lives of a thread.
+
+    Attributes:
+        number: 0 for the first one, the parts of which name none.
+        since: When the one before was deleted.
+    """
+
+    number: int = 0
+    since: int = -1
+
+    @classmethod
+    def of(cls, thread: StoredDocument) -> Life:
+        """Return the present life of a stored thread."""
+        return cls(int(thread.get("life", 0)), int(thread.get("deleted_at", -1)))
+
+    def stamp(self) -> StoredDocument:
+        """Return the update by which a part belongs to it, unless it belongs to a later one."""
+        return {"$max": {"life": self.number, "life_since": self.since}} if self.number else {}
 
 
 def new_thread(began: int) -> StoredDocument:
@@ -53,8 +76,8 @@ async def upsert_thread(
     began: int | None = None,
     begun_at: int | None = None,
     of_part: bool = False,
-) -> int:
-    """Update a thread, which is made if it is not there, and return which of its lives it is in.
+) -> Life:
+    """Update a thread, which is made if it is not there, and return the life that it is in.
 
     Args:
         connection: The connection.
@@ -79,9 +102,9 @@ async def upsert_thread(
     filter |= {path: {"$exists": False} for path in if_absent}
     fields = {**TOMBSTONE, MERGED.field: 1, **dict.fromkeys(if_absent, 1)}
     allowing, counted = MERGED.allowing(added), MERGED.counted(update, added)
-    life = 0
+    life = Life()
     while True:
-        of_life = {"life": life or {"$exists": False}} if of_part else {}
+        of_life = {"life": life.number or {"$exists": False}} if of_part else {}
         guard = {**filter, **of_life, **allowing}
         try:
             await threads.update_one(guard, {**counted, "$setOnInsert": new}, upsert=True)
@@ -97,8 +120,8 @@ async def upsert_thread(
         if existing["state"] == "deleted":
             life = await _begin_anew(connection, existing, begun_at, new_thread(began))
             continue
-        life = int(existing.get("life", 0))
-        if existing.get("deleted_at", -1) >= began:
+        life = Life.of(existing)
+        if life.since >= began:
             raise NotFoundError("thread", thread_id)
         if _was_set(existing, if_absent, update):
             return life
@@ -158,11 +181,13 @@ async def delete_thread(connection: Connection, thread_id: str, guard: StoredDoc
         guard: The rest of its filter; with `expires_at` one that has expired is found as well.
     """
     call, threads = current_operation(), connection.collection("threads")
+    # What was stored before this attempt began before the deletion.
+    deleted_at = max(connection.clock.now(), call.now)
     # A retry leaves alone what has begun after the attempt before.
     tombstone: StoredDocument | None = await threads.find_one_and_update(
         {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}, **(guard or {})},
         {
-            "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": call.now},
+            "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": deleted_at},
             "$unset": _ERASED_FIELDS,
         },
         projection=TOMBSTONE,
@@ -192,19 +217,20 @@ async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> 
     """
     if "expires_at" in tombstone:
         return
-    parts = {
-        "thread_id": tombstone["_id"],
-        "life": {"$not": {"$gt": tombstone.get("life", 0)}},
-    }
-    await connection.collection("messages").delete_many(parts)
-    await delete_elements(connection, parts)
+    await _delete_parts(connection, tombstone)
     same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
+async def _delete_parts(connection: Connection, tombstone: StoredDocument) -> None:
+    parts = {"thread_id": tombstone["_id"], "life": {"$not": {"$gt": tombstone.get("life", 0)}}}
+    await connection.collection("messages").delete_many(parts)
+    await delete_elements(connection, parts)
+
+
 async def _begin_anew(
     connection: Connection, tombstone: StoredDocument, begun_at: int | None, new: StoredDocument
-) -> int:
+) -> Life:
     """Make a deleted thread anew and return its next life.
 
     Raises:
@@ -213,9 +239,11 @@ async def _begin_anew(
     await finish_deletion(connection, tombstone)
     if begun_at is None or begun_at <= tombstone.get("deleted_at", begun_at):
         raise NotFoundError("thread", tombstone["_id"])
-    life = int(tombstone.get("life", 0)) + 1
+    # A writer that was killed before it has looked at the thread has left its part behind the deletion.
+    await _delete_parts(connection, tombstone)
+    life = Life(int(tombstone.get("life", 0)) + 1, tombstone.get("deleted_at", -1))
     same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
-    update = {"$set": {**new, "life": life}, "$unset": {"expires_at": "", "create_op": ""}}
+    update = {"$set": {**new, "life": life.number}, "$unset": {"expires_at": "", "create_op": ""}}
     await connection.collection("threads").update_one(same, update)
     return life
 
@@ -235,7 +263,7 @@ async def record_activity(
     *,
     has_pinned: bool = False,
     begun_at: int | None = None,
-) -> int:
+) -> Life:
     """Make sure that a thread is there, and as active as its newest message; return its life.
 
     Times are the server's, for a clock that is ahead must not keep the thread on top of all others.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,7 +10,7 @@ from typing import Any, Final
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import StreamingResponse
 
-from mongostore.errors import InvalidValueError, TokenExpiredError
+from mongostore.errors import InvalidValueError, NotFoundError, TokenExpiredError
 from mongostore.models import ChangeKind, MessageChange
 from mongostore.repositories.sessions import AsyncSessionMessages
 from mongostore.servers.sessions.message_models import to_message_v1
@@ -21,10 +20,6 @@ EVENTS: Final = {
     "type": "string",
     "description": "Events, whose data are JSON objects with `position` and `message`, a MessageV1 or null.",
 }
-# Proxies close what is silent for longer.
-PING_SECONDS = 15.0
-# Then the browser comes again by itself, and its key is looked at again.
-STREAM_SECONDS = 3600.0
 # The empty id takes the unusable one from the browser, which would come with it again and again.
 _RELOAD = format_sse_event(event="reload", data_str="{}", id="")
 
@@ -59,16 +54,15 @@ async def follow_messages(
     async with service.streams.hold(caller):
         yield b""
         changes: Any = messages.watch(session_id, after=after, last=None if after else last or None)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + STREAM_SECONDS
         try:
-            async with aclosing(service.follow(changes, PING_SECONDS)) as following:
+            async with aclosing(service.follow(changes)) as following:
                 async for change in following:
                     yield KEEPALIVE_COMMENT if change is None else _to_event(change)
-                    if loop.time() >= end:
-                        return
         except (InvalidValueError, TokenExpiredError):
             yield _RELOAD
+        except NotFoundError:
+            # Deleted before it was watched.
+            yield format_sse_event(event=ChangeKind.CLOSE, data_str="{}")
 
 
 def _to_event(change: MessageChange) -> bytes:

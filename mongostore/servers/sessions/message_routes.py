@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -14,7 +15,7 @@ from mongostore.repositories.sessions import AsyncSessionMessages
 from mongostore.servers.access import caller_of
 from mongostore.servers.error_responses import problem_responses
 from mongostore.servers.sessions.event_streams import EVENTS, EventResponse, follow_messages
-from mongostore.servers.sessions.idempotency import claim_key, idempotency_key_header
+from mongostore.servers.sessions.idempotency import claim_key, gone, idempotency_key_header
 from mongostore.servers.sessions.message_models import (
     MessagePageV1,
     MessagesAppendRequestV1,
@@ -102,15 +103,21 @@ async def append_messages(
     A message whose id is there with the same content is left as it is. An `If-Match` names the session's
     ETag.
     """
-    sessions, claimed = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
+    sessions, claim = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
     messages = [
-        to_message(message, claimed and f"{claimed}-{number}")
+        to_message(message, claim.id and f"{claim.id}-{number}")
         for number, message in enumerate(request.messages)
     ]
+    if claim.answer is not None:
+        found = [await sessions.messages.find(activity_session, message.id) for message in messages]
+        if None in found:
+            raise gone()
+        return _appended([message for message in found if message is not None])
     revision = await bound_revision(fastapi_request, sessions, activity_session)
     appending = sessions.messages.append_many(activity_session, messages, revision=revision)
     appended = await matched(fastapi_request, appending)
-    return JSONResponse({"messages": [*map(to_message_v1, appended)]}, 201)
+    await claim.answered({})
+    return _appended(appended)
 
 
 # Before the messages, one of which its path might name.
@@ -218,6 +225,10 @@ async def _expected(
     message = await messages.get(session_id, message_id)
     check_match(request, etag_of_message(message))
     return message
+
+
+def _appended(messages: Sequence[Message]) -> Response:
+    return JSONResponse({"messages": [*map(to_message_v1, messages)]}, 201)
 
 
 def _answer(message: Message) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Security
@@ -21,7 +22,7 @@ from mongostore.servers.error_responses import (
     problem_responses,
 )
 from mongostore.servers.sessions.context_routes import context_router
-from mongostore.servers.sessions.idempotency import claim_key, idempotency_key_header
+from mongostore.servers.sessions.idempotency import claim_key, gone, idempotency_key_header
 from mongostore.servers.sessions.message_routes import messages_router
 from mongostore.servers.sessions.models import (
     ID_PATTERN,
@@ -101,17 +102,23 @@ async def create_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Create a new session."""
-    sessions, claimed = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
-    members = request.model_dump(exclude={"id"})
+    sessions, claim = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
+    id = request.id or claim.id
+    if claim.answer is not None:
+        existing = await sessions.find(str(id))
+        if existing is None or existing.created_at.isoformat() != claim.answer["created_at"]:
+            raise gone()
+        return _created(fastapi_request, existing)
     try:
-        session = await sessions.create(request.id or claimed, **members)
+        session = await sessions.create(id, **request.model_dump(exclude={"id"}))
     except AlreadyExistsError:
-        existing = None if claimed is None else await sessions.find(request.id or claimed)
+        existing = None if claim.id is None else await sessions.find(str(id))
         # One of an id that the caller has chosen may be another caller's.
         if existing is None or (request.id and not _is_as_asked_for(existing, request)):
             raise
         session = existing
-    return _answer(session, 201, {"Location": f"{fastapi_request.scope['path']}/{session.id}"})
+    await claim.answered({"created_at": session.created_at.isoformat()})
+    return _created(fastapi_request, session)
 
 
 @sessions_router.get("", response_model=SessionPageV1, openapi_extra={"parameters": [METADATA_PARAM]})
@@ -308,12 +315,13 @@ async def bind_participant(
     """Bind a participant to a session."""
     sessions = sessions_of(fastapi_request, namespace)
     revision = await bound_revision(fastapi_request, sessions, activity_session)
-    try:
-        binding = sessions.participants.create(activity_session, participant, revision=revision)
-        bound, status = await matched(fastapi_request, binding), 201
-    except AlreadyExistsError:
-        bound, status = await sessions.participants.get(activity_session, participant), 200
-    return JSONResponse(to_participant_v1(bound), status)
+    while True:
+        with suppress(AlreadyExistsError):
+            binding = sessions.participants.create(activity_session, participant, revision=revision)
+            return JSONResponse(to_participant_v1(await matched(fastapi_request, binding)), 201)
+        # Unbound in between, it is bound again.
+        if bound := await sessions.participants.find(activity_session, participant):
+            return JSONResponse(to_participant_v1(bound))
 
 
 @sessions_router.delete(
@@ -338,6 +346,10 @@ async def unbind_participant(
             raise NotFoundError("session", activity_session)
         raise NotFoundError("participant", participant)
     return Response(status_code=204)
+
+
+def _created(request: Request, session: Session) -> Response:
+    return _answer(session, 201, {"Location": f"{request.scope['path']}/{session.id}"})
 
 
 def _answer(session: Session, status: int = 200, headers: dict[str, Any] | None = None) -> Response:

@@ -72,12 +72,16 @@ async def append_chat_turns(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Append chat turns of a participant, all or none; the next integration reads them."""
-    sessions, claimed = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
+    sessions, claim = sessions_of(fastapi_request, namespace), await claim_key(fastapi_request)
+    if claim.answer is not None:
+        return JSONResponse(claim.answer, 201)
     turns = [
-        Turn(**({"id": f"{claimed}-{number}"} if claimed else {}), role=turn.role, content=turn.content)
+        Turn(**({"id": f"{claim.id}-{number}"} if claim.id else {}), role=turn.role, content=turn.content)
         for number, turn in enumerate(request.turns)
     ]
     revision = await bound_revision(fastapi_request, sessions, activity_session)
     appending = sessions.turns.append_many(activity_session, participant, turns, revision=revision)
     appended = await matched(fastapi_request, appending)
-    return JSONResponse({"chat_turn_count": appended[-1].number}, 201)
+    answer = {"chat_turn_count": appended[-1].number}
+    await claim.answered(answer)
+    return JSONResponse(answer, 201)

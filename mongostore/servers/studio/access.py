@@ -58,13 +58,12 @@ class StudioAccess:
     async def authenticate(self, request: Request) -> Viewer:
         """Return who looks."""
         self.check_source(request)
-        cookie = request.cookies.get(self._cookie_name(request), "")
+        secret = self._secret_of(request)
         if self._token is not None:
-            if not hmac.compare_digest(cookie.encode(), self._cookie_of(self._token).encode()):
+            if not hmac.compare_digest(secret.encode(), self._cookie_of(self._token).encode()):
                 raise ProblemError(401, "Open the address that `mongostore studio` has printed")
             return Viewer()
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        key = await self._store.keys.verify(token if scheme.lower() == "bearer" else cookie)
+        key = await self._store.keys.verify(secret)
         if key is None:
             raise ProblemError(
                 401,
@@ -73,6 +72,10 @@ class StudioAccess:
             )
         request.state.key = key.id
         return _viewer_of(key)
+
+    def sign(self, request: Request, text: str) -> str:
+        """Return a signature of a text for the caller of a request, which all processes make."""
+        return hmac.new(self._secret_of(request).encode(), text.encode(), hashlib.sha256).hexdigest()
 
     async def admit(self, request: Request, secret: str, response: Response) -> None:
         """Trade a token or a key for the cookie."""
@@ -105,6 +108,13 @@ class StudioAccess:
     def _check_host(self, request: Request) -> None:
         if self._token is not None and not names_loopback(request.headers):
             raise ProblemError(403, "Without keys, the studio answers this machine alone")
+
+    def _secret_of(self, request: Request) -> str:
+        """Return the cookie of a request, or the key in its header, where one is needed."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if self._token is None and scheme.lower() == "bearer":
+            return token
+        return request.cookies.get(self._cookie_name(request), "")
 
     def _cookie_name(self, request: Request) -> str:
         """Return a name of this studio's own: those of one host share its cookies, whatever their ports."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from urllib.parse import quote
 
 from mongostore.errors import InvalidValueError
 
@@ -22,6 +23,11 @@ def encode_id(id: str) -> str:
         chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in id.encode(errors="surrogatepass")
     )
     return text.replace(".", "~2E") if not text.strip(".") and text else text or _EMPTY
+
+
+def path_to(path: str, message_id: str) -> str:
+    """Return the address of a message of the thread whose address is a path."""
+    return f"{path}?at={quote(message_id, safe='', errors='replace')}"
 
 
 def decode_id(segment: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import json
 import time
@@ -22,6 +21,7 @@ from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_res
 
 # What was counted is erased within so long, or counted again.
 PLAN_SECONDS = 600
+_MOST_TYPED = 100
 
 # What the documents of a collection are that an erasure deletes or anonymizes.
 MEANINGS: Final[dict[str, str]] = {
@@ -52,7 +52,7 @@ class Plan:
     """The dry run of an erasure.
 
     Attributes:
-        token: A signed text with its counts and its time; no other studio can make one.
+        token: Its time, and a signature of its counts for the one who has asked for them.
     """
 
     report: ErasureReport
@@ -74,10 +74,11 @@ class Plan:
         return sum(line.anonymized for line in self.report.lines)
 
 
-async def plans_of(studio: Studio, person: Person) -> dict[ErasureMode, Plan]:
+async def plans_of(request: Request, person: Person) -> dict[ErasureMode, Plan]:
     """Return the dry runs of a person's erasure in each mode."""
+    studio = Studio.of(request)
     reports = await asyncio.gather(*(_count(studio, person, mode) for mode in get_args(ErasureMode)))
-    return {report.mode: Plan(report, sign_plan(studio, _counted(report))) for report in reports}
+    return {report.mode: Plan(report, sign_plan(request, _counted(report))) for report in reports}
 
 
 async def _count(studio: Studio, person: Person, mode: ErasureMode) -> ErasureReport:
@@ -92,10 +93,10 @@ async def erase(request: Request, studio: WholeStudio, who: str) -> Response:
     mode: Any = form.get("mode", "delete")
     if mode not in get_args(ErasureMode):
         raise ProblemError(422, f"The mode is {' or '.join(get_args(ErasureMode))}")
-    if form.get("confirm") != who:
+    if form.get("confirm") != word_for(who):
         raise ProblemError(422, "The name that was typed is not the person's: nothing was erased")
     person = await studio.store.people.get(who)
-    check_plan(studio, form.get(f"plan_{mode}", ""), _counted(await _count(studio, person, mode)))
+    check_plan(request, form.get(f"plan_{mode}", ""), _counted(await _count(studio, person, mode)))
     report = await studio.store.people.erase(person, mode=mode)
     return await page_response(
         request,
@@ -113,20 +114,25 @@ async def read_form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-def sign_plan(studio: Studio, counted: object, at: int | None = None) -> str:
-    """Return the token of a count at a time, or now."""
+def word_for(id: str) -> str:
+    """Return the word that confirms an id when it is typed: the id, if that can be typed."""
+    can_be_typed = id.isprintable() and id == " ".join(id.split()) and len(id) <= _MOST_TYPED
+    return id if can_be_typed else "yes"
+
+
+def sign_plan(request: Request, counted: object, at: int | None = None) -> str:
+    """Return the token of a count at a time, or now, for the one who asks."""
     at = int(time.time()) if at is None else at
-    signed = hmac.new(studio.secret, json.dumps([at, counted]).encode(), hashlib.sha256)
-    return f"{at}.{signed.hexdigest()}"
+    return f"{at}.{Studio.of(request).access.sign(request, json.dumps([at, counted]))}"
 
 
-def check_plan(studio: Studio, plan: str, counted: object) -> None:
-    """Refuse a token unless it is of the same counts, and not too old."""
+def check_plan(request: Request, plan: str, counted: object) -> None:
+    """Refuse a token unless it is of the same counts for the one who asks, and not too old."""
     begun = plan.partition(".")[0]
     at = int(begun) if begun.isascii() and begun.isdigit() and len(begun) < 12 else 0
     if time.time() - at > PLAN_SECONDS:
         raise ProblemError(409, "That was counted too long ago: count again; nothing was changed")
-    if not hmac.compare_digest(plan.encode(), sign_plan(studio, counted, at).encode()):
+    if not hmac.compare_digest(plan.encode(), sign_plan(request, counted, at).encode()):
         raise ProblemError(409, "More or less is stored than was counted: count again; nothing was changed")
 
 

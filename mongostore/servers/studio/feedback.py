@@ -15,7 +15,7 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Feedback, Page, ThreadMessage
 from mongostore.repositories.search.texts import texts_in
 from mongostore.servers.studio.access import Viewer
-from mongostore.servers.studio.addresses import encode_id
+from mongostore.servers.studio.addresses import encode_id, path_to
 from mongostore.servers.studio.export import file_response, to_line
 from mongostore.servers.studio.frame import WholeStudio, frame, page_response
 from mongostore.servers.studio.markdown import excerpt
@@ -122,7 +122,7 @@ async def _about(store: AsyncMongoStore, feedback: Feedback) -> Vote:
     cursor = store.threads.messages.cursor_of(message)
     before = await store.threads.messages.list(thread_id, newest=True, limit=_BEFORE, cursor=cursor)
     asked = next((_excerpt_of(one) for one in reversed(before.items) if _is_users(one)), "")
-    return Vote(feedback, message, asked, _excerpt_of(message), f"{path}?at={message.id}")
+    return Vote(feedback, message, asked, _excerpt_of(message), path_to(path, message.id))
 
 
 def _excerpt_of(message: ThreadMessage) -> str:

@@ -37,7 +37,9 @@ async def file(request: Request, studio: WholeStudio, key: str) -> Response:
     is_image = request.headers.get("sec-fetch-dest") == "image"
     drawn = image_type(head) if is_image else None
     start, end, status, extra = 0, stored.size, 200, {"Accept-Ranges": "bytes"}
-    if found := _RANGE.match(request.headers.get("range", "")):
+    found = _RANGE.match(request.headers.get("range", ""))
+    # One that ends before it begins is none.
+    if found is not None and int(found[2] or found[1]) >= int(found[1]):
         start, end = int(found[1]), min(int(found[2] or stored.size) + 1, stored.size)
         if start >= stored.size:
             return Response(status_code=416, headers=_HEADERS | {"Content-Range": f"bytes */{stored.size}"})

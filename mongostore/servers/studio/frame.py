@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -39,7 +38,6 @@ class Studio(ServedStore):
         self.access: StudioAccess = StudioAccess(self.store, token)
         self.allow_erase: bool = allow_erase
         self.counter: Any = counter
-        self.secret: bytes = secrets.token_bytes(32)
         self.fragments: Recent[bytes, str] = Recent(_FRAGMENTS)
 
     @classmethod

@@ -24,8 +24,6 @@ from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import Item, is_of_tools, session_items
 from mongostore.servers.studio.views import InRoom, InSession, SessionView, View
 
-# Proxies close what is silent for longer.
-_BEAT_SECONDS = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # The newest messages, with which a stream begins; if more came since the page, that is loaded again.
 _NEWEST = 50
@@ -172,6 +170,6 @@ def _stream(studio: Studio, events: AsyncGenerator[str, None]) -> Response:
 async def _with_beats(studio: Studio, events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
     """Yield events until the studio ends, and a comment where there is none for long."""
     yield ": begun\n\n"
-    async with aclosing(studio.follow(events, _BEAT_SECONDS)) as following:
+    async with aclosing(studio.follow(events)) as following:
         async for event in following:
             yield ": still here\n\n" if event is None else event

@@ -19,7 +19,7 @@ from mongostore.repositories.threads import AsyncUsers
 from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Viewer
 from mongostore.servers.studio.addresses import decode_id, encode_id
-from mongostore.servers.studio.erasure import MEANINGS, plans_of
+from mongostore.servers.studio.erasure import MEANINGS, plans_of, word_for
 from mongostore.servers.studio.export import file_response, to_line
 from mongostore.servers.studio.frame import Studio, WholeStudio, frame, page_response
 from mongostore.servers.studio.rows import list_conversations
@@ -72,7 +72,8 @@ async def people(request: Request, studio: WholeStudio, cursor: str | None = Non
     )
 
 
-@router.get("/people/find")
+# Not below `/people`, where it would be a person's.
+@router.get("/find-person")
 async def find_person(request: Request, studio: WholeStudio, who: str) -> Response:
     """Redirect to the page of a typed id or identifier."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}/people/{encode_id(who)}", status_code=303)
@@ -98,7 +99,7 @@ async def person_records(request: Request, studio: WholeStudio, who: str) -> Res
     """Show how much is stored of a person, by collection, and where it is allowed the form that erases it."""
     who = decode_id(who)
     found = await studio.store.people.find(who)
-    plans = await plans_of(studio, found) if found is not None and studio.allow_erase else {}
+    plans = await plans_of(request, found) if found is not None and studio.allow_erase else {}
     activity = None if found is None else await _read_activity(studio, found)
     return await page_response(
         request,
@@ -107,6 +108,7 @@ async def person_records(request: Request, studio: WholeStudio, who: str) -> Res
         who=who,
         person=found,
         plans=plans,
+        word=word_for(who),
         meanings=MEANINGS,
         activity=activity,
     )

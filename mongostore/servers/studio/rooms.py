@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from mongostore.models import Event, Page
 from mongostore.servers.error_responses import ProblemError
+from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import page_response
 from mongostore.servers.studio.rows import room_title
 from mongostore.servers.studio.timeline import lanes, timeline
@@ -87,26 +88,36 @@ async def _events(
 @router.get("/r/{room_id}/at/{index}")
 async def event_details(request: Request, view: InRoom, index: int, fragment: bool = False) -> Response:
     """Show all about one event."""
-    rooms, path, after = view.store.rooms, view.path, index - 1 if index else None
-    full, page = await asyncio.gather(
-        rooms.get_full(view.id),
-        rooms.events.list(view.id, after=after, before=index + 1, limit=1, blocked=True),
-    )
-    if page.errors:
-        raise page.errors[0]
-    if not page.items:
-        raise ProblemError(404, f"The room has no event {index}")
+    path = view.path
+    full, event = await asyncio.gather(view.store.rooms.get_full(view.id), _event(view, index))
     known: dict[str, Any] = {
         "room": full.room,
         "title": room_title(full.room),
         "path": path,
-        "selected": page.items[0],
+        "selected": event,
     }
     if fragment:
         return await page_response(request, "event_details.html", {}, **known)
-    entries = timeline(page.items, full.participants, path, at=index)
+    entries = timeline([event], full.participants, path, at=index)
     around = await view.frame(request)
     return await page_response(request, "event.html", around, entries=entries, **known)
+
+
+async def _event(view: InRoom, index: int) -> Event:
+    after = index - 1 if index else None
+    page = await view.store.rooms.events.list(view.id, after=after, before=index + 1, limit=1, blocked=True)
+    if page.errors:
+        raise page.errors[0]
+    if not page.items:
+        raise ProblemError(404, f"The room has no event {index}")
+    return page.items[0]
+
+
+@router.get("/r/{room_id}/at/{index}/images/{number}")
+async def event_image(view: InRoom, index: int, number: int) -> Response:
+    """Return an image that stands inside of an event."""
+    event = await _event(view, index)
+    return image_response(event.content, {}, number, f"{index}-{number}")
 
 
 @router.get("/r/{room_id}/{part}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from mongostore.store import AsyncMongoStore
 
 KINDS = ("session", "thread", "room")
 PAGE = 50
-# Namespaces whose sessions are merged into one list; more are found by their names.
-_NAMESPACES = 40
 _NOW = timedelta(seconds=20)
 
 
@@ -97,7 +94,7 @@ async def list_conversations(
 ) -> Rows:
     """Return a page of conversations, merged from the lists of each house; or of softly deleted sessions."""
     kind = "session" if deleted else kind
-    sources = await _sources(store, viewer, kind, namespace, user, text, deleted)
+    sources = _sources(store, viewer, kind, namespace, user, text, deleted)
     positions: dict[str, str | None] = dict.fromkeys(sources) if cursor is None else _decode(cursor)
     names = [name for name in sources if name in positions]
     pages = await asyncio.gather(*(sources[name].read(positions[name], limit) for name in names))
@@ -121,7 +118,7 @@ async def list_conversations(
     return Rows([row for row, _ in merged], _encode(following) if following else None, unreadable)
 
 
-async def _sources(
+def _sources(
     store: AsyncMongoStore,
     viewer: Viewer,
     kind: str | None,
@@ -131,15 +128,17 @@ async def _sources(
     deleted: bool,
 ) -> dict[str, _Source]:
     sources: dict[str, _Source] = {}
-    if kind in (None, "session") and viewer.sees_all and not namespace and not user:
+    if kind in (None, "session") and viewer.sees_all and not namespace:
         listed = store.sessions.namespaces.list_sessions
         sources["s"] = _Source(
-            lambda cursor, limit: listed(text=text, deleted=deleted, cursor=cursor, limit=limit),
+            lambda cursor, limit: listed(
+                user_id=user, text=text, deleted=deleted, cursor=cursor, limit=limit
+            ),
             session_row,
             store.sessions.cursor_of,
         )
     elif kind in (None, "session"):
-        for name in await _namespaces(store, viewer, namespace):
+        for name in _namespaces(viewer, namespace):
             sources[f"s {name}"] = _of_sessions(store, name, user, text, deleted)
     if viewer.sees_all and namespace is None:
         if kind in (None, "thread"):
@@ -149,14 +148,13 @@ async def _sources(
     return sources
 
 
-async def _namespaces(store: AsyncMongoStore, viewer: Viewer, namespace: str | None) -> list[str]:
-    if namespace is not None:
-        if not viewer.sees_all:
-            viewer.require(namespace)
-        return [namespace]
-    if viewer.namespaces is not None:
-        return list(viewer.namespaces[:_NAMESPACES])
-    return list(await store.sessions.namespaces.list(limit=_NAMESPACES))
+def _namespaces(viewer: Viewer, namespace: str | None) -> list[str]:
+    """Return the namespaces whose sessions are merged into one list: all that a viewer sees, or the one."""
+    if namespace is None:
+        return [*(viewer.namespaces or ())]
+    if not viewer.sees_all:
+        viewer.require(namespace)
+    return [namespace]
 
 
 def _of_sessions(
@@ -254,7 +252,7 @@ def _encode(positions: dict[str, str | None]) -> str:
 def _decode(cursor: str) -> dict[str, str | None]:
     try:
         positions = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
+    except (RecursionError, ValueError):
         positions = None
     if isinstance(positions, dict) and all(isinstance(value, str | None) for value in positions.values()):
         return positions

@@ -6,29 +6,26 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup, escape
 from starlette.responses import Response
 
-from mongostore.errors import NotFoundError
-from mongostore.models import Event, Message, ThreadMessage
-from mongostore.repositories.search.texts import texts_in
+from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.repositories.search.words import Terms
 from mongostore.servers.studio import charts
 from mongostore.servers.studio.access import Looking, Viewer
-from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.entries import Entry, newest_entries
 from mongostore.servers.studio.export import file_response, line_of, to_line
 from mongostore.servers.studio.formats import visible
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.rows import KINDS, Row, Rows, list_conversations
-from mongostore.servers.studio.transcript import name_in
 from mongostore.store import AsyncMongoStore
 
 # A search whose words are in few of the conversations that have one of them ends after so long.
@@ -37,7 +34,6 @@ _HITS = 20
 _AT_ONCE = 8
 # So many of the newest messages of a conversation are looked at for excerpts.
 _LOOKED_AT = 1_000
-_PAGE = 100
 _SNIPPETS = 4
 _VALUES = 8
 _MOST = 200
@@ -144,31 +140,6 @@ class Query:
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         return self.terms.spans(text) if self.terms else iter(())
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A message of any conversation, as a search reads it.
-
-    Attributes:
-        label: Its position, if it has one.
-        name: The one who speaks.
-    """
-
-    label: str
-    role: str
-    name: str
-    path: str
-    part: Message | ThreadMessage | Event
-
-    @property
-    def at(self) -> datetime | None:
-        """When it was stored."""
-        return self.part.created_at
-
-    def texts(self) -> list[str]:
-        """Return all texts in it."""
-        return [*texts_in(self.part.content), *texts_in(self.part.data)]
 
 
 @dataclass
@@ -306,11 +277,14 @@ async def _lines(store: AsyncMongoStore, viewer: Viewer, query: Query) -> AsyncI
             head = to_line(
                 {"record": row.kind.title(), "path": row.path, "title": row.title, "active_at": row.at}
             )
-            async for entry in _found_in(store, row, query):
+            errors: list[InvalidDocumentError] = []
+            async for entry in _found_in(store, row, query, None, errors):
                 yield head + line_of(entry.part)
                 head = b""
             if head and not query.is_of_messages:
                 yield head
+            for error in errors:
+                yield to_line({"record": "unreadable", "of": error.kind, "id": error.id})
         if rows.unreadable:
             yield to_line({"record": "unreadable", "count": rows.unreadable})
         if (cursor := rows.cursor) is None:
@@ -320,58 +294,25 @@ async def _lines(store: AsyncMongoStore, viewer: Viewer, query: Query) -> AsyncI
 async def _look_into(store: AsyncMongoStore, row: Row, query: Query) -> Hit | None:
     """Return a conversation with messages that are looked for; None if it has none that a filter asks for."""
     hit = Hit(row)
-    async for entry in _found_in(store, row, query):
+    async for entry in _found_in(store, row, query, _LOOKED_AT, []):
         hit.snippets.append(Snippet(entry, query.snippet(entry)))
         if len(hit.snippets) == _SNIPPETS:
             break
     return hit if hit.snippets or not query.is_of_messages else None
 
 
-async def _found_in(store: AsyncMongoStore, row: Row, query: Query) -> AsyncIterator[Entry]:
+async def _found_in(
+    store: AsyncMongoStore,
+    row: Row,
+    query: Query,
+    most: int | None,
+    errors: list[InvalidDocumentError],
+) -> AsyncIterator[Entry]:
+    """Yield those of a conversation's newest messages that are looked for; see `newest_entries`."""
     with suppress(NotFoundError):
-        async for entry in _newest(store, row):
+        async for entry in newest_entries(store, row, most, errors):
             if query.finds(entry):
                 yield entry
-
-
-async def _newest(store: AsyncMongoStore, row: Row) -> AsyncIterator[Entry]:
-    """Yield the newest messages of a conversation, the newest of them first."""
-    ids, cursor = [decode_id(part) for part in row.path.split("/")[2:]], None
-    parts: Any = store.rooms.events
-    entry_of: Callable[[str, Any], Entry] = _room_entry
-    if row.kind == "session":
-        parts, entry_of = store.sessions.in_namespace(ids[0]).messages, _session_entry
-    elif row.kind == "thread":
-        parts, entry_of = store.threads.messages, _thread_entry
-    for _ in range(0, _LOOKED_AT, _PAGE):
-        page = await parts.list(ids[-1], newest=True, limit=_PAGE, cursor=cursor)
-        for part in reversed(page.items):
-            yield entry_of(row.path, part)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
-def _session_entry(path: str, message: Message) -> Entry:
-    return Entry(
-        str(message.position),
-        message.role,
-        name_in(message.role, message.data, message.metadata),
-        f"{path}?at={message.position}#m{message.position}",
-        message,
-    )
-
-
-def _thread_entry(path: str, message: ThreadMessage) -> Entry:
-    role = str(message.data.get("type") or message.data.get("role") or "").removesuffix("_message")
-    name = name_in("message", message.data)
-    return Entry("", role, name, f"{path}?at={message.id}", message)
-
-
-def _room_entry(path: str, event: Event) -> Entry:
-    name = f"{event.channel_id}, {event.participant_id or event.type}"
-    path_there = f"{path}?at={event.index}#e{event.index}"
-    return Entry(str(event.index), event.type, name, path_there, event)
 
 
 def _is_filter(key: str, value: str) -> bool:

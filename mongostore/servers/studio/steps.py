@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mongostore.models import Element, Feedback, ThreadMessage
+from mongostore.servers.studio.addresses import encode_id, path_to
 from mongostore.servers.studio.content import read_content
 from mongostore.servers.studio.formats import seconds
 from mongostore.servers.studio.transcript import Chip, Item, look_of, name_in
@@ -112,8 +113,9 @@ def thread_turns(
 
 
 def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | None, whole: bool) -> Turn:
-    role = _speaker(message)
-    content = read_content(message.content, message.data, whole=whole)
+    role, is_here = _speaker(message), message.id == at
+    # The link to all of a text selects its message.
+    content = read_content(message.content, message.data, whole=whole or is_here)
     look, icon = look_of(role)
     took = seconds_of(message)
     chips = (
@@ -126,7 +128,8 @@ def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | 
     return Turn(
         "",
         "",
-        f"{path}?at={message.id}",
+        path_to(path, message.id),
+        f"{path}/messages/{encode_id(message.id)}/images",
         name_in(role, message.data),
         message.created_at,
         look or ("p" if role == "user" else ""),
@@ -134,7 +137,7 @@ def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | 
         chips,
         content.blocks,
         content.calls,
-        is_here=message.id == at,
+        is_here=is_here,
         elements=list(elements),
         feedback=message.feedback,
         is_pinned=message.pinned,

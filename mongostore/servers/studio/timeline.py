@@ -125,6 +125,7 @@ def _entry(
         f"e{index}",
         str(index),
         f"{path}/at/{index}",
+        f"{path}/at/{index}/images",
         name,
         event.created_at,
         look,

@@ -42,6 +42,7 @@ class Item:
         anchor: Its id in the page.
         label: Its position, as people name it.
         path: The address of all about it, within the studio.
+        images: The address below which the images in it are, within the studio.
         look: How its author is drawn.
         whole: Whether nothing of it is left out.
     """
@@ -49,6 +50,7 @@ class Item:
     anchor: str
     label: str
     path: str
+    images: str
     name: str
     at: datetime | None
     look: str = ""
@@ -140,6 +142,7 @@ def _session_item(message: Message, content: Content, path: str) -> Item:
         f"m{message.position}",
         str(message.position),
         f"{path}/at/{message.position}",
+        f"{path}/at/{message.position}/images",
         name_in(message.role, message.data, message.metadata),
         message.created_at,
         look,

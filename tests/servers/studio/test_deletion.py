@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from mongostore import AccessDeniedError, AsyncMongoStore, Element, Message, UnavailableError
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.studio import create_app, erasure
 from mongostore.servers.studio.addresses import encode_id
 from tests.servers.studio.conftest import Browse, Watched, accessible, open_client
@@ -247,6 +250,94 @@ async def test_more_than_was_counted_stays(seeded: AsyncMongoStore, erasing: htt
     await sessions.messages.append(SESSION, Message(role="user", content="wait"))
     assert (await erasing.post(f"{S}/delete", data=form, headers=HERE)).status_code == 409
     assert await sessions.exists(SESSION)
+
+
+async def test_what_another_process_has_counted_is_deleted_for_the_same_key(seeded: AsyncMongoStore) -> None:
+    tea = seeded.sessions.in_namespace("tea-party")
+    mine, others = [await seeded.keys.create(name="tea", namespaces=["tea-party"]) for _ in range(2)]
+    one, two = [open_client(seeded, token=None, allow_erase=True) for _ in range(2)]
+    async with one, two:
+        one.headers["Authorization"] = f"Bearer {mine.token}"
+        await two.post("/open", data={"key": mine.token}, headers=HERE)
+        form = await confirmation(one, "/s/tea-party/s0")
+        foreign = {**HERE, "Authorization": f"Bearer {others.token}"}
+        refused = await two.post("/s/tea-party/s0/delete", data=form, headers=foreign)
+        assert refused.status_code == 409
+        assert await tea.exists("s0")
+        assert (await two.post("/s/tea-party/s0/delete", data=form, headers=HERE)).status_code == 303
+    assert not await tea.exists("s0")
+
+
+async def test_what_cannot_be_read_is_deleted_all_the_same(
+    seeded: AsyncMongoStore, erasing: httpx.AsyncClient, asking: httpx.AsyncClient
+) -> None:
+    for house, path, key in (
+        ("sessions", "/s/default/torn", "default/torn"),
+        ("threads", "/t/torn", "torn"),
+        ("rooms", "/r/torn", "torn"),
+    ):
+        verbs, documents = getattr(seeded, house), seeded.engine.collection(house)
+        await verbs.create("torn")
+        await documents.update_one({"_id": key}, {"$set": {"metadata": "torn"}})
+        page = await erasing.get(path)
+        assert "cannot be read" in page.text
+        assert f'href="{path}/delete"' in page.text
+        assert f'href="{path}/delete"' not in (await asking.get(path)).text
+        assert "nothing of it can be counted" in (await erasing.get(f"{path}/delete")).text
+        form = await confirmation(erasing, path)
+        # By then it is another one.
+        await documents.update_one({"_id": key}, {"$set": {"metadata": {}}})
+        assert (await erasing.post(f"{path}/delete", data=form, headers=HERE)).status_code == 409
+        await documents.update_one({"_id": key}, {"$set": {"metadata": "torn"}})
+        assert (await erasing.post(f"{path}/delete", data=form, headers=HERE)).status_code == 303
+        assert not await verbs.exists("torn")
+
+
+async def test_no_session_is_to_go_for_a_message_that_cannot_be_read(
+    seeded: AsyncMongoStore, erasing: httpx.AsyncClient
+) -> None:
+    await seeded.sessions.messages.append("s", Message(role="user"), create=True)
+    torn = {"$set": {"messages.0.role": 7}}
+    await seeded.engine.collection("sessions").update_one({"_id": "default/s"}, torn)
+    page = await erasing.get("/s/default/s/at/0")
+    assert "This message cannot be read" in page.text
+    assert "/delete" not in page.text.replace("/deleted", "")
+
+
+async def test_another_conversation_of_that_id_stays(
+    seeded: AsyncMongoStore, erasing: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def begin_thread(id: str) -> None:
+        await seeded.threads.messages.merge(id, f"{id} message", begun_at=datetime.now(UTC))
+
+    for path, house, begin in (
+        ("/s/default/new", seeded.sessions, seeded.sessions.create),
+        ("/t/new", seeded.threads, begin_thread),
+        ("/r/new", seeded.rooms, seeded.rooms.create),
+    ):
+        await begin("new")
+        form = await confirmation(erasing, path)
+        await house.delete("new")
+        await begin("new")
+        assert (await erasing.post(f"{path}/delete", data=form, headers=HERE)).status_code == 409
+        assert await house.exists("new")
+    # One that was looked at as a deleted one may be in use again.
+    await seeded.sessions.soft_delete("new")
+    form = await confirmation(erasing, "/s/default/new")
+    await seeded.sessions.undelete("new")
+    assert (await erasing.post("/s/default/new/delete", data=form, headers=HERE)).status_code == 409
+    form = await confirmation(erasing, "/s/default/new")
+
+    delete = AsyncSessions.delete
+
+    async def delete_late(self: AsyncSessions, *arguments: Any, **options: Any) -> bool:
+        await delete(self, "new")
+        await self.create("new")
+        return await delete(self, *arguments, **options)
+
+    monkeypatch.setattr(AsyncSessions, "delete", delete_late)
+    assert (await erasing.post("/s/default/new/delete", data=form, headers=HERE)).status_code == 409
+    assert await seeded.sessions.exists("new")
 
 
 @pytest.mark.parametrize(

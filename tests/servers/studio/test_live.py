@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import httpx
 import pytest
 
 from mongostore import AsyncMongoStore, Event, Message
+from mongostore.servers import served_store
 from mongostore.servers.studio import live
+from tests.servers.studio.conftest import open_client
 from tests.servers.studio.serving import TOKEN, Studio
 
 CALL = {"id": "c1", "function": {"name": "look", "arguments": "{}"}}
@@ -85,6 +88,21 @@ def test_an_edit_of_an_event_is_sent_with_the_event() -> None:
             (kind, target), (_, event) = next(events), next(events)
             assert (kind, target["label"], event["label"]) == ("change", "0", "1")
             assert "It whiffled." in target["html"]
+
+
+async def test_who_follows_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_store, "STREAM_SECONDS", 0.05)
+    async with AsyncMongoStore("mongomock://") as store:
+        key = await store.keys.create(name="k", namespaces=["*"])
+        await store.sessions.create("s")
+        await store.rooms.create("r")
+        headers = {"Authorization": f"Bearer {key.token}"}
+        async with open_client(store, token=None) as asking:
+            for path in ("/s/default/s/live", "/r/r/live"):
+                tail = await asyncio.wait_for(asking.get(path, headers=headers), 60)
+                assert tail.text.startswith(": begun")
+            await store.keys.delete(key.id)
+            assert (await asking.get("/r/r/live", headers=headers)).status_code == 401
 
 
 def test_what_many_tails_send_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,20 +8,25 @@ import json
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from urllib.parse import unquote_plus
 
 import httpx
 import pytest
 
-from mongostore import AsyncMongoStore, Feedback, Message
+from mongostore import AsyncMongoStore, Event, Feedback, Message
 from mongostore.servers.studio import create_app
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.content import to_json
 from tests.servers.studio.conftest import open_client
-from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
+from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD, picture
 from tests.servers.studio.serving import TOKEN
 
 S = f"/s/{NAMESPACE}/{SESSION}"
+IMAGE = {
+    "type": "image_url",
+    "image_url": {"url": f"data:image/png;base64,{base64.b64encode(picture()).decode()}"},
+}
 PAGES = [
     *("/", "/list", "/list?kind=thread", S, f"{S}?at=209", f"{S}?before=60", f"{S}?after=3", f"{S}/at/209"),
     *(f"{S}/participants", f"{S}/context", f"{S}/conversations", f"{S}/documents", f"{S}?all=211"),
@@ -125,6 +130,9 @@ async def test_files_are_attachments_but_to_image_elements(asking: httpx.AsyncCl
     part = await asking.get(table, headers={"Range": "bytes=5-11"})
     assert (part.status_code, part.text, part.headers["content-range"]) == (206, "planted", "bytes 5-11/32")
     assert (await asking.get(table, headers={"Range": "bytes=99-"})).status_code == 416
+    for range in ("bytes=7-5", "bytes=-5", "lines=1-2"):
+        whole = await asking.get(table, headers={"Range": range})
+        assert (whole.status_code, len(whole.content)) == (200, 32)
 
 
 async def test_what_is_not_there_is_said_as_a_page_and_as_a_problem(asking: httpx.AsyncClient) -> None:
@@ -204,6 +212,52 @@ async def test_a_session_of_any_id_has_a_page(id: str) -> None:
         assert "here it is" in (await asking.get(link)).text
 
 
+@pytest.mark.parametrize("id", [id for id in IDS if id and "\ud800" not in id] + ["a&b+c"], ids=ascii)
+async def test_each_address_of_a_thread_message_leads_to_it(id: str) -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        data = {"type": "assistant_message"}
+        await store.threads.messages.merge(
+            "t", id, content=[IMAGE, {"type": "text", "text": "first"}], data=data
+        )
+        await store.threads.feedback.upsert("t", Feedback(id="f", message_id=id, value=1))
+        await store.threads.messages.merge("t", "last", content="last", data=data)
+        for page in ("/t/t", "/t/t/feedback", "/feedback", "/search?q=first"):
+            html = (await asking.get(page)).text
+            links = {unescape(link) for link in re.findall(r'(?:href|data-path)="([^"]*\?at=[^"]+)"', html)}
+            here = {(await asking.get(link)).text.count('class="msg here" id="m1"') for link in links}
+            assert here == ({0, 1} if page == "/t/t" else {1}), page
+        [image] = re.findall(r'<img src="([^"]+)"', (await asking.get("/t/t")).text)
+        assert (await asking.get(unescape(image))).headers["content-type"] == "image/png"
+
+
+async def test_an_image_in_an_event_and_all_of_a_long_step_are_shown() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        await store.rooms.create("r")
+        await store.rooms.events.append("r", Event(channel_id="c", content=[IMAGE]))
+        [image] = re.findall(r'<img src="([^"]+)"', (await asking.get("/r/r")).text)
+        assert (await asking.get(image)).headers["content-type"] == "image/png"
+        assert (await asking.get("/r/r/at/1/images/0")).status_code == 404
+        text = "long " * 2_000 + "end."
+        await store.threads.messages.merge("t", "m", content=text, data={"type": "assistant_message"})
+        html = (await asking.get("/t/t")).text
+        assert "end." not in html
+        [more] = re.findall(r'class="showall" href="([^"]+)"', html)
+        assert "end.</p>" in (await asking.get(more)).text
+
+
+async def test_the_person_that_is_typed_is_shown() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        for who in ("find", "a b/c"):
+            await store.threads.users.create(who)
+            html = (await asking.get("/people")).text
+            [action] = re.findall(r'<form class="filters row wrap" action="([^"]+)"', html)
+            found = await asking.get(action, params={"who": who}, follow_redirects=True)
+            assert f'<h1 class="cut">{who}</h1>' in found.text
+
+
 async def test_older_conversations_follow_page_by_page_without_gaps() -> None:
     async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
         await asking.get("/open", params={"token": TOKEN})
@@ -234,6 +288,38 @@ async def test_a_search_finds_words_in_all_houses(asking: httpx.AsyncClient) -> 
         assert "<mark>" in html
     assert "Nothing was found." in (await asking.get("/search", params={"q": "snark"})).text
     assert "at=209" not in (await asking.get("/search", params={"q": "gloves role:user"})).text
+
+
+async def test_an_export_of_a_search_has_all_that_it_finds(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient
+) -> None:
+    await seeded.sessions.create("far")
+    for start in range(0, 1_100, 100):
+        some = [Message(role="user", content=f"{'jabberwock' if start else 'xyzzy'} {n}") for n in range(100)]
+        await seeded.sessions.messages.append_many("far", some)
+    first = seeded.engine.collection("session_segments")
+    await first.update_one({"session": "default/far", "start": 0}, {"$set": {"messages.5.role": 7}})
+    lines = (await asking.get("/search/export", params={"q": "xyzzy"})).text.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["record"] for record in records] == ["Session", *["Message"] * 99, "unreadable"]
+
+
+async def test_the_sessions_of_all_namespaces_are_listed() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        names = [f"n{number:02}" for number in range(45)]
+        for name in names:
+            await store.sessions.in_namespace(name).create("s", user_id="ada")
+        key = await store.keys.create(name="k", namespaces=names)
+        async with open_client(store, token=None) as of_key:
+            of_key.headers["Authorization"] = f"Bearer {key.token}"
+            for client, path in ((asking, "/people/ada"), (asking, "/list?user=ada"), (of_key, "/list")):
+                found: set[str] = set()
+                while path:
+                    html = (await client.get(f"{path}{'&' if '?' in path else '?'}fragment=true")).text
+                    found |= {*re.findall(r'class="conv" href="/s/(n\d\d)/s"', html)}
+                    path = unescape("".join(re.findall(r'class="more" href="([^"]+)"', html)[-1:]))
+                assert found == {*names}
 
 
 async def test_a_search_counts_what_its_page_has_found(

@@ -134,6 +134,20 @@ async def test_a_person_is_erased_as_the_dry_run_has_counted(seeded: AsyncMongoS
         assert await seeded.threads.users.find_by_identifier(QUEEN) is None
 
 
+async def test_a_person_whose_name_cannot_be_typed_is_erased(seeded: AsyncMongoStore) -> None:
+    name = "a\n\u202eb"
+    await seeded.sessions.create("theirs", user_id=name)
+    async with open_client(seeded, allow_erase=True) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        path = f"/people/{encode_id(name)}"
+        html = (await asking.get(f"{path}/records")).text
+        [word] = re.findall(r"Type <code>([^<]*)</code>", html)
+        plans = dict(re.findall(r'name="(plan_\w+)" value="([^"]+)"', html))
+        done = await asking.post(f"{path}/erase", data=plans | {"confirm": word}, headers=HERE)
+        assert done.status_code == 200
+    assert not await seeded.sessions.exists("theirs")
+
+
 def test_erasing_in_a_browser_is_typed_out(browse: Browse) -> None:
     with Studio(allow_erase=True) as studio:
         studio.run(seed)
