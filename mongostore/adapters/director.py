@@ -25,6 +25,7 @@ from mongostore.errors import (
 )
 from mongostore.extras import explain_import
 from mongostore.models import Message, Session
+from mongostore.repositories.sessions.filters import LifeRevision
 from mongostore.sync import MongoStore, Sessions, shared_store
 from mongostore.unreadable import log_unreadable
 
@@ -99,7 +100,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             if existing and not existing.data:
                 # Its messages came first. Who changes it meanwhile has created it, or deletes it after us.
                 with suppress(ConflictError, NotFoundError):
-                    self._sessions.update(session_id, revision=existing.revision, data=row)
+                    self._sessions.update(session_id, revision=LifeRevision.of(existing), data=row)
 
     def get_session(self, session_id: str) -> dict[str, Any]:
         """Return a session's row, a new `{}` where there is none."""
@@ -151,11 +152,10 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def get_conversations(self, session_id: str) -> list[dict[str, Any]]:
         """Return the messages of a session in the order in which they were first added."""
-        try:
-            return self._message_rows(session_id)
-        except ConflictError:
-            # They were all removed while they were read: what is there now is the answer.
-            return self._message_rows(session_id)
+        while True:
+            # They may all be removed while they are read: what is there then is the answer.
+            with suppress(ConflictError):
+                return self._message_rows(session_id)
 
     def get_context_messages(self, session_id: str) -> Any:
         """Return what was stored as context messages, a new `{}` where nothing was."""

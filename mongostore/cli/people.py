@@ -169,7 +169,7 @@ async def _erase(
 
 async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dict[str, int]:
     person = await find(store)
-    number, written = 0, set[str]()
+    number, hidden, written = 0, 0, set[str]()
     counts: Counter[str] = Counter()
     with (
         whole_file(output) as target,
@@ -182,11 +182,15 @@ async def _export(store: AsyncMongoStore, find: FindPerson, output: Path) -> dic
             member = f"{record.collection}/{number:08}.json"
             archive.writestr(member, _to_json(record))
             counts[record.collection] += 1
+            is_session = record.collection == "sessions" and record.relation == "owner"
+            hidden += is_session and record.value["deleted_at"] is not None
             key = record.value.get("file_key")
             # An element of theirs may have its file in a folder of theirs.
             if key is not None and key not in written:
                 written.add(key)
                 counts["files"] += await _write_file(store, archive, key, f"files/{number:08}")
+    if hidden:
+        warn(f"{hidden} softly deleted sessions are without their messages: undelete them to export these")
     return {collection: count for collection, count in counts.items() if count}
 
 

@@ -46,11 +46,13 @@ def copy_dump(path: Path, copy: Path, names: Collection[str]) -> None:
                 columns = [_unquote(name) for name in found[2].split(", ")]
                 target.insert(_unquote(found[1]), columns, _copied_rows(lines))
             elif line.startswith("INSERT INTO "):
-                while line.count("'") % 2 or not line.rstrip().endswith(";"):
+                statement, quotes = [line], line.count("'")
+                while quotes % 2 or not statement[-1].rstrip().endswith(";"):
                     if not (more := next(lines, "")):
                         raise SourceError(f"{path.name} ends in the middle of a row")
-                    line += more
-                target.insert_statement(line)
+                    statement.append(more)
+                    quotes += more.count("'")
+                target.insert_statement("".join(statement))
         if not is_dump:
             raise SourceError(f"{path.name} is neither an SQLite database nor a dump of PostgreSQL")
 

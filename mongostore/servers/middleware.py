@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mongostore.servers.access import caller_of
@@ -258,6 +259,7 @@ class AccessLog:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._templates: dict[int, str | None] = {}
+        self._patterns: list[tuple[re.Pattern[str], str]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -287,13 +289,21 @@ class AccessLog:
             access_log.info("%s", json.dumps(line))
 
     def _path_of(self, scope: Scope) -> str:
-        """Return the template of the route that answered; the path itself, shortened, where none did."""
+        """Return the template of the route that answered, or would have; the path itself where none would."""
         answered = scope.get("route")
         template = getattr(answered, "path_format", None)
         if not isinstance(template, str):
-            return str(scope["path"])[:_LOGGED_CHARACTERS]
+            return self._template_of(scope) or str(scope["path"])[:_LOGGED_CHARACTERS]
         # The route of an included router does not know the prefix, and to look for it takes long.
         if id(answered) not in self._templates:
             known = iter_route_contexts(scope["app"].routes)
             self._templates |= {id(one.original_route): one.path_format for one in known}
         return self._templates.get(id(answered)) or template
+
+    def _template_of(self, scope: Scope) -> str | None:
+        """Return the template of the route that a request was refused before it came to."""
+        if self._patterns is None:
+            known = [one.path for one in iter_route_contexts(scope["app"].routes) if one.path is not None]
+            self._patterns = [(compile_path(path)[0], path) for path in dict.fromkeys(known)]
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return next((template for pattern, template in self._patterns if pattern.match(path)), None)

@@ -2053,7 +2053,8 @@ class People(Mirror[AsyncPeople]):
         """Yield as JSON everything that is a person's or that they said.
 
         The texts of others are left out. The contents of files are not among it: `threads.files.iter_content`
-        of a `file_key`, of an element or of a file in a folder of theirs, reads them.
+        of a `file_key`, of an element or of a file in a folder of theirs, reads them. Of a softly deleted
+        session it is the session alone: undelete it to have its messages.
 
         Raises:
             InvalidValueError: If it is no person that `get` returned.

@@ -15,6 +15,7 @@ from claude_agent_sdk.testing import run_session_store_conformance
 
 from mongostore import AsyncMongoStore, MongoStore
 from mongostore.adapters.claude_agent_sdk import MongoSessionStore
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from tests.contract.command_log import CommandLog, logged_store
 from tests.examples import claude_agent as example
@@ -231,6 +232,51 @@ async def test_a_subagent_that_a_deletion_overtakes_is_named(
     assert await transcripts.list_subkeys(KEY) == ["subagents/a"]
     await transcripts.delete(KEY)
     assert await transcripts.load(sub) is None
+
+
+@pytest.mark.parametrize("subpath", [None, "subagents/a"], ids=["all", "one"])
+async def test_a_subagent_that_begins_within_a_deletion_goes_or_is_named(
+    transcripts: MongoSessionStore, monkeypatch: pytest.MonkeyPatch, subpath: str | None
+) -> None:
+    sub, key = {**KEY, "subpath": "subagents/a"}, {**KEY, "subpath": subpath} if subpath else KEY
+    await transcripts.append(sub, [new_entry("a")])
+    delete = AsyncSessions.delete
+
+    async def delete_and_append(sessions: AsyncSessions, *args: Any, **options: Any) -> bool:
+        done = await delete(sessions, *args, **options)
+        if sessions.namespace.startswith("claude-subagents:"):
+            # Behind the deletion of the subagents, and before that of their names.
+            monkeypatch.setattr(AsyncSessions, "delete", delete)
+            await transcripts.append(sub, [new_entry("b")])
+        return done
+
+    monkeypatch.setattr(AsyncSessions, "delete", delete_and_append)
+    await transcripts.delete(key)
+    living = await transcripts.load(sub)
+    assert await transcripts.list_subkeys(KEY) == (["subagents/a"] if living else [])
+    await transcripts.delete(KEY)
+    assert await transcripts.load(sub) is None
+
+
+async def test_a_summary_tells_nothing_of_a_transcript_that_was_deleted(
+    transcripts: MongoSessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await transcripts.append(KEY, [new_entry("a", "secret", customTitle="Secret")])
+    find = AsyncSessions.find
+
+    async def find_and_renew(sessions: AsyncSessions, *args: Any, **options: Any) -> Any:
+        found = await find(sessions, *args, **options)
+        monkeypatch.setattr(AsyncSessions, "find", find)
+        await transcripts.delete(KEY)
+        await transcripts.append(KEY, [new_entry("b", "new")])
+        return found
+
+    monkeypatch.setattr(AsyncSessions, "find", find_and_renew)
+    await transcripts.append(KEY, [new_entry("c", "late")])
+    assert await transcripts.load(KEY) == [new_entry("b", "new"), new_entry("c", "late")]
+    summary = (await summary_of(transcripts))["data"]
+    assert summary == await folded(transcripts)
+    assert "ecret" not in repr(summary)
 
 
 async def test_a_batch_beside_a_deletion_is_whole_or_gone(transcripts: MongoSessionStore) -> None:

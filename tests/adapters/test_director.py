@@ -18,7 +18,8 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
 from mongostore import DocumentTooLargeError, InvalidValueError, Message, MongoStoreError, NotFoundError
-from mongostore.sync import MongoStore, shared_store
+from mongostore.repositories.store_collection import StoreCollection
+from mongostore.sync import MongoStore, Sessions, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
 from mongostore.testing.director.parallel import ParallelSuite
@@ -119,6 +120,48 @@ def test_settings_come_from_the_environment(
     adapter.MongoDB().create_session("s")
     assert adapter.MongoDB(uri).get_session("s")["session_id"] == "s"
     shared_store(uri).close()
+
+
+def test_a_row_of_a_session_made_anew_is_left_as_it_is(
+    db: Any, foreign: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = foreign.sessions.in_namespace("director")
+    # Its messages came first.
+    sessions.create("s")
+    find = Sessions.find
+
+    def find_and_renew(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Sessions, "find", find)
+        found = find(*arguments, **options)
+        db.delete_session("s")
+        db.create_session("s", video_id="theirs")
+        return found
+
+    monkeypatch.setattr(Sessions, "find", find_and_renew)
+    db.create_session("s", video_id="mine")
+    assert db.get_session("s")["video_id"] == "theirs"
+
+
+def test_conversations_are_read_however_often_they_are_removed(
+    db: Any, foreign: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = foreign.sessions.in_namespace("director")
+    messages = [Message(id=f"{n}", role="user") for n in range(300)]
+    read, left = StoreCollection.find_all, [3]
+
+    def replace_all() -> None:
+        sessions.messages.truncate("s")
+        sessions.messages.append_many("s", messages)
+
+    async def read_what_was_removed(collection: StoreCollection, *arguments: Any, **options: Any) -> Any:
+        if left[0] and collection.name == "session_segments":
+            left[0] -= 1
+            await asyncio.get_running_loop().run_in_executor(None, replace_all)
+        return await read(collection, *arguments, **options)
+
+    sessions.messages.append_many("s", messages, create=True)
+    monkeypatch.setattr(StoreCollection, "find_all", read_what_was_removed)
+    assert len(db.get_conversations("s")) == 300
 
 
 def test_an_open_store_can_be_given(adapter: ModuleType, store_uri: str, database: str) -> None:

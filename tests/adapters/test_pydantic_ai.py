@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -34,8 +35,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mongostore import AsyncMongoStore, InvalidDocumentError, Message
+from mongostore import AsyncMongoStore, InvalidDocumentError, Message, UnavailableError
 from mongostore.adapters.pydantic_ai import MongoConversationStore
+from mongostore.repositories.sessions import AsyncSessionBranches, AsyncSessions
 from tests.contract.command_log import CommandLog, logged_store
 from tests.examples import pydantic_agent as example
 
@@ -180,6 +182,69 @@ async def test_a_copy_from_before_a_deletion_is_not_saved_over_what_is_new(
     loaded = await conversations.load("c")
     assert loaded is not None
     assert len(loaded.messages) == 6
+
+
+@pytest.mark.parametrize("verb", ["branch", "delete_record"])
+async def test_no_change_of_a_conversation_meets_one_of_that_id_that_is_made_anew_meanwhile(
+    conversations: MongoConversationStore,
+    store: AsyncMongoStore,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    await conversations.save(old := begun("c"))
+    name, other = {"branch": "update", "delete_record": "delete"}[verb], MongoConversationStore(store=store)
+    change = getattr(AsyncSessions, name)
+
+    async def renew_and_change(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(AsyncSessions, name, change)
+        await other.delete("c")
+        # By as many writes, so that the session has the same revision.
+        await other.save(begun("c", turns=2))
+        return await change(*args, **options)
+
+    monkeypatch.setattr(AsyncSessions, name, renew_and_change)
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "branch": lambda: conversations.branch("c", at=1, expected_revision=old.revision),
+        "delete_record": lambda: conversations.delete_record("c", expected_revision=str(old.revision)),
+    }
+    with pytest.raises(ConversationConflict):
+        await calls[verb]()
+    loaded = await other.load("c")
+    assert loaded is not None
+    assert len(loaded.messages) == 4
+
+
+@pytest.mark.parametrize(
+    "error", [UnavailableError("away"), asyncio.CancelledError()], ids=["lost", "cancelled"]
+)
+@pytest.mark.parametrize("was_done", [True, False], ids=["done", "not done"])
+async def test_a_long_save_whose_outcome_is_unknown_is_whole_or_nothing_is_left_of_it(
+    conversations: MongoConversationStore,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    was_done: bool,
+) -> None:
+    await conversations.save(begun("c"))
+    conversation = await conversations.load("c")
+    assert conversation is not None
+    conversation.messages.extend(message for number in range(501) for message in turn(number))
+    append = AsyncSessionBranches.append_many
+
+    async def append_and_fail(*args: Any, update: Any = None, **options: Any) -> Any:
+        if update is None or was_done:
+            appended = await append(*args, update=update, **options)
+        if update is None:
+            return appended
+        raise error
+
+    monkeypatch.setattr(AsyncSessionBranches, "append_many", append_and_fail)
+    with pytest.raises(type(error)):
+        await conversations.save(conversation)
+    monkeypatch.undo()
+    loaded = await conversations.load("c")
+    assert loaded is not None
+    assert len(loaded.messages) == (1004 if was_done else 2)
+    assert await (await conversations.sessions()).messages.count("c") == len(loaded.messages)
 
 
 @pytest.mark.parametrize("times", [25, pytest.param(300, marks=pytest.mark.long)])

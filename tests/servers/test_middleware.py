@@ -386,7 +386,8 @@ async def test_each_request_is_a_line_of_its_route_and_says_nothing_else(
         await asking.get("/raise/other"),
         await asking.head("/raise/other"),
         await asking.get("/nowhere%0A%22forged%22"),
-        await asking.post("/things/a", content=b"x" * (2 * MAX_BODY_BYTES)),
+        await asking.post(f"/things/{SECRET}", content=b"x" * (2 * MAX_BODY_BYTES)),
+        await asking.delete(f"/things/{SECRET}"),
     ]
     found = lines(caplog)
     assert [(line["method"], line["path"], line["status"]) for line in found] == [
@@ -396,7 +397,8 @@ async def test_each_request_is_a_line_of_its_route_and_says_nothing_else(
         ("GET", "/raise/{kind}", 500),
         ("HEAD", "/raise/{kind}", 500),
         ("GET", '/nowhere\n"forged"', 404),
-        ("POST", "/things/a", 413),
+        ("POST", "/things/{thing}", 413),
+        ("DELETE", "/things/{thing}", 405),
     ]
     assert [line["bytes"] for line in found] == [len(answer.content) for answer in answers]
     assert all(line["ms"] >= 0 for line in found)

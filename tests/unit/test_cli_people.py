@@ -39,9 +39,12 @@ def test_an_export_of_a_person_holds_each_file_whole(tmp_path: Path, monkeypatch
                 element = Element(id=f"../{number}", message_id="m", file_key=key)
                 store.threads.elements.upsert(f"t{number}", element)
         store.threads.files.upload("ada/gone", b"x")
+        store.sessions.create("hidden", user_id="ada")
+        store.sessions.soft_delete("hidden")
         monkeypatch.setattr(AsyncFiles, "iter_content", replace)
         done = CliRunner().invoke(app, ["people", "export", "ada", "-o", str(path), "--uri", uri, "--json"])
     assert done.exit_code == 0, done.output
+    assert "1 softly deleted sessions are without their messages" in done.stderr
     received = {}
     with zipfile.ZipFile(path) as archive:
         assert not any(".." in name for name in archive.namelist())

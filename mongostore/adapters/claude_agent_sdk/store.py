@@ -18,6 +18,7 @@ from mongostore.arguments import MAX_LIMIT
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Session, SessionUpdate
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions.filters import LifeRevision
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 from mongostore.sync import MongoStore, shared_store
@@ -171,7 +172,7 @@ class MongoSessionStore:
                     )
                 else:
                     stored = await sessions.messages.append_many(
-                        session_id, messages, update=update, revision=session.revision
+                        session_id, messages, update=update, revision=LifeRevision.of(session)
                     )
                 before = session.count if session else 0
                 if any(message.position is None or message.position < before for message in stored):
@@ -208,7 +209,7 @@ class MongoSessionStore:
             empty = session.model_copy(update={"count": 0, "data": {}})
             with suppress(ConflictError, NotFoundError):
                 update = self._folded(key, empty, entries, len(entries))
-                await sessions.update(session_id, revision=session.revision, **update)
+                await sessions.update(session_id, revision=LifeRevision.of(session), **update)
 
     async def _append_sub(
         self, store: AsyncMongoStore, key: SessionKey, entries: Sequence[SessionStoreEntry]
@@ -222,8 +223,7 @@ class MongoSessionStore:
                 if messages := to_messages(entries):
                     await subs.messages.append_many(sub_id, messages, create=create)
                 if create:
-                    # A deletion may have come between its name and its beginning.
-                    await self._name(mains, session_id, key["subpath"])
+                    await self._name(mains, session_id, key["subpath"], is_begun=True)
                 return
             except NotFoundError:
                 await self._name(mains, session_id, key["subpath"])
@@ -231,12 +231,19 @@ class MongoSessionStore:
             except ConflictError:
                 entries = await _without_stored(subs, sub_id, entries)
 
-    async def _name(self, mains: AsyncSessions, session_id: str, subpath: str) -> None:
-        """Have a main transcript, begun if need be, name the one of a subagent, unless it does."""
-        async for _ in _attempts(session_id):
-            main = await mains.ensure(session_id)
-            if subpath in _subkeys(main):
-                return
+    async def _name(
+        self, mains: AsyncSessions, session_id: str, subpath: str, *, is_begun: bool = False
+    ) -> None:
+        """Have a main transcript, begun if need be, name the one of a subagent.
+
+        One that has just begun is named once more: a deletion may have come between its name and its
+        beginning, or may have looked for subagents before, and the revision tells it that there is another.
+        """
+        async for attempt in _attempts(session_id):
+            if attempt or not is_begun:
+                main = await mains.ensure(session_id)
+                if subpath in _subkeys(main) and not is_begun:
+                    return
             with suppress(NotFoundError):
                 await mains.update(session_id, metadata={_SUBKEY + subpath: True})
                 return
@@ -278,13 +285,14 @@ class MongoSessionStore:
                 return
             for each in [subpath] if subpath else _subkeys(session):
                 await subs.delete(id_of(key["session_id"], each))
-            # A subagent that begins meanwhile is named first, which changes the revision.
+            # A subagent that begins meanwhile is named behind that, which changes the revision.
+            revision = LifeRevision.of(session)
             with suppress(ConflictError):
                 if not subpath:
-                    await mains.delete(session_id, revision=session.revision)
+                    await mains.delete(session_id, revision=revision)
                 elif subpath in _subkeys(session):
                     gone = {_SUBKEY + subpath: None}
-                    await mains.update(session_id, metadata=gone, revision=session.revision)
+                    await mains.update(session_id, metadata=gone, revision=revision)
                 return
 
     async def _list_subkeys(self, store: AsyncMongoStore, key: SessionListSubkeysKey) -> list[str]:

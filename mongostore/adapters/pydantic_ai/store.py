@@ -30,6 +30,7 @@ from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueErr
 from mongostore.models import Message, Session, SessionUpdate
 from mongostore.recent import Recent
 from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions.filters import LifeRevision
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
@@ -65,7 +66,7 @@ class MongoConversationStore(ConversationStore):
         self._store = SharedStore(uri, database, store)
         self._namespace = namespace
         # By conversation, the revision of its record and that of its session at the time.
-        self._revisions = Recent[str, tuple[str, int]](_REMEMBERED)
+        self._revisions = Recent[str, tuple[str, LifeRevision]](_REMEMBERED)
         # By entry, a conversation that has it.
         self._owners = Recent[str, str](_REMEMBERED)
 
@@ -110,7 +111,7 @@ class MongoConversationStore(ConversationStore):
     def _read_session(self, session: Session) -> ConversationRecord | None:
         record = to_record(session.data)
         if record is not None:
-            self._revisions[session.id] = (record.revision, session.revision)
+            self._revisions[session.id] = (record.revision, LifeRevision.of(session))
             for entry_id in filter(None, [record.head_id, *record.branches]):
                 self._owners[entry_id] = session.id
         return record
@@ -183,7 +184,7 @@ class MongoConversationStore(ConversationStore):
             session = await sessions.get(_check(conversation_id))
             if revision_of(session) != expected_revision:
                 raise ConversationConflict(conversation_id)
-            if not await sessions.delete(conversation_id, revision=session.revision):
+            if not await sessions.delete(conversation_id, revision=LifeRevision.of(session)):
                 raise ConversationConflict(conversation_id)
 
     async def read_entry(self, entry_id: str) -> ConversationEntry:
@@ -247,11 +248,13 @@ class _Write:
         self._sessions = sessions
         self._id = conversation_id
         self._expected = expected
-        self._revision: int | None = None
+        self._revision: LifeRevision | None = None
         self._is_created = False
-        self._written: list[str] = []
+        # The ids of the entries, those of the last step apart.
+        self._early: list[str] = []
+        self._last: list[str] = []
 
-    def is_seen(self, seen: tuple[str, int] | None) -> bool:
+    def is_seen(self, seen: tuple[str, LifeRevision] | None) -> bool:
         """Return whether the session's revision is known from when the record was read."""
         if seen is not None and seen[0] == self._expected:
             self._revision = seen[1]
@@ -265,7 +268,7 @@ class _Write:
         """
         if self._expected is None:
             with suppress(AlreadyExistsError):
-                self._revision = (await self._sessions.create(self._id)).revision
+                self._revision = LifeRevision.of(await self._sessions.create(self._id))
                 self._is_created = True
                 return
         # One without a record is left of a write that was cut short.
@@ -276,6 +279,8 @@ class _Write:
         if not messages:
             await self._sessions.update(self._id, revision=self._revision, **change)
             return
+        ids, last = [message.id for message in messages], (len(messages) - 1) // MAX_LIMIT * MAX_LIMIT
+        self._early, self._last = ids[:last], ids[last:]
         for start in range(0, len(messages), MAX_LIMIT):
             batch = messages[start : start + MAX_LIMIT]
             is_last = batch[-1] is messages[-1]
@@ -288,22 +293,30 @@ class _Write:
             )
             parent_id = batch[-1].id
             if not is_last:
-                self._written += [message.id for message in batch]
                 await self._read_revision()
 
     async def undo(self) -> None:
-        """Leave nothing of a write that has failed."""
-        with suppress(ConflictError):
-            if self._is_created:
+        """Leave nothing of a write that has failed, unless its last step was done all the same."""
+        if self._is_created:
+            with suppress(ConflictError):
                 await self._sessions.delete(self._id, revision=self._revision)
-            for start in range(0, len(self._written), MAX_LIMIT):
-                await self._sessions.messages.delete_many(self._id, self._written[start : start + MAX_LIMIT])
+                return
+        if not self._early:
+            return
+        with suppress(ConflictError, NotFoundError):
+            # No step that is still under way can be done behind this.
+            user_id = (await self._sessions.get(self._id)).user_id
+            await self._sessions.update(self._id, revision=self._revision, user_id=user_id)
+        if await self._sessions.messages.exists(self._id, self._last[0]):
+            return
+        for start in range(0, len(self._early), MAX_LIMIT):
+            await self._sessions.messages.delete_many(self._id, self._early[start : start + MAX_LIMIT])
 
     async def _read_revision(self) -> None:
         session = await self._sessions.get(self._id)
         if revision_of(session) != self._expected:
             raise ConversationConflict(self._id)
-        self._revision = session.revision
+        self._revision = LifeRevision.of(session)
 
 
 def revision_of(session: Session) -> str | None:

@@ -55,7 +55,6 @@ class MessageDeleter:
         Those in segments are announced in the session's document first: that one write is the
         deletion, and the next caller finishes it if this process dies.
         """
-        call = current_operation()
         wanted = set(message_ids)
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
@@ -66,7 +65,7 @@ class MessageDeleter:
             if await self._tail.finish_pending(document):
                 continue
             if was_done(document):
-                return int(call.memory["deleted"])
+                return await self.finish(key)
             gone = await self.delete_from(document, wanted, seen_at=seen_at)
             if gone is not None:
                 return gone
@@ -101,7 +100,7 @@ class MessageDeleter:
         }
         if sealed is None:
             sealed = await self._find_sealed(document, wanted - {message["id"] for message in here.values()})
-        gone = [*here.values(), *sealed]
+        gone = [*sealed, *here.values()]
         if not gone and not sets:
             return 0
         for message in gone:
@@ -115,16 +114,21 @@ class MessageDeleter:
             "$set": changed,
             "$inc": {"edit_count": 1, **counts, "message_count": counts.get("message_count", 0) - len(gone)},
             "$max": {"active_at": current_operation().now},
-            "$push": record_operation(here.values()),
+            "$push": record_operation(gone),
         }
-        # If the answer to what follows is lost and the next attempt finds it done, it was this many.
-        current_operation().memory["deleted"] = len(gone)
+        # If the answer to what follows is lost and the next attempt finds it done, it was these.
+        current_operation().memory["gone"] = gone
         erased = await self._tail.sessions.update_one(unchanged_filter(document), update)
         if not erased.matched_count:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete_of(document["_id"], gone)
+        return await self.finish(document["_id"])
+
+    async def finish(self, key: str) -> int:
+        """Remove the large values of the messages that this call has removed; return how many these are."""
+        gone: list[StoredDocument] = current_operation().memory["gone"]
+        await self._overflows.delete_of(key, gone)
         return len(gone)
 
     async def _find_sealed(self, document: StoredDocument, message_ids: set[str]) -> list[StoredDocument]:

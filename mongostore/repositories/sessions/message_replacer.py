@@ -20,7 +20,6 @@ from mongostore.repositories.sessions.tail import (
     Tail,
     TailPosition,
     back_off,
-    check_incarnation,
     contention_error,
     messages_of,
     messages_start,
@@ -30,7 +29,7 @@ from mongostore.repositories.sessions.tail import (
 
 # As a rule these have the newest message and the one before it.
 _FEW = 8
-# So many sessions are kept for the next pop.
+# So many sessions are remembered for the next pop.
 _CACHED_POPS = 64
 
 
@@ -57,12 +56,14 @@ class MessageReplacer:
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             try:
-                document = self._take(key) or await self._tail.read(key, None if is_whole else _FEW)
+                remembered = self._take(key)
+                document = remembered or await self._tail.read(key, None if is_whole else _FEW)
             except NotFoundError:
                 return None
             if await self._tail.finish_pending(document):
                 continue
             if was_done(document):
+                await self._deleter.finish(key)
                 popped: Message = memory["popped"]
                 return popped
             if len(messages_of(document)) < 2 and len(document["messages"]) < tail_length(document):
@@ -80,9 +81,14 @@ class MessageReplacer:
             memory["popped"] = read((position, message))
             sets = {"last": to_stored_preview(filled[-2]) if len(filled) > 1 else None}
             sealed = [two[-1][1]] if position < document["tail_start"] else []
+            if remembered:
+                # If the answer is lost, the next attempt means this session, and no later one of that id.
+                memory["incarnation"] = remembered["create_op"]
             if await self._deleter.delete_from(document, {message["id"]}, sets=sets, sealed=sealed):
                 self._keep(document, position, sets)
                 return read((position, message))
+            if remembered:
+                del memory["incarnation"]
         raise contention_error(key)
 
     async def replace_newest(
@@ -98,6 +104,7 @@ class MessageReplacer:
                 continue
             end = document["next_position"]
             if was_done(document):
+                await self._deleter.finish(key)
                 return [*enumerate(messages, current_operation().memory["start"])]
             newest = await self._newest(document, len(message_ids))
             if [message["id"] for _, message in newest] != [*message_ids]:
@@ -123,13 +130,10 @@ class MessageReplacer:
         raise contention_error(key)
 
     def _take(self, key: str) -> StoredDocument | None:
-        """Return the session as the pop before this one has left it, if it is kept."""
+        """Return the session as the pop before this one has left it, if it is remembered."""
         document = self._popped.pop(key, None)
         # An attempt whose answer was lost has changed it since.
-        if current_operation().attempt or not is_open(document):
-            return None
-        check_incarnation(document)
-        return document
+        return document if is_open(document) and not current_operation().attempt else None
 
     def _keep(self, document: StoredDocument, popped: int, sets: StoredDocument) -> None:
         """Keep a session as it is without its newest message, if the next pop needs no more of it."""

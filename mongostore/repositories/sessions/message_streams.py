@@ -105,8 +105,13 @@ class MessageStreams(SessionRepository):
                 found = {}
             if found.get("stream", {}).get("writer") == growth.writer:
                 return to_message((position, _begun(found)))
-            if taken := await self._take_over(growth, stored):
-                return taken
+            try:
+                if taken := await self._take_over(growth, stored):
+                    return taken
+            except NotFoundError:
+                deleter = self._storage.session_deleter
+                if not (change.may_create and await deleter.may_begin_again(growth.key)):
+                    raise
             fresh = False
 
     @writes

@@ -17,7 +17,12 @@ from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
+from mongostore.repositories.sessions.recent_operations import (
+    not_done,
+    operation_token,
+    record_operation,
+    was_done,
+)
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.tail import (
     Positioned,
@@ -63,8 +68,9 @@ class MessageUpdater:
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             document, container = await self._find(key, message_id, is_new)
-            if await self._was_updated(document):
+            if await self._was_updated(document) or _was_appended(container, message_id):
                 current_operation().memory["updated"] = True
+                await self._overflows.delete(key, current_operation().memory.get("unused", ()))
                 return await self._read_updated(key, message_id, ())
             if document["messages_bytes"] >= self._limits.full_bytes and await self._tail.roll_if_full(
                 document
@@ -135,6 +141,8 @@ class MessageUpdater:
         update["$set"] |= patch.preview()
         update |= {"$max": {"active_at": current_operation().active_at}, "$push": record_operation()}
         one: StoredDocument = {"id": message_id, "overflow": None, **patch.expected}
+        if current_operation().attempt:
+            one["op"] = {"$ne": operation_token()}
         if patch.ends_stream:
             # Text that has left the message has to be deleted.
             unsplit: StoredDocument = {"stream.parts": []} if patch.drops_stream else {"stream": None}
@@ -196,7 +204,7 @@ class MessageUpdater:
         position, old = message_in(container, message_id)
         if not patch.is_met(old):
             raise other_version_error(message_id)
-        one: StoredDocument = {"id": message_id, "overflow": old.get("overflow")}
+        one: StoredDocument = {"id": message_id, "overflow": old.get("overflow"), **patch.expected}
         if patch.seen_at is not None:
             one["updated_at"] = old.get("updated_at")
         preview = patch.preview() if document["last"]["id"] == message_id else {}
@@ -204,17 +212,23 @@ class MessageUpdater:
         ended = await self._end_stream(document["_id"], old, patch, one) if ends_stream else patch
         if ended is None:
             return None
-        guard: StoredDocument = {"_id": container["_id"], "messages": {"$elemMatch": one}}
+        # In this life alone: others may have made the session anew, with a message of that id.
+        guard: StoredDocument = {
+            "_id": container["_id"],
+            "epoch": container["epoch"],
+            "messages": {"$elemMatch": one},
+        }
         fitted = await self._fit(container, document, old, ended, guard)
         if fitted is None:
             return None
         body, patch = fitted
         index = position - messages_start(container)
         update_in = self._update_in_tail if container is document else self._update_in_segment
+        # If the answer to what follows is lost and the next attempt finds it done, these go.
+        unused = [old.get("overflow"), *(parts_of(old) if ends_stream else ())]
+        current_operation().memory["unused"] = unused
         changed = await update_in(document, guard, patch, message_id, preview, {"$slice": [index, 1]})
-        unused = [old.get("overflow") if changed else patch.members.get("overflow")]
-        parts = parts_of(old) if changed and ends_stream else ()
-        await self._overflows.delete(document["_id"], [*unused, *parts])
+        await self._overflows.delete(document["_id"], unused if changed else [patch.members.get("overflow")])
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
@@ -237,8 +251,8 @@ class MessageUpdater:
         """
         crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
-            # The body is read and written back, so nothing may change in between, and in this life alone.
-            guard |= {"edit_count": container["edit_count"], "epoch": container["epoch"]}
+            # The body is read and written back, so nothing may change in between.
+            guard["edit_count"] = container["edit_count"]
             return await self._respill(document, old, patch, out=crowded)
         if patch.metadata:
             # Merged into what they are by now, for the sum has a limit.
@@ -319,10 +333,11 @@ class MessageUpdater:
         )
         if changed is None:
             return None
-        key = {"_id": document["_id"]}
-        await self._tail.sessions.update_one(key, {"$max": {"active_at": current_operation().active_at}})
+        # Of the messages that were there then: others may have begun anew since, under the same ids.
+        own = {"_id": document["_id"], "epoch": document["epoch"]}
+        await self._tail.sessions.update_one(own, {"$max": {"active_at": current_operation().active_at}})
         if preview:
-            await self._tail.sessions.update_one({**key, "last.id": message_id}, {"$set": preview})
+            await self._tail.sessions.update_one({**own, "last.id": message_id}, {"$set": preview})
         return changed
 
     async def _was_updated(self, document: StoredDocument) -> bool:
@@ -335,6 +350,11 @@ class MessageUpdater:
             if segment is None or was_done(segment):
                 return True
         return was_done(document)
+
+
+def _was_appended(container: StoredDocument | None, message_id: str) -> bool:
+    """Return whether an earlier attempt of this operation has appended the message."""
+    return container is not None and message_in(container, message_id)[1].get("op") == operation_token()
 
 
 def _ids_in(document: StoredDocument) -> list[str]:

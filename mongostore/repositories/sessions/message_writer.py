@@ -159,8 +159,10 @@ class MessageWriter:
                 rolled = await self._tail.roll_if_full(document)
                 if not rolled:
                     checked = TailPosition(document["epoch"], document["tail_start"])
-                    existing |= await self._find_existing(document, checked, whole, pending)
-                    if were_appended(document, whole if "fresh" in current_operation().memory else ()):
+                    own_ids = whole if "fresh" in current_operation().memory else ()
+                    is_done = were_appended(document, own_ids)
+                    existing |= await self._find_existing(document, checked, whole, pending, is_done)
+                    if is_done:
                         return existing, None
                     counted = change.recounted(document)
                     if not change.holds(document) and existing.keys() < whole.keys():
@@ -234,14 +236,20 @@ class MessageWriter:
         position: TailPosition,
         whole: dict[str, StoredDocument],
         pending: Sequence[str],
+        is_done: bool,
     ) -> dict[str, Positioned]:
-        """Return those of the messages that are stored already, by id."""
+        """Return those of the messages that are stored already, by id.
+
+        What an earlier attempt has appended, if it `is_done` or known by its token, others may have changed.
+        """
         key = document["_id"]
         found = messages_of(document) + await self._tail.find_in_segments(key, position, pending)
         positioned = [one for one in found if one[1]["id"] in whole]
         known = await self._overflows.load_into(key, (message for _, message in positioned))
+        is_done |= "fresh" in current_operation().memory
         for message in known or ():
-            if has_other_content(message, whole[message["id"]], _CONTENT):
+            is_own = is_done or message.get("op") == operation_token()
+            if not is_own and has_other_content(message, whole[message["id"]], _CONTENT):
                 raise ConflictError(f"message {message['id']!r} is already there with other content")
         positions = [position for position, _ in positioned]
         return {message["id"]: (positions[i], message) for i, message in enumerate(known or ())}

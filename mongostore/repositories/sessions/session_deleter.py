@@ -84,10 +84,13 @@ class SessionDeleter:
         is_deleting, gone = document["state"] == "deleting", is_expired(document, current_operation().now)
         if gone and not is_deleting:
             same = {name: document[name] for name in ("_id", "create_op", "expires_at")}
-            result = await self._tail.sessions.update_one(
-                {**same, "state": STATE_FILTERS[None]}, {"$set": {"state": "deleting"}}
+            # With the parts that it has by now.
+            marked = await self._tail.sessions.find_one_and_update(
+                {**same, "state": STATE_FILTERS[None]},
+                {"$set": {"state": "deleting"}},
+                projection=DELETED_FIELDS,
             )
-            is_deleting = bool(result.matched_count)
+            is_deleting, document = marked is not None, marked or document
         if is_deleting:
             await self.finish_delete(document)
         return is_deleting or gone

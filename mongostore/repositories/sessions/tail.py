@@ -100,10 +100,7 @@ class Tail:
     async def take(self, key: str, revision: int | None) -> StoredDocument:
         """Return the document of an open session, the kept one if it has that revision."""
         document = self._cached_documents.pop(key, None)
-        if document is None or document["revision"] != revision:
-            return await self.read(key)
-        check_incarnation(document)
-        return document
+        return document if document and document["revision"] == revision else await self.read(key)
 
     async def read_fields(self, key: str, *names: str) -> StoredDocument:
         """Return some fields of an open session.

@@ -95,11 +95,12 @@ class TurnLog:
             await self._append(key, name, turns, fresh=fresh, revision=revision)
         except (ConflictError, NotFoundError):
             # Certainly not in use, which after an error of the driver is unknown.
-            await self._overflows.delete(key, spilled.values())
+            if not current_operation().attempt:
+                await self._overflows.delete(key, spilled.values())
             raise
         numbers, stored = count(memory["first"]), memory["stored"]
-        unused = [at for at in spilled if at[0] != memory["epoch"] or at[1] in stored]
-        await self._overflows.delete(key, map(spilled.__getitem__, unused))
+        unused = {spilled[at] for at in spilled if at[0] != memory["epoch"] or at[1] in stored}
+        await self._overflows.delete(key, unused - {turn.get("overflow") for turn in stored.values()})
         return to_turns([stored.get(turn["id"]) or {**turn, "number": next(numbers)} for turn in turns])[0]
 
     async def _append(
@@ -109,14 +110,20 @@ class TurnLog:
         call, memory = current_operation(), current_operation().memory
         names = [f"turn {turn['id']!r}" for turn in turns]
         large = {turns[i]["id"] for i in find_large("turns", names, turns, self._tail.limits.embed_bytes)}
-        end = None if call.attempt or revision is not None else self._ends.get((key, name))
-        if end:
-            memory["incarnation"] = end.create_op
+        guess = None if call.attempt or revision is not None else self._ends.get((key, name))
+        end = guess
+        if guess:
+            # If the answer is lost, the next attempt means this session, and no later one of that id.
+            memory["incarnation"] = guess.create_op
         async with AsyncExitStack() as waiting:
             for attempt in range(self._tail.limits.attempts):
                 if attempt == 1:
                     await waiting.enter_async_context(self._tail.take_turn(f"{key}/{name}"))
                 await back_off(attempt)
+                if guess and not end:
+                    # A session that was made anew since then is as good.
+                    guess = None
+                    del memory["incarnation"]
                 end = end or await self._find_end(key, name)
                 if end is None:
                     return

@@ -42,6 +42,7 @@ from mongostore.servers.studio import (
 )
 from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, frame, page_response
 from mongostore.servers.studio.pages import asset_response, assets_version
+from mongostore.servers.studio.rows import KINDS
 from mongostore.store import AsyncMongoStore
 
 _MAX_BODY = 64 * 1024
@@ -156,6 +157,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         page = await page_response(request, "deleted_session.html", around, status=status)
         return _with_headers(page, answer)
     title, text = _words(error, status)
+    unreadable = error if isinstance(error, InvalidDocumentError) else None
     # A form is sent below the page that has it, or leads to it.
     back = request.url.path.rpartition("/")[0] if request.method == "POST" and request.path_params else ""
     if back and status == 503:
@@ -170,7 +172,9 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         text=text,
         error_status=status,
         back=back,
-        detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
+        detail="" if unreadable is None else describe_error(unreadable),
+        # A conversation that cannot be read can be deleted.
+        unreadable=deletion.path_of(request) if unreadable and unreadable.kind in KINDS else "",
     )
     return _with_headers(page, answer)
 

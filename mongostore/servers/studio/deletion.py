@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from mongostore.errors import NotFoundError
+from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Session
 from mongostore.repositories.sessions.filters import LifeRevision
 from mongostore.servers.error_responses import ProblemError
@@ -35,7 +35,7 @@ class Deletion:
 
     Attributes:
         life: The times of its creation and soft deletion: another one of that id has others.
-        parts: Its kinds of parts: how many there are, and what goes with them.
+        parts: Its kinds of parts: how many there are, and what goes with them; none if it cannot be read.
         delete: Deletes the one of an id, and returns whether it was there.
         then: The list that is shown after it.
     """
@@ -89,6 +89,18 @@ async def undelete(request: Request, view: InSession) -> Response:
     return _go(request, view.path)
 
 
+def path_of(request: Request) -> str:
+    """Return the address of the conversation that a request is about; empty if it is about none."""
+    match request.path_params:
+        case {"namespace": str(namespace), "session_id": str(session_id)}:
+            return f"/s/{namespace}/{session_id}"
+        case {"thread_id": str(thread_id)}:
+            return f"/t/{thread_id}"
+        case {"room_id": str(room_id)}:
+            return f"/r/{room_id}"
+    return ""
+
+
 async def find_deleted(request: Request, studio: Studio, error: Exception) -> Session | None:
     """Return the softly deleted session that a request did not find; None if there is none."""
     names = request.path_params
@@ -102,6 +114,10 @@ async def find_deleted(request: Request, studio: Studio, error: Exception) -> Se
 @for_good.api_route("/s/{namespace}/{session_id}/delete", methods=["GET", "POST"])
 async def delete_session(request: Request, view: InSession) -> Response:
     """Show what goes with a session, softly deleted or not; delete it once that is confirmed."""
+    return await _answer(request, view, "session", _count_session(view), view.sessions.delete)
+
+
+async def _count_session(view: InSession) -> Deletion:
     session = await view.sessions.find(view.id, deleted=None)
     if session is None:
         raise NotFoundError("session", view.id)
@@ -112,12 +128,16 @@ async def delete_session(request: Request, view: InSession) -> Response:
     then = "/list?kind=session" if session.deleted_at is None else "/deleted"
     title, life = session.name or session.id, (session.created_at, session.deleted_at)
     delete = partial(view.sessions.delete, revision=LifeRevision.of(session))
-    return await _answer(request, view, Deletion("session", title, life, parts, delete, then))
+    return Deletion("session", title, life, parts, delete, then)
 
 
 @for_good.api_route("/t/{thread_id}/delete", methods=["GET", "POST"])
 async def delete_thread(request: Request, view: InThread) -> Response:
     """Show what goes with a thread; delete it once that is confirmed."""
+    return await _answer(request, view, "thread", _count_thread(view), view.store.threads.delete)
+
+
+async def _count_thread(view: InThread) -> Deletion:
     threads = view.store.threads
     thread, messages = await asyncio.gather(threads.get(view.id), threads.messages.count(view.id))
     elements = files = 0
@@ -129,26 +149,38 @@ async def delete_thread(request: Request, view: InThread) -> Response:
         "files": (files, "of the elements"),
     }
     title, life = thread.name or thread.id, (thread.created_at,)
-    planned = Deletion("thread", title, life, parts, threads.delete, "/list?kind=thread")
-    return await _answer(request, view, planned)
+    return Deletion("thread", title, life, parts, threads.delete, "/list?kind=thread")
 
 
 @for_good.api_route("/r/{room_id}/delete", methods=["GET", "POST"])
 async def delete_room(request: Request, view: InRoom) -> Response:
     """Show what goes with a room; delete it once that is confirmed."""
-    rooms = view.store.rooms
-    full = await rooms.get_full(view.id)
+    return await _answer(request, view, "room", _count_room(view), view.store.rooms.delete)
+
+
+async def _count_room(view: InRoom) -> Deletion:
+    full = await view.store.rooms.get_full(view.id)
     parts = {
         "events": (full.room.event_count, "with the room's tasks and observations"),
         "channels": (len(full.bindings), "their bindings and read markers"),
         "participants": (len(full.participants), "their places in the room; their identities stay"),
     }
     title, life = room_title(full.room), (full.room.created_at,)
-    planned = Deletion("room", title, life, parts, rooms.delete, "/list?kind=room")
-    return await _answer(request, view, planned)
+    return Deletion("room", title, life, parts, view.store.rooms.delete, "/list?kind=room")
 
 
-async def _answer(request: Request, view: View, planned: Deletion) -> Response:
+async def _answer(
+    request: Request,
+    view: View,
+    kind: str,
+    counting: Awaitable[Deletion],
+    delete: Callable[[str], Awaitable[bool]],
+) -> Response:
+    try:
+        planned = await counting
+    except InvalidDocumentError:
+        # It goes whole, though nothing is known of it.
+        planned = Deletion(kind, view.id, (), {}, delete, f"/list?kind={kind}")
     parts = ((name, count) for name, (count, _) in planned.parts.items())
     counted, word = [view.path, *map(str, planned.life), *parts], word_for(view.id)
     if request.method != "POST":

@@ -268,6 +268,42 @@ async def test_what_another_process_has_counted_is_deleted_for_the_same_key(seed
     assert not await tea.exists("s0")
 
 
+async def test_what_cannot_be_read_is_deleted_all_the_same(
+    seeded: AsyncMongoStore, erasing: httpx.AsyncClient, asking: httpx.AsyncClient
+) -> None:
+    for house, path, key in (
+        ("sessions", "/s/default/torn", "default/torn"),
+        ("threads", "/t/torn", "torn"),
+        ("rooms", "/r/torn", "torn"),
+    ):
+        verbs, documents = getattr(seeded, house), seeded.engine.collection(house)
+        await verbs.create("torn")
+        await documents.update_one({"_id": key}, {"$set": {"metadata": "torn"}})
+        page = await erasing.get(path)
+        assert "cannot be read" in page.text
+        assert f'href="{path}/delete"' in page.text
+        assert f'href="{path}/delete"' not in (await asking.get(path)).text
+        assert "nothing of it can be counted" in (await erasing.get(f"{path}/delete")).text
+        form = await confirmation(erasing, path)
+        # By then it is another one.
+        await documents.update_one({"_id": key}, {"$set": {"metadata": {}}})
+        assert (await erasing.post(f"{path}/delete", data=form, headers=HERE)).status_code == 409
+        await documents.update_one({"_id": key}, {"$set": {"metadata": "torn"}})
+        assert (await erasing.post(f"{path}/delete", data=form, headers=HERE)).status_code == 303
+        assert not await verbs.exists("torn")
+
+
+async def test_no_session_is_to_go_for_a_message_that_cannot_be_read(
+    seeded: AsyncMongoStore, erasing: httpx.AsyncClient
+) -> None:
+    await seeded.sessions.messages.append("s", Message(role="user"), create=True)
+    torn = {"$set": {"messages.0.role": 7}}
+    await seeded.engine.collection("sessions").update_one({"_id": "default/s"}, torn)
+    page = await erasing.get("/s/default/s/at/0")
+    assert "This message cannot be read" in page.text
+    assert "/delete" not in page.text.replace("/deleted", "")
+
+
 async def test_another_conversation_of_that_id_stays(
     seeded: AsyncMongoStore, erasing: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
