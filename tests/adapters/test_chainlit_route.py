@@ -256,3 +256,49 @@ async def test_without_a_secret_the_process_has_one_of_its_own(
     claims = {"aud": "mongostore.files", "exp": 4_000_000_000, "key": "k"}
     forged = jwt.encode(claims, "x" * 64)
     assert (await browser.get(f"/mongostore/files/{forged}")).status_code == 404
+
+
+@pytest.mark.parametrize("size", [3, 900_000], ids=["smaller", "larger"])
+@pytest.mark.parametrize("asked", ["", "bytes=0-4"])
+async def test_a_file_that_is_replaced_meanwhile_is_served_whole(
+    layer: MongoDataLayer,
+    store: AsyncMongoStore,
+    browser: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    asked: str,
+) -> None:
+    found = await stored(layer, content=b"old" * 100_000, mime="text/old")
+    files, new = store.threads.files, b"n" * size
+    get = files.get
+
+    async def get_and_lag(key: str) -> Any:
+        monkeypatch.setattr(files, "get", get)
+        file = await get(key)
+        await files.upload(key, new, content_type="text/new")
+        return file
+
+    monkeypatch.setattr(files, "get", get_and_lag)
+    served = await browser.get(found["url"], headers={"Range": asked})
+    assert served.headers["content-type"] == "text/new"
+    assert served.content == (new[:5] if asked else new)
+    assert served.headers["content-length"] == str(len(served.content))
+
+
+async def test_a_file_that_is_deleted_meanwhile_is_not_found(
+    layer: MongoDataLayer,
+    store: AsyncMongoStore,
+    browser: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = await stored(layer, content=b"x")
+    files = store.threads.files
+    get = files.get
+
+    async def get_and_lag(key: str) -> Any:
+        file = await get(key)
+        await files.delete(key)
+        return file
+
+    monkeypatch.setattr(files, "get", get_and_lag)
+    assert (await browser.get(found["url"])).status_code == 404

@@ -7,9 +7,11 @@ import pickle
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
+from mongostore import UnavailableError
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role
 
 URL = "https://example.com/a.png"
@@ -47,6 +49,24 @@ def test_a_copy_may_be_posted_to_before_it_is_saved() -> None:
     made.post("user", "two")
     assert texts(again(made)) == ["one", "two"]
     assert texts(again(thread)) == ["one"]
+
+
+def test_a_copy_whose_making_was_not_answered_is_saved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = RoleThread(name="name")
+    thread.post("user", "hi")
+    made, threads = thread.copy(), thread.storage().store.threads
+    create = threads.create
+
+    def create_and_lose(*arguments: Any, **members: Any) -> None:
+        create(*arguments, **members)
+        raise UnavailableError("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "create", create_and_lose)
+        with pytest.raises(UnavailableError):
+            made.save()
+    made.save()
+    assert (again(made).name, texts(again(made))) == ("name", ["hi"])
 
 
 def test_a_loose_message_stays_with_the_thread_that_it_was_given_to() -> None:

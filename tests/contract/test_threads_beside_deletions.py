@@ -130,7 +130,7 @@ WRITES: dict[str, Write] = {
     "threads.update": Write(lambda store, id: store.threads.update("x", name=id), find_thread),
     "threads.messages.merge": Write(merge_message, read_message),
     "threads.messages.merge start and end": Write(merge_both_ends, read_both_ends),
-    "threads.messages.merge into its first thread": Write(merge_into_first_thread, read_vote),
+    "threads.messages.merge loose": Write(merge_into_first_thread, read_vote),
     "threads.feedback.upsert": Write(vote, read_vote),
     "threads.elements.upsert": Write(put_element, read_element),
     "threads.elements.upsert again": Write(replace_file, read_replaced),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -120,13 +121,12 @@ class GridFSStorageClient(BaseStorageClient):
                 audience=_AUDIENCE,
                 options={"require": ["exp", "key"]},
             )["key"]
-            files = (await self._user.get()).threads.files
-            file = await files.get(key)
+            asked = request.headers.get("range", "")
+            file, span, content = await _open(await self._user.get(), key, asked)
         except (jwt.InvalidTokenError, InvalidValueError, NotFoundError):
             return PlainTextResponse("Not found", 404, headers=_HEADERS)
         kind = file.content_type.encode("latin-1", errors="replace").decode("latin-1")
         headers = {**_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(file)}
-        span = _byte_range(request.headers.get("range", ""), file.size)
         start, end = span or (0, file.size)
         if span and start >= end:
             return Response(status_code=416, headers={**_HEADERS, "Content-Range": f"bytes */{file.size}"})
@@ -135,8 +135,37 @@ class GridFSStorageClient(BaseStorageClient):
         headers["Content-Length"] = str(end - start)
         if request.method == "HEAD":
             return Response(status_code=206 if span else 200, headers=headers)
-        content = files.iter_content(key, start=start, end=end)
         return StreamingResponse(content, 206 if span else 200, headers=headers)
+
+
+async def _open(
+    store: AsyncMongoStore, key: str, asked: str
+) -> tuple[File, tuple[int, int] | None, AsyncIterator[bytes]]:
+    """Return a file, the part that a Range header asks for, and its content, all of one upload.
+
+    Raises:
+        NotFoundError: There is no such file.
+    """
+    files = store.threads.files
+    while True:
+        file = await files.get(key)
+        span = _byte_range(asked, file.size)
+        start, end = span or (0, file.size)
+        content = files.iter_content(key, start=min(start, end), end=end)
+        try:
+            first = await anext(content, b"")
+        except InvalidValueError:
+            # A smaller one is in its place.
+            continue
+        # From its first piece on the content stays that of one upload.
+        if await files.get(key) == file:
+            return file, span, _following(first, content)
+
+
+async def _following(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def _disposition(file: File) -> str:

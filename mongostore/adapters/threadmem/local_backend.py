@@ -15,6 +15,7 @@ from mongostore.adapters.threadmem.messages import RoleMessage, now
 from mongostore.adapters.threadmem.server.models import V1Role
 from mongostore.adapters.threadmem.state import ThreadState
 from mongostore.codec import is_same
+from mongostore.errors import UnavailableError
 
 # Roles, and what is in the metadata, are members by themselves: two who add some do not undo each other's.
 _ROLE = "role:"
@@ -157,7 +158,12 @@ class LocalBackend:
             unset = [f"data.{name}" for name, value in members.items() if value is None]
             threads.merge(thread_id, data=data, unset=unset, **fields)
         elif self.state.is_new:
-            thread = threads.create(thread_id, kind=THREADS, data=data, **fields)
+            try:
+                thread = threads.create(thread_id, kind=THREADS, data=data, **fields)
+            except UnavailableError:
+                # It may be stored all the same, which the next save does not take for another's.
+                self.state.is_new = False
+                raise
             updated = max(updated, thread.active_at.timestamp())
         else:
             threads.merge(thread_id, kind=THREADS, data=data, **fields)
