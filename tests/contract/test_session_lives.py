@@ -233,6 +233,28 @@ class TestOtherLives:
         with pytest.raises(ConflictError):
             assert [message async for message in messages.iter("s")]
 
+    async def test_no_branch_continues_a_message_that_is_gone_by_then(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        branches = store.sessions.branches
+        await branches.append_many("s", [say("a"), say("b")], create=True)
+        act_before(monkeypatch, StoreCollection, "find_and_modify", lambda: store.sessions.messages.pop("s"))
+        with pytest.raises(ConflictError):
+            await branches.append_many("s", [say("c")], parent_id="b")
+        assert [one.id for one in await store.sessions.messages.list("s")] == ["a"]
+
+    async def test_a_body_that_became_large_before_its_message_went_goes_with_it(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        messages = store.sessions.messages
+        await messages.append_many("s", [say(str(n)) for n in range(6)], create=True)
+        assert (await store.sessions.describe_storage("s")).in_segments
+        update = lambda: messages.update("s", "0", content=LARGE)  # noqa: E731
+        act_before(monkeypatch, StoreCollection, "update_one", update)
+        assert await messages.delete("s", "0")
+        assert not await messages.exists("s", "0")
+        assert not await store.find_leftovers()
+
 
 class TestTakeOvers:
     @pytest.mark.parametrize("home", ["tail", "segment"])

@@ -156,12 +156,12 @@ class AsyncSessionBranches(SessionRepository):
             memory["line"] = await self._locate(
                 key, parent_id, messages[0]["id"], guard["revision"], may_create
             )
-        line, branches, after, absent_at, epoch = memory["line"]
+        line, branches, after, absent_at, seen = memory["line"]
         if branches is not None:
             update = {**update, "metadata": {**update.get("metadata", {}), BRANCHES: branches}}
         change = SessionChange.from_options(key, {**guard, "update": update, "after": after})
-        # All messages may have gone since, and as many others come.
-        change = replace(change, epoch=epoch)
+        # The parent may have gone since; or all messages, and as many others come.
+        change = replace(change, seen=seen)
         branched = [{**message, "conversation_id": line} for message in messages]
         return await self._storage.writer.append(
             key, branched, fresh=fresh, change=change, absent_at=absent_at
@@ -169,11 +169,11 @@ class AsyncSessionBranches(SessionRepository):
 
     async def _locate(
         self, key: str, parent_id: str | None, new_id: str, revision: int | None, may_create: bool
-    ) -> tuple[str, dict[str, Any] | None, int, TailPosition | None, str | None]:
+    ) -> tuple[str, dict[str, Any] | None, int, TailPosition | None, StoredDocument]:
         """Return the line of new messages, all lines if it is new, and the newest position before them.
 
         Also the position of the tail, if nothing continues their parent: they were not appended before. And
-        the epoch of the session's messages, None if the session is not there.
+        what shows whether others have removed messages since.
         """
         tail, left = self._storage.tail, None
         try:
@@ -181,16 +181,19 @@ class AsyncSessionBranches(SessionRepository):
         except NotFoundError:
             if not may_create or parent_id is not None:
                 raise
-            return new_id, {new_id: None}, -1, None, None
-        epoch, newest = document["epoch"], document["next_position"] - 1
+            return new_id, {new_id: None}, -1, None, {}
+        seen, newest = (
+            {name: document[name] for name in ("epoch", "message_count")},
+            document["next_position"] - 1,
+        )
         # As it is read here anyhow: an append that meets a full tail has to read it once more.
         await tail.roll_if_full(document)
         if parent_id is not None:
             parent = await get_message(tail, document, check_id("parent_id", parent_id))
             left = [parent[1]["conversation_id"], parent[0]]
             if is_tip(document, parent):
-                return left[0], None, newest, tail.cached_position(key), epoch
+                return left[0], None, newest, tail.cached_position(key), seen
         if stored := await find_message(tail, document, new_id):
             # They were appended before.
-            return stored[1]["conversation_id"], None, newest, None, epoch
-        return new_id, {**branches_of(document), new_id: left}, newest, None, epoch
+            return stored[1]["conversation_id"], None, newest, None, seen
+        return new_id, {**branches_of(document), new_id: left}, newest, None, seen

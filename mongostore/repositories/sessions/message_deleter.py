@@ -121,9 +121,10 @@ class MessageDeleter:
         erased = await self._tail.sessions.update_one(unchanged_filter(document), update)
         if not erased.matched_count:
             return None
-        if sealed:
-            await self._tail.finish_deletes({**document, **changed})
-        return await self.finish(document["_id"])
+        last = await self._tail.finish_deletes({**document, **changed}) if sealed else ()
+        # Others may have changed those in segments before they went.
+        await self._overflows.delete_of(document["_id"], [*gone, *last])
+        return len(gone)
 
     async def finish(self, key: str) -> int:
         """Remove the large values of the messages that this call has removed; return how many these are."""

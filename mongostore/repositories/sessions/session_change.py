@@ -37,7 +37,7 @@ class SessionChange:
         revision: The revision that the session must still have.
         added: The bytes that the update adds to what has a limit in sum.
         count: The count that the session must still have of it; None for any count.
-        epoch: The epoch that its messages must still have; None for any.
+        seen: The fields that the session must still have.
     """
 
     create: StoredDocument | None = None
@@ -46,7 +46,7 @@ class SessionChange:
     revision: int | None = None
     added: int = 0
     count: int | None = None
-    epoch: str | None = None
+    seen: StoredDocument = field(default_factory=dict)
 
     @classmethod
     def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
@@ -90,9 +90,7 @@ class SessionChange:
 
     def guard(self) -> StoredDocument:
         """Return the filter of a session that the guards allow to be changed."""
-        guard = revision_guard(self.revision)
-        if self.epoch is not None:
-            guard["epoch"] = self.epoch
+        guard = {**self.seen, **revision_guard(self.revision)}
         if self.after is not None:
             guard["next_position"] = {"$not": {"$gt": 0}} if self.after < 0 else self.after + 1
         if self.count is not None:
@@ -113,8 +111,7 @@ class SessionChange:
     def holds(self, session: StoredDocument) -> bool:
         """Return whether the guards allow a session to be changed."""
         is_newest = self.after is None or session["next_position"] == self.after + 1
-        is_newest &= self.epoch in (None, session["epoch"])
-        return is_newest and revision_guard(self.revision).items() <= session.items()
+        return is_newest and {**self.seen, **revision_guard(self.revision)}.items() <= session.items()
 
     def with_append(self, append: StoredDocument) -> StoredDocument:
         """Return the update that does both: this change and that of an append."""

@@ -170,10 +170,15 @@ class Tail:
         filter = {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}}
         return await self.segments.find_one({**filter, "messages.id": {"$gt": ""}}, sort=[("start", -1)])
 
-    async def finish_deletes(self, document: StoredDocument) -> None:
-        """Make the holes in segments that a deletion has announced; safe to do twice."""
+    async def finish_deletes(self, document: StoredDocument) -> list[StoredDocument]:
+        """Make the holes in segments that a deletion has announced; safe to do twice.
+
+        Returns:
+            The messages that were there, of which the ids and the keys of large values are read.
+        """
+        gone: list[StoredDocument] = []
         for message_id in document["pending_deletes"]:
-            await self.segments.update_one(
+            segment = await self.segments.find_one_and_update(
                 {
                     "session": document["_id"],
                     "epoch": document["epoch"],
@@ -181,11 +186,15 @@ class Tail:
                     "start": {"$lt": document["tail_start"]},
                 },
                 {"$set": {"messages.$": None}, "$inc": {"edit_count": 1}},
+                projection=["messages.id", "messages.overflow", "messages.stream.parts"],
             )
+            found = segment["messages"] if segment else ()
+            gone += [message for message in found if message and message["id"] == message_id]
         await self.sessions.update_one(
             {"_id": document["_id"], "epoch": document["epoch"]},
             {"$pull": {"pending_deletes": {"$in": document["pending_deletes"]}}},
         )
+        return gone
 
     async def finish_pending(self, document: StoredDocument) -> bool:
         """Finish a deletion that was cut short; return whether there was need."""
