@@ -26,10 +26,11 @@ class StoredIdentity(Identity, Stored):
 
 
 class StoredAddress(StoredPart):
-    """An address of an organization, and whose it is."""
+    """An address of an organization, and whose it is. `op` is the token of the last call that gave it."""
 
     id: dict[str, str]
     identity_id: str
+    op: str = ""
 
 
 class StoredVerification(Verification, Stored):

@@ -119,10 +119,11 @@ class Leftovers(Repository):
             for deletions in self._deletions
             for head in await retry_step(self._connection, self._heads, deletions, 0)
         ]
-        orphans = dict.fromkeys(await self._orphans())
-        return unfinished + [
-            Leftover(name, str(id[0] if name in PARTS else id), "orphan") for name, id in orphans
+        orphans = [
+            Leftover(name, str(id[0] if isinstance(id, tuple) else id), "orphan")
+            for name, id in await self._orphans()
         ]
+        return [*unfinished, *dict.fromkeys(orphans)]
 
     @long_running
     async def mend(self, *, grace: float = 60.0) -> int:
@@ -171,8 +172,8 @@ class Leftovers(Repository):
     async def _orphans(self) -> list[tuple[str, Any]]:
         """Return the collections and ids of parts without a head.
 
-        For chunks it is the id of their file, for addresses that of their identity; for parts of rooms the
-        room's id and its epoch.
+        For chunks it is the id of their file; for parts of rooms the room's id and its epoch; for addresses
+        the id of their identity, their own, and the call that gave them.
         """
         orphans: list[tuple[str, Any]] = []
         for name in ("session_segments", "session_overflows", "session_turns", "session_insights"):
@@ -187,9 +188,14 @@ class Leftovers(Repository):
             async for parts in self._walk(name, _OWN_ROOM_PARTS, "_id", {"room_id": 1, "epoch": 1}):
                 gone = await retry_step(self._connection, self._without_room, parts)
                 orphans += [(name, life) for life in gone]
-        async for addresses in self._walk("identity_addresses", _OWN_ADDRESSES, "_id", {"identity_id": 1}):
+        fields = {"identity_id": 1, "op": 1}
+        async for addresses in self._walk("identity_addresses", _OWN_ADDRESSES, "_id", fields):
             unowned = await retry_step(self._connection, self._without_identity, addresses)
-            orphans += [("identity_addresses", identity_id) for identity_id in unowned]
+            orphans += [
+                ("identity_addresses", (one["identity_id"], (*one["_id"].items(),), one.get("op")))
+                for one in addresses
+                if one["identity_id"] in unowned
+            ]
         for name in ("messages", "elements"):
             async for parts in self._walk(name, _OWN_THREAD_PARTS, "_id", {"thread_id": 1, "life": 1}):
                 missing = await retry_step(self._connection, self._without_thread, parts)
@@ -292,11 +298,12 @@ class Leftovers(Repository):
             if name == "elements":
                 await delete_elements(self._connection, {"_id": {"$in": ids}, **_OWN_THREAD_PARTS})
                 continue
-            field = "identity_id" if name == "identity_addresses" else "_id"
-            filters = (
-                [{"room_id": room_id, "epoch": epoch} for room_id, epoch in ids]
-                if name in PARTS
-                else [{field: {"$in": ids}}]
-            )
+            if name == "identity_addresses":
+                # One that is claimed by now belongs to an identity that is being made.
+                filters = [{"_id": dict(key), "op": op} for _, key, op in ids]
+            elif name in PARTS:
+                filters = [{"room_id": room_id, "epoch": epoch} for room_id, epoch in ids]
+            else:
+                filters = [{"_id": {"$in": ids}}]
             for filter in filters:
                 await self._connection.collection(name).delete_many(filter)

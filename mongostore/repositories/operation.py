@@ -80,6 +80,7 @@ class Operation:
         access: The access.
         operation: Its name, for logs.
         now: When the call began, in microseconds since 1970, by the server's clock.
+        now_at: When that was by the monotonic clock.
         began: The same as its first attempt had it, which wrote nothing before; 0 until then.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not answer at all when the last attempt had failed.
@@ -91,6 +92,7 @@ class Operation:
     access: Access
     operation: str = "a call"
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
+    now_at: float = field(default_factory=lambda: time.monotonic())
     began: int = 0
     attempt: int = 0
     is_silent: bool = False
@@ -102,6 +104,11 @@ class Operation:
     def token(self) -> str:
         """Unique; a retried insert knows its own first attempt by it, and few calls ask for it."""
         return uuid4().hex
+
+    @property
+    def time(self) -> int:
+        """The time by the server's clock, in microseconds since 1970, some of it after `now`."""
+        return self.now + round((time.monotonic() - self.now_at) * 1_000_000)
 
     @property
     def active_at(self) -> int:
@@ -137,14 +144,15 @@ def current_operation() -> Operation:
     return call
 
 
-def life_token(token: str | None = None) -> str:
-    """Return a token of what a call creates; those of later calls are greater.
+def life_token(token: str | None = None, at: int | None = None) -> str:
+    """Return a token of what a call creates; those of what is created later are greater.
 
     Args:
         token: Unique, for each of several creations; by default the call's, the same at each attempt.
+        at: When it is created; by default when the call began, the same at each attempt.
     """
     call = current_operation()
-    return f"{call.began or call.now:016x}{(token or call.token)[:16]}"
+    return f"{at or call.began or call.now:016x}{(token or call.token)[:16]}"
 
 
 def newest_life() -> str:

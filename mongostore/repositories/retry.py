@@ -113,7 +113,7 @@ async def _run_attempt(connection: Connection, call: Operation, action: Callable
     engine = connection.engine
     if connection.clock.is_stale:
         await connection.read_clock()
-        call.now = connection.clock.now()
+        call.now, call.now_at = connection.clock.now(), time.monotonic()
     call.began = call.began or call.now
     if call.access is Access.READ_MAJORITY:
         return await verify_match(call, engine.read_majority(action))

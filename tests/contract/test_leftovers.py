@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
+import pytest
 from bson import ObjectId
 
 from mongostore import AsyncMongoStore, Binding, Event, Identity, Message, Turn
 from mongostore.repositories.leftovers import Leftover
+from mongostore.repositories.store_collection import StoreCollection
 
 MESSAGES = 140
 LARGE = 1_200_000
@@ -184,3 +188,24 @@ async def test_part_whose_head_comes_meanwhile_is_no_orphan(store: AsyncMongoSto
     await sessions.insert_one(head)
     assert await mending == 0
     assert len([m async for m in store.sessions.messages.iter("cut")]) == MESSAGES
+
+
+async def test_the_addresses_of_an_identity_that_is_made_at_that_moment_stay(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {"_id": {"t": "sms", "a": "1", "o": ""}, "identity_id": "i"}
+    await store.engine.collection("identity_addresses").insert_one(left)
+    find_all, identities, looks = StoreCollection.find_all, store.rooms.identities, count(1)
+
+    async def find_late(self: StoreCollection, filter: Any, *arguments: Any, **options: Any) -> Any:
+        found = await find_all(self, filter, *arguments, **options)
+        # The last of what is looked at, before it is mended.
+        if "uploading" in filter and next(looks) == 2:
+            made = identities.create(Identity(id="i", addresses={"sms": ["1", "2"]}))
+            await asyncio.create_task(made, context=Context())
+        return found
+
+    monkeypatch.setattr(StoreCollection, "find_all", find_late)
+    await store.mend_leftovers(grace=0)
+    for address in ("1", "2"):
+        assert await identities.find_by_address("sms", address) is not None

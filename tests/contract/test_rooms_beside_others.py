@@ -22,10 +22,12 @@ from mongostore import (
     Task,
 )
 from mongostore.documents.rooms import second_of
+from mongostore.repositories.rooms.bulk import EventBatches
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.server_clock import ServerClock
+from mongostore.repositories.store_collection import StoreCollection
 from tests.contract.fixtures import T
 
 
@@ -308,3 +310,21 @@ async def test_an_append_that_creates_an_ended_room_ends(store: AsyncMongoStore)
     async with asyncio.timeout(10):
         with pytest.raises(NotFoundError):
             await store.rooms.events.append("r", Event(channel_id="c"), create={"expires_at": T})
+
+
+@pytest.mark.parametrize("verb", ["list", "ensure"])
+async def test_a_room_that_is_read_while_events_are_imported_has_its_counters(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    await store.rooms.create("r")
+    for _ in range(2):
+        await store.rooms.events.append("r", Event(channel_id="c"))
+    imported = [Event(channel_id="c", index=9)]
+    batches = EventBatches.of(store.rooms)
+    act_before(monkeypatch, StoreCollection, "aggregate_all", lambda: batches.create_many("r", imported))
+    if verb == "list":
+        [room] = await store.rooms.list()
+    else:
+        room = await store.rooms.ensure("r")
+    assert (room.event_count, room.latest_index) == (2, 1)
+    assert await store.rooms.events.count("r") == 3

@@ -15,6 +15,7 @@ from mongostore import AsyncMongoStore, ConflictError, Message, NotFoundError, T
 from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions import TailLimits
 from mongostore.repositories.sessions.message_updater import MessageUpdater
+from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.session_deleter import SessionDeleter
 from mongostore.repositories.store_collection import StoreCollection
 from tests.faults.test_retries_beside_others import Client
@@ -280,6 +281,40 @@ class TestLostAnswers:
         lose(monkeypatch, "find_and_modify", 2, update)
         assert (await messages.upsert("s", say("m", "mine"))).content == "theirs"
         assert (await messages.get("s", "m")).content == "theirs"
+
+    @pytest.mark.parametrize("verb", ["append", "create"])
+    async def test_no_retry_meets_a_session_that_an_earlier_call_makes_anew(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+    ) -> None:
+        sessions = store.sessions
+        await sessions.create("s")
+        has_begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            has_begun.set()
+            await go_on.wait()
+
+        calls: dict[str, tuple[Any, str, Callable[[], Awaitable[object]]]] = {
+            "append": (
+                *(MessageWriter, "_push_to_tail"),
+                lambda: sessions.messages.append("s", say("m"), create=True),
+            ),
+            "create": (StoreCollection, "insert_one", lambda: sessions.create("s")),
+        }
+        owner, step, make = calls[verb]
+        act_before(monkeypatch, owner, step, wait)
+        making = asyncio.create_task(apart(make))
+        await has_begun.wait()
+
+        async def delete_and_make() -> None:
+            await sessions.delete("s")
+            go_on.set()
+            await making
+
+        lose(monkeypatch, "find_one_and_update", 1, delete_and_make)
+        with pytest.raises((ConflictError, NotFoundError)):
+            await sessions.update("s", name="late")
+        assert (await sessions.get("s")).name is None
 
     @pytest.mark.parametrize("message", [say("m"), Message(role="user", content="text")], ids=["own", "new"])
     async def test_an_appended_message_may_be_updated_before_the_answer_comes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from mongostore import AlreadyExistsError, AsyncMongoStore, Binding, ConflictError, Event, Room, RoomState
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    Binding,
+    ConflictError,
+    Event,
+    NotFoundError,
+    Room,
+    RoomState,
+    Task,
+    VoiceDelivery,
+)
 from mongostore.repositories.rooms import commit_queue, event_stream, room_log
 from mongostore.repositories.rooms.event_updates import EventUpdates
 from tests.contract.command_log import CommandLog, logged_store
@@ -271,6 +282,48 @@ async def test_of_two_events_at_one_index_below_the_next_one_is_refused(
     with pytest.raises(AlreadyExistsError):
         await server_store.rooms.events.create("r", Event(id="second", channel_id="c", index=2))
     assert [event.id async for event in other.rooms.events.iter("r")] == ["first"]
+
+
+BESIDE_DELETION: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
+    "bind": lambda store: store.rooms.bindings.upsert("r", Binding(channel_id="new")),
+    "create-task": lambda store: store.rooms.tasks.create("r", Task(id="t")),
+    "claim": lambda store: store.rooms.voice_deliveries.claim("r", VoiceDelivery(key="k", content_hash="h")),
+    "create-event-below": lambda store: store.rooms.events.create("r", Event(channel_id="c", index=2)),
+}
+
+
+@pytest.mark.parametrize("verb", BESIDE_DELETION)
+async def test_what_is_stored_while_its_room_is_deleted_is_not_in_the_next_one(
+    server_store: AsyncMongoStore, other: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    await make_anew(other, next_index=5)
+    await server_store.rooms.events.append("r", Event(channel_id="c"))
+    deleting: list[asyncio.Task[None]] = []
+    collections = type(server_store.engine.database["rooms"])
+
+    def acting(change: Any) -> Any:
+        async def call(collection: Any, *arguments: Any, **options: Any) -> Any:
+            result = await change(collection, *arguments, **options)
+            if options.get("session") and not deleting:
+                deleting.append(asyncio.create_task(make_anew(other), context=Context()))
+                # It waits for the transaction, unless that has not changed the room.
+                await asyncio.wait(deleting, timeout=1)
+            return result
+
+        return call
+
+    for name in ("find_one_and_update", "update_one"):
+        monkeypatch.setattr(collections, name, acting(getattr(collections, name)))
+    with suppress(NotFoundError):
+        await BESIDE_DELETION[verb](server_store)
+    await asyncio.gather(*deleting)
+    assert deleting
+    database = server_store.engine.database
+    room = await database["rooms"].find_one({"_id": "r"})
+    assert room
+    for name in ("bindings", "tasks", "voice_deliveries", "events"):
+        async for stored in database[name].find({"room_id": "r", "emptied_at": None}):
+            assert stored["epoch"] == room["epoch"], name
 
 
 async def test_the_first_commit_to_a_room_of_this_process_is_one_command(

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -55,6 +56,7 @@ class CommitQueue:
         self._inserts = SharedInserts(connection)
         self._waiting: dict[str, deque[PendingEvent]] = {}
         self._contended = Recent[str, float](MOST_CONTENDED)
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
         self._tasks = BackgroundTasks()
 
     async def commit(self, pending: PendingEvent) -> int:
@@ -225,10 +227,10 @@ class CommitQueue:
             position = position_below(head.epoch, index)
 
             async def insert(session: Any) -> bool:
-                # A write, though it changes nothing: it conflicts with a deletion of the room.
+                # A change, which conflicts with a deletion of the room; one that changes nothing does not.
                 room = await self._collection("rooms").update_one(
                     {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
-                    {"$inc": {"next_part_position": 0}},
+                    {"$inc": {"next_part_position": 1}},
                     session=session,
                 )
                 if room.matched_count:
@@ -236,7 +238,9 @@ class CommitQueue:
                 return bool(room.matched_count)
 
             try:
-                is_stored = await self._connection.engine.transact(insert)
+                # Those of a process would but be in each other's way.
+                async with self._turns.setdefault(pending.event["room_id"], asyncio.Lock()):
+                    is_stored = await self._connection.engine.transact(insert)
                 if is_stored and not await self._take_back_if_gone(pending.event, head.epoch):
                     return index
                 self._log.forget(pending.event["room_id"])

@@ -252,8 +252,10 @@ class AsyncIdentities(Repository):
 
     async def _claim_address(self, key: StoredDocument, identity_id: str, session: Any) -> bool:
         """Record the identity of an address; return whether it had none."""
+        # Written again each time, so that nothing takes an address for a leftover that is claimed now.
+        claim = {"$set": {"op": current_operation().token}, "$setOnInsert": {"identity_id": identity_id}}
         existing = await self._addresses.find_one_and_update(
-            {"_id": key}, {"$setOnInsert": {"identity_id": identity_id}}, upsert=True, session=session
+            {"_id": key}, claim, upsert=True, session=session
         )
         if existing is not None and existing["identity_id"] != identity_id:
             raise ConflictError(f"the {key['t']} address belongs to another identity of the organization")

@@ -100,15 +100,29 @@ async def count_rooms_events(
             # What others have written there is in front of it.
             event |= next(iter(await events.aggregate_all(_newest_pipeline(event["_id"]))), {})
         newest[event["_id"]] = event
-    return [count_events(room, newest.get(room["_id"])) for room in rooms]
+    return [await _count_events_or_reread(connection, room, newest.get(room["_id"])) for room in rooms]
+
+
+async def _count_events_or_reread(
+    connection: Connection, room: StoredDocument, newest: StoredDocument | None
+) -> StoredDocument:
+    """Return a stored room with the counters of its newest event, which was read after it."""
+    if newest is None or newest["counters"] is not None or not _is_counted(room, newest):
+        return count_events(room, newest)
+    # Another log has begun since, below which events have come: those have no counters.
+    return await find_room(connection, room["_id"]) or room
 
 
 def count_events(room: StoredDocument, newest: StoredDocument | None) -> StoredDocument:
     """Return a stored room with the counters of its newest event."""
     # What a log began with goes before the events of earlier logs, and of an earlier room of that id.
-    if newest is not None and newest.get("epoch") == room.get("epoch"):
-        index = newest.get("index")
-        if index is not None and index >= room["next_index"]:
-            room |= newest["counters"]
-            room["next_index"] = index + 1
+    if newest is not None and _is_counted(room, newest):
+        room |= newest["counters"]
+        room["next_index"] = newest["index"] + 1
     return room
+
+
+def _is_counted(room: StoredDocument, newest: StoredDocument) -> bool:
+    """Return whether an event is of this life of its room, and no longer counted in its document."""
+    index = newest.get("index")
+    return newest.get("epoch") == room.get("epoch") and index is not None and index >= room["next_index"]

@@ -94,10 +94,10 @@ class AsyncVoiceDeliveries(Repository):
         """Store a reservation if its key is free or may be tried again, and return the one that holds."""
         own = {name: stored[name] for name in ("_id", "room_id")}
         rest = {name: value for name, value in stored.items() if name not in own}
-        # A write, though it changes nothing: it conflicts with a deletion of the room.
+        # A change, which conflicts with a deletion of the room; one that changes nothing does not.
         room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": own["room_id"], "state": "open", **not_made_since("epoch")},
-            {"$inc": {"next_part_position": 0}},
+            {"$inc": {"next_part_position": 1}},
             projection={"epoch": 1},
             session=session,
         )

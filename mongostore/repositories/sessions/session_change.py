@@ -81,8 +81,12 @@ class SessionChange:
         """
         begun = self.create or {}
         token = uuid4().hex
-        participants = renew_epochs(begun.get("participants", {}), token)
-        return {**begun, "participants": participants, "epoch": uuid4().hex, "create_op": life_token(token)}
+        return {
+            **begun,
+            "participants": renew_epochs(begun.get("participants", {}), token),
+            "epoch": uuid4().hex,
+            "create_op": life_token(token, current_operation().time),
+        }
 
     def guard(self) -> StoredDocument:
         """Return the filter of a session that the guards allow to be changed."""
@@ -156,7 +160,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             # One from elsewhere is as old as it says; a time to come would keep it on top of lists.
             **dict.fromkeys(("updated_at", "active_at"), min(created, call.now)),
             "epoch": uuid4().hex,
-            "create_op": life_token(),
+            # A call that began before others may create the session behind what they do.
+            "create_op": life_token(at=call.time),
         }
     )
     name = document["session_id"]

@@ -125,18 +125,18 @@ class AsyncSessions(SessionRepository):
             DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, exceed 4 MiB.
         """
         key = self._key(current_operation().token if session_id is None else session_id)
-        document = new_session(key, members)
         while True:
+            document = new_session(key, members)
             try:
                 await self._storage.sessions.insert_one(document)
             except DuplicateKeyError:
                 existing = await self._storage.sessions.find_one({"_id": key}, _HEAD_FIELDS)
-                # That of an earlier attempt, be it deleted since.
-                is_own = existing is not None and existing["create_op"].endswith(operation_token())
-                if existing and not (is_own or await self._storage.session_deleter.finish_if_gone(existing)):
-                    raise AlreadyExistsError("session", document["session_id"]) from None
-                if not is_own:
+                if existing is None or not existing["create_op"].endswith(operation_token()):
+                    if existing and not await self._storage.session_deleter.finish_if_gone(existing):
+                        raise AlreadyExistsError("session", document["session_id"]) from None
                     continue
+                # That of an earlier attempt, be it deleted since.
+                document["create_op"] = existing["create_op"]
             self._storage.turns.cache(document)
             return to_session(document)
 
