@@ -16,6 +16,7 @@ from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions import TailLimits
 from mongostore.repositories.sessions.message_updater import MessageUpdater
 from mongostore.repositories.sessions.message_writer import MessageWriter
+from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.session_deleter import SessionDeleter
 from mongostore.repositories.store_collection import StoreCollection
 from tests.faults.test_retries_beside_others import Client
@@ -211,6 +212,26 @@ class TestOtherLives:
         async with messages.stream("s", id="m", create=True) as stream:
             await stream.write("whole")
         assert (await messages.get("s", "m")).content == "whole"
+
+    @pytest.mark.parametrize("verb", ["truncate", "renew"])
+    async def test_an_iteration_does_not_end_early_as_if_it_were_whole(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+    ) -> None:
+        messages = store.sessions.messages
+        await messages.append_many("s", [say(str(n)) for n in range(6)], create=True)
+        await messages.append("s", say("m", LARGE))
+        assert (await store.sessions.describe_storage("s")).in_segments
+
+        async def remove() -> None:
+            if verb == "truncate":
+                await messages.truncate("s")
+            else:
+                await store.sessions.delete("s")
+                await store.sessions.create("s")
+
+        act_before(monkeypatch, Overflows, "load_into", remove)
+        with pytest.raises(ConflictError):
+            assert [message async for message in messages.iter("s")]
 
 
 class TestTakeOvers:

@@ -107,12 +107,11 @@ class MessageReader:
             segments, count = await majority_step(
                 self._connection, self._next_segments, document, position, count, lines
             )
-            for message in await self._decode_each(
-                key, _select(_segment_messages(segments, document), lines, position), errors
-            ):
+            found = _select(_segment_messages(segments, document), lines, position)
+            for message in await self._decode_each(document, found, errors):
                 yield message
             position = segments[-1]["end"] if len(segments) == count else base
-        for message in await self._decode_each(key, _select(messages_of(document), lines), errors):
+        for message in await self._decode_each(document, _select(messages_of(document), lines), errors):
             yield message
 
     async def iterate_newest(
@@ -272,13 +271,23 @@ class MessageReader:
         return Page(items, errors=errors)
 
     async def _decode_each(
-        self, key: str, positioned: Sequence[Positioned], errors: list[InvalidDocumentError] | None
+        self,
+        document: StoredDocument,
+        positioned: Sequence[Positioned],
+        errors: list[InvalidDocumentError] | None,
     ) -> list[Message]:
-        """Return messages as callers see them, those that are being replaced as they stand afterwards."""
+        """Return messages of a session as callers see them, those that are being replaced as they are then.
+
+        Raises:
+            ConflictError: If all were removed.
+        """
+        key = document["_id"]
         page = await majority_step(self._connection, self._decode_page, key, positioned)
         if page is None:
             ids = [one[1]["id"] for one in positioned]
             page = await majority_step(self._connection, self._find_all, key, ids)
+            if await self._epoch(key) != document["epoch"]:
+                raise _removed_error(key)
         _collect(page.errors, errors)
         return page.items
 
