@@ -350,6 +350,21 @@ class TestImports:
 
 
 class TestElements:
+    async def test_a_retry_that_finds_its_thread_deleted_leaves_no_file(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await store.threads.create("t")
+        await store.threads.files.upload("f", b"x")
+
+        async def delete_and_cut_off() -> None:
+            await store.threads.delete("t")
+            raise AutoReconnect("the element was not sent")
+
+        act_before(monkeypatch, StoreCollection, "find_one_and_update", delete_and_cut_off)
+        with pytest.raises(NotFoundError):
+            await store.threads.elements.upsert("t", element())
+        assert not await store.threads.files.exists("f")
+
     async def test_a_file_of_the_same_key_goes_with_its_element(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

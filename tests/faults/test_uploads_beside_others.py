@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any
 from uuid import uuid4
 
@@ -82,3 +83,47 @@ async def test_a_lost_answer_makes_an_upload_store_once(
         after = THEIRS if other is replace else None
         assert found == after or (not loss.is_visible and found == own), f"after write {number}"
         assert await orphans(store) == []
+
+
+class Interrupted:
+    """The entries of files, after the first one of which another client acts."""
+
+    def __init__(self, collection: Any, act: Callable[[], Awaitable[None]]) -> None:
+        self._collection, self._act = collection, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._collection, name)
+
+    async def replace_one(self, filter: Any, entry: Any, **options: Any) -> Any:
+        stored = await self._collection.replace_one(filter, entry, **options)
+        if "filename" in entry:
+            await self._act()
+        return stored
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("other", [replace, delete])
+async def test_an_upload_ends_well_that_is_followed_at_once(
+    store: AsyncMongoStore,
+    monkeypatch: pytest.MonkeyPatch,
+    other: Callable[[AsyncFiles], Awaitable[None]],
+    size: str,
+) -> None:
+    collection, files = store.engine.collection, store.threads.files
+
+    async def run() -> None:
+        await other(files)
+
+    async def act() -> None:
+        monkeypatch.setattr(store.engine, "collection", collection)
+        await asyncio.create_task(run(), context=Context())
+
+    def interrupted(name: str) -> Any:
+        found = collection(name)
+        return Interrupted(found, act) if name == "files.files" else found
+
+    monkeypatch.setattr(store.engine, "collection", interrupted)
+    uploaded = await files.upload("f", OWN * SIZES[size])
+    assert uploaded.size == len(OWN) * SIZES[size]
+    assert await content(files) == (THEIRS if other is replace else None)
+    assert await orphans(store) == []

@@ -71,9 +71,9 @@ class AsyncThreadElements(Repository):
         # In the order of their calls, also those of one microsecond.
         own_start = current_operation().memory.setdefault("began", self._connection.clock.tick())
         began = to_begun(self._connection, begun_at) or own_start
-        await check_same_life(self._connection, thread_id, began)
         own = _key(thread_id, stored["_id"])
         try:
+            await check_same_life(self._connection, thread_id, began)
             # First, so that the element has its life from the beginning: deletions of former ones spare it.
             life = await find_life(self._connection, thread_id, began)
             before, ops = await self._replace(stored, began, life or Life())

@@ -129,7 +129,10 @@ class Upload:
         else:
             # An attempt before stored it: a newer date now would put it above what came since.
             entry["uploadDate"] = own["uploadDate"]
-        newest = next(one for one in versions if "uploading" not in one)
+        newest = next((one for one in versions if "uploading" not in one), None)
+        if newest is None:
+            # Another call has deleted it already.
+            return entry
         began = _utc(began or entry["uploadDate"])
         older = [
             one["_id"]
