@@ -222,6 +222,9 @@ async def iter_parts(
     elif isinstance(conversation.head, Thread):
         async for step in store.threads.messages.iter(id, errors=errors):
             yield step
+        # They end without a word when their thread is deleted.
+        if (await store.threads.get(id)).created_at != conversation.head.created_at:
+            raise NotFoundError("thread", id)
     else:
         async for event in store.rooms.events.iter(id, errors=errors, blocked=True):
             yield event

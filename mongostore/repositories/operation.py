@@ -116,6 +116,19 @@ class Operation:
         time = _activity.get()
         return self.now if time is None else min(time, self.now)
 
+    def meets_another(self, name: str, token: str) -> bool:
+        """Return whether an earlier attempt has met something else than this one, and remember what it meets.
+
+        That may have been made by a call that began long before, so that its token is no greater.
+
+        Args:
+            name: The name of what it meets.
+            token: Its token.
+        """
+        met = self.memory.get(name, token) if self.attempt else token
+        self.memory[name] = met
+        return bool(met != token)
+
     def attempt_seconds(self) -> float:
         """Return how many seconds this attempt may take."""
         left = max(self.ends - time.monotonic(), _LEAST_SECONDS)

@@ -14,6 +14,7 @@ from pymongo.errors import AutoReconnect, PyMongoError
 
 from mongostore import (
     AsyncMongoStore,
+    Binding,
     Event,
     MongoStoreError,
     NotFoundError,
@@ -22,6 +23,7 @@ from mongostore import (
     Task,
 )
 from mongostore.documents.rooms import second_of
+from mongostore.repositories.rooms import room_log
 from mongostore.repositories.rooms.bulk import EventBatches
 from mongostore.repositories.rooms.commit_queue import CommitQueue
 from mongostore.repositories.rooms.room_log import RoomLog
@@ -328,3 +330,52 @@ async def test_a_room_that_is_read_while_events_are_imported_has_its_counters(
         room = await store.rooms.ensure("r")
     assert (room.event_count, room.latest_index) == (2, 1)
     assert await store.rooms.events.count("r") == 3
+
+
+CHANGING: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
+    "bind": lambda store: store.rooms.bindings.upsert("r", Binding(channel_id="c")),
+    "create-task": lambda store: store.rooms.tasks.create("r", Task(id="t")),
+    "update": lambda store: store.rooms.update("r", metadata={"by": "ours"}),
+    "pause": lambda store: store.rooms.update("r", status="paused"),
+}
+
+
+@pytest.mark.parametrize("verb", CHANGING)
+async def test_a_retry_leaves_a_room_that_was_made_anew_by_a_call_that_began_before(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    await store.rooms.create("r")
+    create, has_begun, may_go_on = RoomUpdates.create, asyncio.Event(), asyncio.Event()
+
+    async def create_late(*arguments: Any, **options: Any) -> Any:
+        has_begun.set()
+        await may_go_on.wait()
+        return await create(*arguments, **options)
+
+    monkeypatch.setattr(RoomUpdates, "create", create_late)
+    creating = asyncio.create_task(store.rooms.create("r"))
+    await has_begun.wait()
+
+    async def make_anew() -> None:
+        await store.rooms.delete("r")
+        may_go_on.set()
+        await creating
+
+    def losing(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        async def lose(*arguments: Any, **options: Any) -> None:
+            monkeypatch.undo()
+            await function(*arguments, **options)
+            await run_apart(make_anew)
+            raise AutoReconnect("lost")
+
+        monkeypatch.setattr(owner, name, lose)
+
+    losing(type(store.engine), "transact")
+    losing(room_log, "update_room")
+    with pytest.raises(NotFoundError):
+        await CHANGING[verb](store)
+    room = await store.rooms.get_full("r")
+    assert (room.room.status, room.room.metadata, room.bindings) == ("active", {}, [])
+    assert [*await store.rooms.tasks.list("r")] == []

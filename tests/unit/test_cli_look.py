@@ -18,9 +18,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mongostore import AsyncMongoStore, Event, Message, MongoStore
-from mongostore.cli import app
+from mongostore.cli import app, terminal
 from tests.contract.command_log import CommandLog
 
+# Made before a test asks for colors, which they would have in all tests behind it.
+CONSOLES = terminal.out, terminal.err
 EVIL = "x\n\r\x1b[2J\x1b]0;t\x07\x7f\x9b2J\u2028\u202e<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 

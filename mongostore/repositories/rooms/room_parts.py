@@ -150,6 +150,8 @@ class RoomParts(RoomList[V]):
             raise _DoneError
         if room is None and call.attempt:
             await self._check_life(room_id, session)
+        if room and call.meets_another("life", room["epoch"]):
+            raise NotFoundError("room", room_id)
         return room and {
             "position": room["next_part_position"],
             "room_created_at": room["created_at"],
@@ -214,7 +216,6 @@ class RoomParts(RoomList[V]):
         async def insert(session: Any) -> None:
             document = {**stored, "stored_at": call.now}
             if taken := await self._allocate_position(room_id, session):
-                call.memory["life"] = taken["epoch"]
                 document |= {"position": taken["position"], "epoch": taken["epoch"]}
             else:
                 await self._check_absent(room_id, session)

@@ -190,6 +190,8 @@ class RoomUpdates:
         def decide_once(room: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
             if call.token in room["ops"]:
                 raise _DoneError(room)
+            if call.meets_another("life", room["epoch"]):
+                raise NotFoundError("room", room["_id"])
             return decide(room)
 
         try:

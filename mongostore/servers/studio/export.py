@@ -14,8 +14,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from mongostore.errors import InvalidDocumentError
-from mongostore.models import Event, Message, Session, ThreadMessage
+from mongostore.errors import InvalidDocumentError, NotFoundError
+from mongostore.models import Event, Message, Session, Thread, ThreadMessage
+from mongostore.repositories.threads import AsyncThreads
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.content import to_json
 from mongostore.servers.studio.html_file import html_file
@@ -91,7 +92,7 @@ async def export_thread(view: InThread, form: str = "jsonl") -> Response:
     threads = view.store.threads
     thread = await threads.get(view.id)
     errors: list[InvalidDocumentError] = []
-    messages: Any = threads.messages.iter(thread.id, errors=errors)
+    messages = _messages_of(threads, thread, errors)
     elements = (await threads.elements.list(thread.id, limit=_ELEMENTS)).items if form == "html" else []
     numbers = count(1)
 
@@ -108,6 +109,16 @@ async def export_thread(view: InThread, form: str = "jsonl") -> Response:
         form,
         _Export(thread, name, [thread.id, person], messages, errors, _step_text, items_of, starts_exchange),
     )
+
+
+async def _messages_of(
+    threads: AsyncThreads, thread: Thread, errors: list[InvalidDocumentError]
+) -> AsyncGenerator[ThreadMessage, None]:
+    async for message in threads.messages.iter(thread.id, errors=errors):
+        yield message
+    # They end without a word when their thread is deleted: the file is to break off.
+    if (await threads.get(thread.id)).created_at != thread.created_at:
+        raise NotFoundError("thread", thread.id)
 
 
 @router.get("/r/{room_id}/export")

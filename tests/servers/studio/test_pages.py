@@ -7,14 +7,18 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 from urllib.parse import unquote_plus
 
 import httpx
 import pytest
 
-from mongostore import AsyncMongoStore, Event, Feedback, Message
+from mongostore import AsyncMongoStore, Event, Feedback, Message, NotFoundError
+from mongostore.cli.conversations import Conversation, House, iter_parts
+from mongostore.repositories.threads import AsyncThreadMessages
 from mongostore.servers.studio import create_app
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.content import to_json
@@ -302,6 +306,27 @@ async def test_an_export_of_a_search_has_all_that_it_finds(
     lines = (await asking.get("/search/export", params={"q": "xyzzy"})).text.splitlines()
     records = [json.loads(line) for line in lines]
     assert [record["record"] for record in records] == ["Session", *["Message"] * 99, "unreadable"]
+
+
+async def test_a_file_of_a_thread_that_is_deleted_meanwhile_breaks_off(
+    seeded: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = AsyncThreadMessages.iter
+
+    async def read_late(self: AsyncThreadMessages, *arguments: Any, **options: Any) -> AsyncIterator[Any]:
+        await seeded.threads.delete(THREAD)
+        async for message in read(self, *arguments, **options):
+            yield message
+
+    monkeypatch.setattr(AsyncThreadMessages, "iter", read_late)
+    conversation = Conversation(House.THREADS, await seeded.threads.get(THREAD))
+    transport = httpx.ASGITransport(create_app(seeded, token=TOKEN))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        with pytest.raises(RuntimeError):
+            await asking.get(f"/t/{THREAD}/export?form=md")
+    with pytest.raises(NotFoundError):
+        _ = [part async for part in iter_parts(seeded, conversation, 0, [])]
 
 
 async def test_the_sessions_of_all_namespaces_are_listed() -> None:
