@@ -8,14 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Element, Feedback, NotFoundError
+from mongostore.repositories.store_collection import StoreCollection
 from tests.contract.test_injection import EVERY_VERB
 
 Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
+# The share of writes that are not sent, and that of the answers that are lost.
+LOST = 0.03
 # What reads or deletes, or names a place in a list.
 OTHERS = ("count", "cursor_of", "delete", "describe", "exists", "find", "get", "iter", "list", "read")
 
@@ -166,6 +171,37 @@ async def delete_all(store: AsyncMongoStore) -> None:
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", WRITES)
 async def test_a_write_beside_deletions_is_kept_or_refused(store: AsyncMongoStore, name: str) -> None:
+    await check_beside_deletions(store, name)
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_answers_are_lost_beside_deletions_and_nothing_else(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    chances = Random(name)
+
+    def lossy(write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def lose(*arguments: Any, **options: Any) -> Any:
+            chance = 0.5 if options.get("session") else chances.random()
+            if chance < LOST:
+                raise AutoReconnect("it was not sent")
+            result = await write(*arguments, **options)
+            # On the embedded engine, too, others come between.
+            await asyncio.sleep(0)
+            if chance > 1 - LOST:
+                raise AutoReconnect("the answer was lost")
+            return result
+
+        return lose
+
+    for method in ("insert_one", "insert_many", "update_one", "find_one_and_update", "delete_one"):
+        monkeypatch.setattr(StoreCollection, method, lossy(getattr(StoreCollection, method)))
+    monkeypatch.setattr("mongostore.repositories.retry.random.uniform", lambda *_: 0.01)
+    await check_beside_deletions(store, name)
+
+
+async def check_beside_deletions(store: AsyncMongoStore, name: str) -> None:
+    """Write beside deletions, and check that what follows the last one is whole, and nothing left."""
     case, numbers = WRITES[name], count()
 
     async def write() -> str | None:
