@@ -417,15 +417,23 @@ async def test_an_address_follows_its_identity_though_an_answer_was_lost(
 
 async def test_an_identity_that_is_refused_keeps_no_address(store: AsyncMongoStore) -> None:
     identities = store.rooms.identities
+
+    async def stored() -> dict[str, Any]:
+        found = await everything(store)
+        for address in found["identity_addresses"]:
+            # Of the last call that wanted it, whether it got it or not.
+            del address["op"]
+        return found
+
     await identities.create(Identity(id="i", addresses={"sms": ["1"]}))
-    before = await everything(store)
+    before = await stored()
     for refused in (
         Identity(id="new", addresses={"sms": ["2", "1"]}),
         Identity(id="i", addresses={"sms": ["3"]}),
     ):
         with pytest.raises(MongoStoreError, match=r"belongs|exists"):
             await identities.create(refused)
-    assert await everything(store) == before
+    assert await stored() == before
     other = await identities.create(Identity(id="other", addresses={"sms": ["2"]}))
     with pytest.raises(ConflictError):
         await identities.link_address("other", "sms", "1")
