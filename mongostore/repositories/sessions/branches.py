@@ -182,10 +182,8 @@ class AsyncSessionBranches(SessionRepository):
             if not may_create or parent_id is not None:
                 raise
             return new_id, {new_id: None}, -1, None, {}
-        seen, newest = (
-            {name: document[name] for name in ("epoch", "message_count")},
-            document["next_position"] - 1,
-        )
+        newest = document["next_position"] - 1
+        seen = {"epoch": document["epoch"], "message_count": document["message_count"]}
         # As it is read here anyhow: an append that meets a full tail has to read it once more.
         await tail.roll_if_full(document)
         if parent_id is not None:
