@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import Context
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotFoundError
 from mongostore.repositories.sessions.overflows import Overflows
+from tests.contract.interleaving import run_apart
 from tests.contract.test_injection import EVERY_VERB, Names, furnish
 
 N = Names("x")
@@ -170,7 +170,7 @@ async def test_a_large_body_is_named_in_no_session_but_its_own(
     async def put_and_delete(self: Overflows, *arguments: Any) -> str:
         overflow = await put(self, *arguments)
         monkeypatch.setattr(Overflows, "put", put)
-        await asyncio.get_running_loop().create_task(delete(), context=Context())
+        await run_apart(delete)
         return overflow
 
     if verb == "update":

@@ -19,6 +19,7 @@ from mongostore import (
     NotFoundError,
 )
 from mongostore.repositories.rooms.bulk import EventBatches
+from tests.contract.interleaving import run_apart
 
 
 def events(count: int, *, content: str = "said") -> list[Event]:
@@ -125,7 +126,7 @@ async def make_anew(store: AsyncMongoStore) -> None:
         await store.rooms.create("r")
         await store.rooms.events.append("r", Event(id="own", channel_id="c"))
 
-    await asyncio.create_task(run(), context=Context())
+    await run_apart(run)
 
 
 async def check_new_life(store: AsyncMongoStore) -> None:

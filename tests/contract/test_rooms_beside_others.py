@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from datetime import timedelta
 from typing import Any
 
@@ -31,44 +30,7 @@ from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.server_clock import ServerClock
 from mongostore.repositories.store_collection import StoreCollection
 from tests.contract.fixtures import T
-
-
-async def run_apart(act: Callable[[], Awaitable[object]]) -> None:
-    """Act as another caller does."""
-
-    async def run() -> None:
-        await act()
-
-    await asyncio.get_running_loop().create_task(run(), context=Context())
-
-
-def act_before(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], Awaitable[object]]
-) -> None:
-    """Let another caller act before the next call of a function."""
-    function = getattr(owner, name)
-
-    async def call(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, name, function)
-        await run_apart(act)
-        return await function(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, call)
-
-
-def act_after(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], Awaitable[object]]
-) -> None:
-    """Let another caller act behind the next call of a function."""
-    function = getattr(owner, name)
-
-    async def call(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, name, function)
-        result = await function(*arguments, **options)
-        await run_apart(act)
-        return result
-
-    monkeypatch.setattr(owner, name, call)
+from tests.contract.interleaving import act_after, act_before, run_apart
 
 
 def slow_down(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.session_deleter import SessionDeleter
 from mongostore.repositories.store_collection import StoreCollection
+from tests.contract.interleaving import act_before, run_apart
 from tests.faults.test_retries_beside_others import Client
 
 LARGE = "x" * 2000
@@ -28,29 +28,6 @@ LARGE = "x" * 2000
 def tail_limits() -> TailLimits:
     """Messages leave the session's document soon, and large ones at once."""
     return TailLimits(keep=2, full=4, embed_bytes=1000, context_embed_bytes=1000)
-
-
-async def apart(act: Callable[[], Awaitable[object]]) -> None:
-    """Do something outside of the call that is under way."""
-
-    async def run() -> None:
-        await act()
-
-    await asyncio.get_running_loop().create_task(run(), context=Context())
-
-
-def act_before(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], Awaitable[object]]
-) -> None:
-    """Let another client act before the next call of a function."""
-    function = getattr(owner, name)
-
-    async def call(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, name, function)
-        await apart(act)
-        return await function(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, call)
 
 
 def lose(
@@ -69,7 +46,7 @@ def lose(
             return result
         monkeypatch.setattr(StoreCollection, name, function)
         if act is not None:
-            await apart(act)
+            await run_apart(act)
         raise AutoReconnect("the answer was lost")
 
     monkeypatch.setattr(StoreCollection, name, call)
@@ -145,7 +122,7 @@ class TestOtherLives:
             found = await update(collection, *arguments, **options)
             if collection.name.endswith("session_segments"):
                 monkeypatch.setattr(StoreCollection, "find_one_and_update", update)
-                await apart(renew)
+                await run_apart(renew)
             return found
 
         async def renew() -> None:
@@ -194,7 +171,7 @@ class TestOtherLives:
         ) -> Any:
             if is_expired(document, 2**62):
                 monkeypatch.setattr(SessionDeleter, "finish_if_gone", finish)
-                await apart(truncate)
+                await run_apart(truncate)
             return await finish(deleter, document)
 
         monkeypatch.setattr(SessionDeleter, "finish_if_gone", finish)
@@ -346,7 +323,7 @@ class TestLostAnswers:
         }
         owner, step, make = calls[verb]
         act_before(monkeypatch, owner, step, wait)
-        making = asyncio.create_task(apart(make))
+        making = asyncio.create_task(run_apart(make))
         await has_begun.wait()
 
         async def delete_and_make() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +22,7 @@ from mongostore.repositories.threads import (
     thread_writes,
 )
 from mongostore.repositories.threads.bulk import ThreadMessageBatches
-
-Act = Callable[[], Awaitable[object]]
+from tests.contract.interleaving import act_before, run_apart
 
 
 def now() -> datetime:
@@ -54,27 +52,6 @@ async def begin_anew(store: AsyncMongoStore, *ids: str, **members: Any) -> None:
     await store.threads.merge("t", name="anew", begun_at=now())
     for id in ids:
         await store.threads.messages.merge("t", id, begun_at=now(), created_at=now(), **members)
-
-
-async def act_alone(act: Act) -> None:
-    """Act as another caller does, who is no part of the call that runs."""
-
-    async def run() -> None:
-        await act()
-
-    await asyncio.get_running_loop().create_task(run(), context=Context())
-
-
-def act_before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Act) -> None:
-    """Have another caller act before the next call of a function."""
-    original = getattr(owner, name)
-
-    async def first(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, name, original)
-        await act_alone(act)
-        return await original(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, first)
 
 
 class Killed(Exception):
@@ -213,7 +190,7 @@ class TestSlowDeletions:
         async def record_and_lag(*arguments: Any, **options: Any) -> Any:
             monkeypatch.setattr(message_writer, "record_activity", record)
             life = await record(*arguments, **options)
-            await act_alone(lambda: begin_anew(store, "m"))
+            await run_apart(lambda: begin_anew(store, "m"))
             return life
 
         monkeypatch.setattr(message_writer, "record_activity", record_and_lag)
@@ -381,7 +358,7 @@ class TestElements:
                 await store.threads.files.upload("f", b"y")
                 await store.threads.elements.upsert("t", element())
 
-            await act_alone(store_again)
+            await run_apart(store_again)
             return deleted
 
         monkeypatch.setattr(thread_writes, "delete_files", delete_and_lag)

@@ -27,6 +27,7 @@ from mongostore import (
 from mongostore.repositories.rooms import commit_queue, event_stream, room_log
 from mongostore.repositories.rooms.event_updates import EventUpdates
 from tests.contract.command_log import CommandLog, logged_store
+from tests.contract.interleaving import act_before
 
 pytestmark = pytest.mark.server
 
@@ -41,24 +42,6 @@ async def other(server_uri: str, server_store: AsyncMongoStore, database: str) -
         await server_store.rooms.events.append("r", Event(id=name, channel_id="c"))
     async with AsyncMongoStore(server_uri, database) as store:
         yield store
-
-
-def act_before(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], Awaitable[object]]
-) -> None:
-    """Let another process act before the next call of a function."""
-    function = getattr(owner, name)
-
-    async def call(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, name, function)
-
-        async def run() -> None:
-            await act()
-
-        await asyncio.create_task(run(), context=Context())
-        return await function(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, call)
 
 
 async def test_activity_in_between_is_a_conflict_of_a_guarded_replacement(

@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from contextvars import Context
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from mongostore import (
     UnsupportedError,
     VoiceDelivery,
 )
+from tests.contract.interleaving import Act, run_apart
 
 pytestmark = pytest.mark.server
 
@@ -288,13 +288,10 @@ def act_after_change(
     monkeypatch: pytest.MonkeyPatch,
     store: AsyncMongoStore,
     methods: Sequence[str],
-    act: Callable[[], Awaitable[object]],
+    act: Act,
 ) -> None:
     """Let another caller act once, behind the next change of a room by one of these methods."""
     collections, has_acted = type(store.engine.database["rooms"]), False
-
-    async def run() -> None:
-        await act()
 
     def acting(change: Any) -> Any:
         async def call(collection: Any, *arguments: Any, **options: Any) -> Any:
@@ -302,7 +299,7 @@ def act_after_change(
             result = await change(collection, *arguments, **options)
             if collection.name == "rooms" and not has_acted:
                 has_acted = True
-                await asyncio.create_task(run(), context=Context())
+                await run_apart(act)
             return result
 
         return call

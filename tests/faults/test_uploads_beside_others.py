@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +12,7 @@ import pytest
 from mongostore import AsyncMongoStore
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.threads import AsyncFiles
+from tests.contract.interleaving import run_apart
 from tests.faults.test_retries_beside_others import Loss, LossyCollection
 
 OWN, THEIRS = b"own", b"theirs"
@@ -111,12 +111,9 @@ async def test_an_upload_ends_well_that_is_followed_at_once(
 ) -> None:
     collection, files = store.engine.collection, store.threads.files
 
-    async def run() -> None:
-        await other(files)
-
     async def act() -> None:
         monkeypatch.setattr(store.engine, "collection", collection)
-        await asyncio.create_task(run(), context=Context())
+        await run_apart(lambda: other(files))
 
     def interrupted(name: str) -> Any:
         found = collection(name)
