@@ -155,8 +155,10 @@ def test_conversations_are_read_however_often_they_are_removed(
 
     async def read_what_was_removed(collection: StoreCollection, *arguments: Any, **options: Any) -> Any:
         if left[0] and collection.name == "session_segments":
-            left[0] -= 1
+            # What is read to replace them is left alone.
+            more, left[0] = left[0] - 1, 0
             await asyncio.get_running_loop().run_in_executor(None, replace_all)
+            left[0] = more
         return await read(collection, *arguments, **options)
 
     sessions.messages.append_many("s", messages, create=True)

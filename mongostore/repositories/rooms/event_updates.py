@@ -102,8 +102,8 @@ class EventUpdates:
             own = _own_filter(room_id, event.id)
             done = await find_done(self._events, own, session=session)
             replaced = to_event(done) if done else await self._change(room_id, event.id, update, session)
-            if erase_edits:
-                # Without transactions an earlier attempt may have come no further.
+            # Without transactions an earlier attempt may have come no further.
+            if erase_edits and not (done and self._connection.has_transactions):
                 await self._queue.mark_edits(room_id, event.id, session)
             return replaced
 
