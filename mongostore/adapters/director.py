@@ -40,6 +40,8 @@ logger: Final = logging.getLogger(__name__)
 
 NAMESPACE = "director"
 DB_TYPE = "mongodb"
+# Messages that move at each of so many reads are hardly removed each time: one has lost its text.
+_READS = 5
 # Never changed: what is stored goes through JSON text first.
 _NOTHING: dict[str, Any] = {}
 
@@ -152,10 +154,11 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def get_conversations(self, session_id: str) -> list[dict[str, Any]]:
         """Return the messages of a session in the order in which they were first added."""
-        while True:
+        for _ in range(_READS - 1):
             # They may all be removed while they are read: what is there then is the answer.
             with suppress(ConflictError):
                 return self._message_rows(session_id)
+        return self._message_rows(session_id)
 
     def get_context_messages(self, session_id: str) -> Any:
         """Return what was stored as context messages, a new `{}` where nothing was."""

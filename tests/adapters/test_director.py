@@ -17,7 +17,14 @@ import pydantic
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
-from mongostore import DocumentTooLargeError, InvalidValueError, Message, MongoStoreError, NotFoundError
+from mongostore import (
+    ConflictError,
+    DocumentTooLargeError,
+    InvalidValueError,
+    Message,
+    MongoStoreError,
+    NotFoundError,
+)
 from mongostore.repositories.store_collection import StoreCollection
 from mongostore.sync import MongoStore, Sessions, shared_store
 from mongostore.testing.director import DatabaseSuite
@@ -164,6 +171,22 @@ def test_conversations_are_read_however_often_they_are_removed(
     sessions.messages.append_many("s", messages, create=True)
     monkeypatch.setattr(StoreCollection, "find_all", read_what_was_removed)
     assert len(db.get_conversations("s")) == 300
+
+
+def test_a_conversation_whose_text_is_lost_is_not_read_for_ever(
+    db: Any, foreign: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_one = StoreCollection.find_one
+
+    async def find_no_text(collection: StoreCollection, *arguments: Any, **options: Any) -> Any:
+        is_text = collection.name == "session_overflows"
+        return None if is_text else await find_one(collection, *arguments, **options)
+
+    large = Message(role="user", content="x" * 1_100_000)
+    foreign.sessions.in_namespace("director").messages.append("s", large, create=True)
+    monkeypatch.setattr(StoreCollection, "find_one", find_no_text)
+    with pytest.raises(ConflictError):
+        db.get_conversations("s")
 
 
 def test_an_open_store_can_be_given(adapter: ModuleType, store_uri: str, database: str) -> None:

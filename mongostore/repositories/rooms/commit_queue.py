@@ -38,7 +38,6 @@ from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_log import LogHead, RoomLog, emptied, free_ids, position_below
 from mongostore.repositories.rooms.room_lookup import take_back_if_gone
 from mongostore.repositories.rooms.shared_inserts import SharedInserts
-from mongostore.repositories.store_collection import StoreCollection
 
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
@@ -152,7 +151,7 @@ class CommitQueue:
         Raises:
             NotFoundError: The room has no such target.
         """
-        events = self._collection("events")
+        events = self._connection.collection("events")
         if len(documents) > 1:
             await events.insert_many(documents)
             return
@@ -190,13 +189,13 @@ class CommitQueue:
         """Make a paused room active, of which an event is the activity, unless it is so by now."""
         room = {"_id": document["room_id"], "log": document["log"], "state": "open", "status": "paused"}
         now = document["counters"]["active_at"]
-        await self._collection("rooms").update_one(
+        await self._connection.collection("rooms").update_one(
             room, {"$set": {"status": "active", "paused_at": None, "updated_at": now}}, session=session
         )
 
     async def _replace_target(self, room_id: str, target: TargetReplacement, session: Any) -> None:
         """Change an event in place, and mark its edits as deleted if it is."""
-        events = self._collection("events")
+        events = self._connection.collection("events")
         changed = await events.update_one(
             {"_id": target.event_id, "room_id": room_id, "index": HAS_INDEX}, target.update, session=session
         )
@@ -207,7 +206,7 @@ class CommitQueue:
 
     async def mark_edits(self, room_id: str, event_id: str, session: Any) -> None:
         """Mark the edits of an event as deleted."""
-        await self._collection("events").update_many(
+        await self._connection.collection("events").update_many(
             {"room_id": room_id, "target_event_id": event_id, "change": "edit"},
             {"$set": {"metadata.deleted": True}},
             session=session,
@@ -215,20 +214,20 @@ class CommitQueue:
 
     async def _check_target(self, pending: PendingEvent, target: TargetReplacement) -> None:
         wanted = {"_id": target.event_id, "room_id": pending.event["room_id"], "index": HAS_INDEX}
-        if not await self._collection("events").find_one(wanted, {"_id": 1}):
+        if not await self._connection.collection("events").find_one(wanted, {"_id": 1}):
             raise NotFoundError("event", target.event_id)
 
     async def _insert_below(self, pending: PendingEvent, head: LogHead) -> int | None:
         """Store an event at a free index that no log gives any more; None if the room has changed."""
         assert pending.index is not None
-        events, index = self._collection("events"), pending.index
+        events, index = self._connection.collection("events"), pending.index
         taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"op": 1})
         if taken is None:
             position = position_below(head.epoch, index)
 
             async def insert(session: Any) -> bool:
                 # A change, which conflicts with a deletion of the room; one that changes nothing does not.
-                room = await self._collection("rooms").update_one(
+                room = await self._connection.collection("rooms").update_one(
                     {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
                     {"$inc": {"next_part_position": 1}},
                     session=session,
@@ -256,7 +255,7 @@ class CommitQueue:
         if self._connection.has_transactions:
             return False
         own = {"_id": event["_id"], "room_id": event["room_id"], "epoch": epoch}
-        take_back = partial(self._collection("events").update_many, own, emptied())
+        take_back = partial(self._connection.collection("events").update_many, own, emptied())
         return await take_back_if_gone(self._connection, event["room_id"], epoch, take_back)
 
     async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
@@ -285,7 +284,7 @@ class CommitQueue:
             MongoStoreError: The refusal, if nothing has them; by default that the room is contended.
         """
         event = pending.event
-        existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
+        existing = await self._connection.collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
         if existing is not None and existing.get("op") == event["op"]:
             if pending.target and "index" in existing and not self._connection.has_transactions:
                 await self._replace_target(event["room_id"], pending.target, None)
@@ -303,13 +302,8 @@ class CommitQueue:
         """Refuse an event whose idempotency key another one has."""
         if "idempotency_key" in event:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
-            if await self._collection("events").find_one(key, {"_id": 1}) is not None:
+            if await self._connection.collection("events").find_one(key, {"_id": 1}) is not None:
                 raise IdempotencyKeyError(event["idempotency_key"])
-
-    def _collection(self, name: str) -> StoreCollection:
-        # The store may have been closed at each wait.
-        self._connection.check_attached()
-        return self._connection.collection(name)
 
     def _translate(self, error: Exception) -> Exception:
         return (
